@@ -1,0 +1,99 @@
+"""Everything that can go wrong, as one tree. Each error says what, why and how to fix it.
+
+BrainTumorSegError
+├── InputError              what the user gave cannot be used (exit 1)
+│   ├── MissingFile         a path that is not there
+│   ├── NotAnImage          a file that no reader understands, or a damaged one
+│   ├── BadImage            an image that cannot be an MR volume (4-D, NaN, constant, singular affine, a label map)
+│   ├── GridMismatch        volumes that must share one grid and do not
+│   ├── UnclearRoles        which file is which sequence is not certain, or said twice
+│   ├── NotBrainOnly        a whole head where the network reads the brain alone
+│   └── UnknownLabels       label values outside the declared convention
+├── ModelError              a network or its card is unknown, damaged or contradictory
+├── OutputError             the result cannot be written (folder exists, disk full, no permission)
+├── ResourceError           not enough memory, or no runtime installed
+└── Cancelled               the user stopped the run (exit 130)
+
+Only the CLI, the web app and the Slicer widget catch them.
+"""
+
+__all__ = [
+    "BadImage",
+    "BrainTumorSegError",
+    "Cancelled",
+    "GridMismatch",
+    "InputError",
+    "MissingFile",
+    "ModelError",
+    "NotAnImage",
+    "NotBrainOnly",
+    "OutputError",
+    "ResourceError",
+    "UnclearRoles",
+    "UnknownLabels",
+]
+
+
+class BrainTumorSegError(Exception):
+    """Base of all our errors: `what` went wrong and why, and the `fix` (an imperative sentence, may be empty)."""
+
+    def __init__(self, what: str, fix: str = ""):
+        super().__init__(what, fix)
+        self.what = what
+        self.fix = fix
+
+    @property
+    def kind(self) -> str:
+        """The class name, stable: part of the child protocol."""
+        return type(self).__name__
+
+    def __str__(self) -> str:
+        return " ".join(f"{self.what} {self.fix}".split())  # one line, always
+
+
+class InputError(BrainTumorSegError):
+    pass
+
+
+class MissingFile(InputError):
+    pass
+
+
+class NotAnImage(InputError):
+    pass
+
+
+class BadImage(InputError):
+    pass
+
+
+class GridMismatch(InputError):
+    pass
+
+
+class UnclearRoles(InputError):
+    pass
+
+
+class NotBrainOnly(InputError):
+    pass
+
+
+class UnknownLabels(InputError):
+    pass
+
+
+class ModelError(BrainTumorSegError):
+    pass
+
+
+class OutputError(BrainTumorSegError):
+    pass
+
+
+class ResourceError(BrainTumorSegError):
+    pass
+
+
+class Cancelled(BrainTumorSegError):
+    pass

@@ -1,0 +1,52 @@
+"""Label values, tumour regions, and the conventions in which other people's files write them.
+
+Inside the engine: 1 NCR (necrotic core), 2 ED (oedema), 3 ET (enhancing tumour), as BraTS has written them since 2023
+(Baid 2021, arXiv 2107.02314, with ET moved from 4 to 3).
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+import numpy as np
+
+from .errors import UnknownLabels
+
+__all__ = ["CONVENTIONS", "ED", "ET", "NCR", "REGIONS", "from_convention", "region_mask"]
+
+NCR, ED, ET = 1, 2, 3
+
+# Whole tumour, tumour core, enhancing tumour: each inside the one before.
+REGIONS = MappingProxyType({"WT": (NCR, ED, ET), "TC": (NCR, ET), "ET": (ET,)})
+
+# Value in the file -> value inside. BraTS 2017-2022 wrote ET as 4; from 2024 on 4 is the resection cavity,
+# so the convention is always declared, never guessed from the voxels.
+CONVENTIONS = MappingProxyType({
+    "brats2021": MappingProxyType({0: 0, 1: NCR, 2: ED, 4: ET}),
+    "brats2023": MappingProxyType({0: 0, 1: NCR, 2: ED, 3: ET}),
+})
+
+
+def region_mask(labels: np.ndarray, region: str) -> np.ndarray:
+    """(I, J, K) bool: the voxels of `labels` (our convention) that belong to region WT, TC or ET."""
+    return np.isin(labels, REGIONS[region])
+
+
+def from_convention(labels: np.ndarray, convention: str, name: str = "The label map") -> np.ndarray:
+    """uint8 labels (I, J, K) in our convention from voxels written in `convention` (a key of CONVENTIONS).
+
+    Raises UnknownLabels when a value is not in that convention, and names the conventions in which it is.
+    """
+    table = CONVENTIONS[convention]
+    values = np.unique(labels)
+    strangers = [v for v in values.tolist() if v not in table]
+    if strangers:
+        fitting = [key for key, other in CONVENTIONS.items() if all(v in other for v in values.tolist())]
+        shown = ", ".join(f"{v:g}" for v in strangers[:5]) + (" ..." if len(strangers) > 5 else "")
+        raise UnknownLabels(
+            f"{name} holds the values {shown}, which {convention} does not know ({', '.join(str(v) for v in table)}).",
+            f"Declare --labels {fitting[0]}." if fitting else "Give a label map, not an image.")
+    lookup = np.zeros(max(table) + 1, np.uint8)
+    for value, label in table.items():
+        lookup[value] = label
+    return lookup[np.asarray(labels).astype(np.int64)]

@@ -1,0 +1,128 @@
+"""The model card: everything the engine must know about a network, as JSON beside its weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+from .errors import ModelError
+from .labels import REGIONS
+from .study import ROLES
+
+__all__ = ["Label", "ModelCard", "Normalisation", "PostProcessing", "read_card", "write_card"]
+
+
+@dataclass(frozen=True)
+class Label:
+    """One value of the result: its name, its DICOM code (value, scheme, meaning) and its colour."""
+
+    value: int
+    name: str
+    code: tuple[str, str, str]
+    rgb: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Intensities of one sequence -> what the network reads: clipped to two percentiles of the brain, then z-scored within it.
+
+    As in nnU-Net (Isensee 2021) with the clipping added, for bright vessels and artefacts differ between scanners. 0 outside the brain.
+    """
+
+    kind: str = "brain_zscore"
+    clip_percentiles: tuple[float, float] = (0.5, 99.5)
+
+
+@dataclass(frozen=True)
+class PostProcessing:
+    """Numbers that turn probabilities into labels.
+
+    thresholds: region -> probability from which a voxel belongs to it.
+    smallest_lesion_ml: whole-tumour islands smaller than this are dropped.
+    smallest_et_ml: when all enhancing tumour is less than this, it is taken for core (a few bright vessel voxels are not tumour).
+    """
+
+    thresholds: Mapping[str, float] = field(default_factory=lambda: {"WT": 0.5, "TC": 0.5, "ET": 0.5})
+    smallest_lesion_ml: float = 0.0
+    smallest_et_ml: float = 0.0
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """See the fields. Raises ModelError when they contradict each other."""
+
+    name: str
+    version: str
+    task: str
+    sha256: str                              # of the .onnx file
+    roles: tuple[str, ...]                   # input channels in this order
+    may_be_missing: tuple[str, ...]          # sequences the network was trained to do without (zeros in their channel)
+    spacing_mm: tuple[float, float, float]   # working grid, axes growing right, anterior, superior
+    size_multiple: int                       # every side of the input is a multiple of this
+    brain_only: bool                         # the network reads the brain alone, 0 outside
+    regions: tuple[str, ...]                 # output channels in this order, probabilities 0..1, each region inside the one before
+    labels: tuple[Label, ...]
+    normalisation: Normalisation = field(default_factory=Normalisation)
+    post_processing: PostProcessing = field(default_factory=PostProcessing)
+    licence: str = ""
+    intended_use: str = ""
+    limits: tuple[str, ...] = ()
+    training_data: tuple[Mapping[str, object], ...] = ()   # name, licence, cases, citation
+    metrics: Mapping[str, object] = field(default_factory=dict)  # definition, split, N, values
+    minimum_onnxruntime: str = "1.23"
+    training: Mapping[str, object] = field(default_factory=dict)  # recipe, steps, how to repeat it
+
+    def __post_init__(self):
+        def refuse(why: str):
+            raise ModelError(f"The card of {self.name or 'a network'} is not usable: {why}.", "Get the network again from its maker.")
+
+        if not self.name or not self.version:
+            refuse("name and version must be there")
+        if len(self.sha256) != 64 or set(self.sha256) - set("0123456789abcdef"):
+            refuse("sha256 is not 64 hexadecimal digits")
+        if not self.roles or set(self.roles) - set(ROLES) or len(set(self.roles)) != len(self.roles):
+            refuse(f"roles {list(self.roles)} are not distinct ones of {', '.join(ROLES)}")
+        if set(self.may_be_missing) - set(self.roles):
+            refuse("may_be_missing names a sequence that is not an input")
+        if len(self.spacing_mm) != 3 or not all(0.2 <= s <= 10 for s in self.spacing_mm):
+            refuse(f"spacing_mm {list(self.spacing_mm)} is not three lengths between 0.2 and 10")
+        if self.size_multiple < 1:
+            refuse("size_multiple is less than 1")
+        if self.regions != tuple(REGIONS):
+            refuse(f"regions {list(self.regions)} are not {', '.join(REGIONS)}, in this order")
+        if sorted(label.value for label in self.labels) != sorted({v for values in REGIONS.values() for v in values}):
+            refuse("labels do not name the values 1, 2 and 3 once each")
+        if self.normalisation.kind != "brain_zscore":
+            refuse(f"normalisation {self.normalisation.kind} is unknown to this version")
+        low, high = self.normalisation.clip_percentiles
+        if not 0 <= low < high <= 100:
+            refuse("clip_percentiles are not two growing numbers from 0 to 100")
+        if set(self.post_processing.thresholds) != set(self.regions) or not all(0 < t < 1 for t in self.post_processing.thresholds.values()):
+            refuse("thresholds do not give one number between 0 and 1 for each region")
+
+
+def read_card(path: Path) -> ModelCard:
+    """The card in a JSON file. Raises ModelError for JSON that is damaged, lacks a field or has one that is unknown."""
+    try:
+        given = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"The model card {path.name} cannot be read ({error}).", "Get the network again from its maker.") from None
+    try:
+        given = {**given,
+                 "labels": tuple(Label(**{**label, "code": tuple(label["code"]), "rgb": tuple(label["rgb"])}) for label in given["labels"]),
+                 "normalisation": Normalisation(**{**given.get("normalisation", {}),
+                                                   "clip_percentiles": tuple(given.get("normalisation", {}).get("clip_percentiles", (0.5, 99.5)))}),
+                 "post_processing": PostProcessing(**given.get("post_processing", {}))}
+        for name in ("roles", "may_be_missing", "spacing_mm", "regions", "limits", "training_data"):
+            if name in given:
+                given[name] = tuple(given[name])
+        return ModelCard(**given)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ModelError(f"The model card {path.name} does not fit this version ({error}).",
+                         f"Its fields are {', '.join(f.name for f in fields(ModelCard))}.") from None
+
+
+def write_card(card: ModelCard, path: Path) -> None:
+    path.write_text(json.dumps(asdict(card), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

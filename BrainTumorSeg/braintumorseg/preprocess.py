@@ -1,0 +1,101 @@
+"""From a study to what a network reads. Training and clinic share this file, so that they cannot drift apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from .brain import brain_only_mask
+from .model_card import ModelCard, Normalisation
+from .resample import canonical_grid, resample
+from .study import Study
+from .volume import Grid, Volume
+
+__all__ = ["Prepared", "normalise", "prepare"]
+
+_MARGIN = 4  # voxels kept around the brain, so that its edge is never the edge of the input
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """channels (C, I, J, K) float32 in the card's order, zeros where a sequence is missing or outside the brain; brain (I, J, K) bool."""
+
+    channels: np.ndarray
+    brain: np.ndarray
+    grid: Grid
+
+
+def prepare(study: Study, card: ModelCard, moved: Mapping[str, np.ndarray] | None = None) -> Prepared:
+    """Bring every sequence onto the card's spacing in canonical orientation, crop to the brain, normalise.
+
+    Args:
+        study: brain-only sequences, each on its own grid.
+        card: says which channels, spacing, size multiple and normalisation.
+        moved: role -> 4x4 rigid transform, reference world -> that sequence's world (from registration); none where they agree.
+    """
+    grid = canonical_grid(study.reference.grid, card.spacing_mm)
+    images = {role: _onto(study.volumes[role], grid, (moved or {}).get(role)) for role in card.roles if role in study.volumes}
+    masks = {role: brain_only_mask(image) for role, image in images.items()}
+    brain = np.logical_or.reduce(list(masks.values()))
+    low, size = _crop_box(brain, card.size_multiple)
+    channels = np.zeros((len(card.roles), *size), np.float32)
+    for index, role in enumerate(card.roles):
+        if role in images:
+            channels[index] = normalise(_crop(images[role].voxels, low, size), _crop(masks[role], low, size), card.normalisation)
+    affine = grid.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ low
+    return Prepared(channels, _crop(brain, low, size), Grid(tuple(size), affine))
+
+
+def normalise(image: np.ndarray, mask: np.ndarray, how: Normalisation) -> np.ndarray:
+    """(I, J, K) float32: mean 0 and standard deviation 1 within `mask` after clipping to the card's percentiles, 0 outside it.
+
+    All zeros when the mask is empty or the image is constant in it.
+    """
+    values = image[mask].astype(np.float32)
+    out = np.zeros(image.shape, np.float32)
+    if values.size == 0:
+        return out
+    # A fixed, evenly spread sample is as good for percentiles as all the voxels, and ten times faster.
+    low, high = np.percentile(values[:: max(1, values.size // 200_000)], how.clip_percentiles)
+    np.clip(values, low, high, out=values)
+    spread = float(values.std(dtype=np.float64))
+    if spread > 0:
+        out[mask] = (values - np.float32(values.mean(dtype=np.float64))) / np.float32(spread)
+    return out
+
+
+def _onto(volume: Volume, grid: Grid, moved: np.ndarray | None) -> Volume:
+    if moved is None:
+        turned = volume.canonical()
+        if turned.grid.same_as(grid):
+            return turned  # flips only: no interpolation, no copy
+    return resample(volume, grid, fill=_background(volume), moved=moved)
+
+
+def _background(volume: Volume) -> float:
+    voxels = volume.voxels
+    return float(voxels[~brain_only_mask(volume)].flat[0]) if not brain_only_mask(volume).all() else float(voxels.min())
+
+
+def _crop_box(brain: np.ndarray, multiple: int) -> tuple[np.ndarray, np.ndarray]:
+    """First voxel and size of the box around `brain` with its margin; the size is a multiple, the box may reach outside the volume."""
+    if not brain.any():
+        low, high = np.zeros(3, int), np.array(brain.shape)
+    else:
+        spans = [np.flatnonzero(brain.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
+        low = np.array([span[0] for span in spans]) - _MARGIN
+        high = np.array([span[-1] + 1 for span in spans]) + _MARGIN
+    size = -(-(high - low) // multiple) * multiple
+    return low - (size - (high - low)) // 2, size
+
+
+def _crop(voxels: np.ndarray, low: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """voxels[low : low + size], zeros where that reaches outside."""
+    out = np.zeros(size, voxels.dtype)
+    first, last = np.maximum(low, 0), np.minimum(low + size, voxels.shape)
+    inside = tuple(slice(a, b) for a, b in zip(first, last, strict=True))
+    out[tuple(slice(a - b, c - b) for a, b, c in zip(first, low, last, strict=True))] = voxels[inside]
+    return out

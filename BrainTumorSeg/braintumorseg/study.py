@@ -1,0 +1,87 @@
+"""Study: one patient's MR sequences by role, each on its own grid; one of them is the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import numpy as np
+
+from .errors import BadImage, UnclearRoles
+from .volume import Volume
+
+__all__ = ["ROLES", "Study"]
+
+# The sequences a network may read: T1, T1 with contrast, T2, T2-FLAIR.
+ROLES = ("t1", "t1ce", "t2", "flair")
+# The sequence whose grid carries the result: where surgeons look first.
+REFERENCE_ORDER = ("t1ce", "flair", "t1", "t2")
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """Role -> Volume, at least one. `sources` says per role where it came from and why it has that role (for the report).
+
+    Raises UnclearRoles for an empty study or an unknown role, BadImage for a sequence that is NaN, constant, or a label map.
+    """
+
+    volumes: Mapping[str, Volume]
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self):
+        unknown = sorted(set(self.volumes) - set(ROLES))
+        if unknown:
+            raise UnclearRoles(f"There is no sequence named {', '.join(unknown)}.", f"Use {', '.join(ROLES)}.")
+        if not self.volumes:
+            raise UnclearRoles("No sequence was given.", f"Give at least one of {', '.join('--' + role for role in ROLES)}.")
+        for role, volume in self.volumes.items():
+            _check_image(role, volume.voxels)
+        object.__setattr__(self, "volumes", MappingProxyType({role: self.volumes[role] for role in ROLES if role in self.volumes}))
+        object.__setattr__(self, "sources", MappingProxyType(dict(self.sources)))
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The sequences there are, in the order of ROLES."""
+        return tuple(self.volumes)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The sequences there are not, in the order of ROLES."""
+        return tuple(role for role in ROLES if role not in self.volumes)
+
+    @property
+    def reference_role(self) -> str:
+        return next(role for role in REFERENCE_ORDER if role in self.volumes)
+
+    @property
+    def reference(self) -> Volume:
+        return self.volumes[self.reference_role]
+
+    @property
+    def on_one_grid(self) -> bool:
+        """True when every sequence lies on the reference's grid, voxel by voxel."""
+        return all(volume.grid.same_as(self.reference.grid) for volume in self.volumes.values())
+
+
+def _check_image(role: str, voxels: np.ndarray) -> None:
+    if voxels.dtype.kind not in "iuf":
+        raise BadImage(f"{role} holds {voxels.dtype} voxels; an MR volume holds one number a voxel.", "Give a grey-scale image.")
+    if voxels.dtype.kind == "f" and not np.isfinite(voxels).all():
+        bad = int(voxels.size - np.isfinite(voxels).sum())
+        raise BadImage(f"{role} has {bad} voxels that are NaN or infinite.", "Convert the image from its source again.")
+    low, high = voxels.min(), voxels.max()
+    if low == high:
+        raise BadImage(f"{role} is constant: every voxel is {low:g}.", "Check that the right file was given.")
+    if _is_label_map(voxels):
+        raise BadImage(f"{role} holds only {len(np.unique(voxels))} whole numbers from {low:g} to {high:g}: it is a label map, not an MR image.",
+                       "Give the image that was segmented, not the segmentation.")
+
+
+def _is_label_map(voxels: np.ndarray) -> bool:
+    """A few small whole numbers only: no MR series looks like that, every mask and label map does."""
+    sample = voxels[:: max(1, voxels.shape[0] // 64)]
+    if voxels.max() > 300 or len(np.unique(sample)) > 16:
+        return False
+    values = np.unique(voxels)
+    return len(values) <= 16 and bool((values == np.round(values)).all())

@@ -1,0 +1,132 @@
+"""Voxels and where they are: `Grid` (shape and affine) and `Volume` (a grid with voxels on it)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import nibabel
+import numpy as np
+
+from .errors import BadImage
+
+__all__ = ["Grid", "Volume"]
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """A regular lattice of voxels: `shape` (I, J, K) and a 4x4 voxel-to-world `affine` in mm, RAS+.
+
+    Raises BadImage when it is not 3-D, is empty, or the affine cannot place voxels (singular or not finite).
+    """
+
+    shape: tuple[int, int, int]
+    affine: np.ndarray
+
+    def __post_init__(self):
+        shape = tuple(int(n) for n in self.shape)
+        if len(shape) != 3:
+            raise BadImage(f"An image of {len(shape)} dimensions was given; a volume has 3.",
+                           "Give one 3-D volume per sequence (split a time or echo series first).")
+        if min(shape) < 1:
+            raise BadImage(f"The image is empty: {_times(shape)} voxels.")
+        affine = np.array(self.affine, dtype=np.float64)
+        if affine.shape != (4, 4) or not np.isfinite(affine).all():
+            raise BadImage("The voxel-to-world affine is not a finite 4x4 matrix.", "Convert the image from its source again.")
+        if min(np.linalg.norm(affine[:3, :3], axis=0)) < 1e-6 or abs(np.linalg.det(_directions(affine))) < 1e-3:
+            raise BadImage("The voxel-to-world affine is singular: the image says that its voxels have no volume.",
+                           "Convert the image from its source again; its orientation or spacing was lost.")
+        affine.setflags(write=False)
+        object.__setattr__(self, "shape", shape)
+        object.__setattr__(self, "affine", affine)
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Edge lengths of a voxel along its axes I, J, K in mm."""
+        i, j, k = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(i), float(j), float(k)
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of one voxel in ml (1 ml = 1000 mm³)."""
+        return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000.0
+
+    @property
+    def orientation(self) -> str:
+        """Nearest anatomical direction in which each axis grows, such as 'RAS' or 'LPS'."""
+        return "".join(nibabel.aff2axcodes(self.affine))
+
+    @property
+    def size_mm(self) -> tuple[float, float, float]:
+        """Extent along I, J, K in mm, voxel edges included."""
+        i, j, k = (n * s for n, s in zip(self.shape, self.spacing_mm, strict=True))
+        return i, j, k
+
+    def same_as(self, other: Grid, tolerance_mm: float = 1e-3) -> bool:
+        """True when both have one shape and no corner of this grid lies more than `tolerance_mm` from the other's."""
+        if self.shape != other.shape:
+            return False
+        corners = np.array([[i, j, k, 1] for i in (0, self.shape[0] - 1) for j in (0, self.shape[1] - 1) for k in (0, self.shape[2] - 1)])
+        moved = corners @ (self.affine - other.affine).T
+        return bool(np.abs(moved).max() <= tolerance_mm)
+
+    def describe(self) -> str:
+        """'240 x 240 x 155 voxels of 1.00 x 1.00 x 1.00 mm, LPS' for messages and reports."""
+        spacing = " x ".join(f"{s:.2f}" for s in self.spacing_mm)
+        return f"{_times(self.shape)} voxels of {spacing} mm, {self.orientation}"
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """Voxels (I, J, K) on a grid. The voxels are made read-only: volumes are shared between steps."""
+
+    voxels: np.ndarray
+    affine: np.ndarray
+
+    def __post_init__(self):
+        voxels = np.asarray(self.voxels).view()
+        grid = Grid(voxels.shape, self.affine)
+        voxels.setflags(write=False)
+        object.__setattr__(self, "voxels", voxels)
+        object.__setattr__(self, "affine", grid.affine)
+        object.__setattr__(self, "_grid", grid)
+
+    @property
+    def grid(self) -> Grid:
+        return self._grid
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.grid.shape
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        return self.grid.spacing_mm
+
+    @property
+    def voxel_ml(self) -> float:
+        return self.grid.voxel_ml
+
+    @property
+    def orientation(self) -> str:
+        return self.grid.orientation
+
+    def with_voxels(self, voxels: np.ndarray) -> Volume:
+        """The same place with other voxels (I, J, K)."""
+        if voxels.shape != self.shape:
+            raise ValueError(f"{voxels.shape} voxels do not fit a grid of {self.shape}")
+        return Volume(voxels, self.affine)
+
+    def canonical(self) -> Volume:
+        """The same image with its axes flipped and swapped so that they grow right, anterior, superior; no interpolation."""
+        turn = nibabel.io_orientation(self.affine)
+        affine = self.affine @ nibabel.orientations.inv_ornt_aff(turn, self.shape)
+        return Volume(nibabel.apply_orientation(self.voxels, turn), affine)
+
+
+def _directions(affine: np.ndarray) -> np.ndarray:
+    columns = affine[:3, :3]
+    return columns / np.linalg.norm(columns, axis=0)
+
+
+def _times(shape) -> str:
+    return " x ".join(str(n) for n in shape)

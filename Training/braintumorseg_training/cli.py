@@ -1,0 +1,117 @@
+"""braintumorseg-train: prepare, fit, export, validate."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from braintumorseg.errors import BrainTumorSegError
+
+__all__ = ["main"]
+
+OWN_SPLIT = Path(__file__).parent / "split_24.json"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one verb. Exit 0 done, 1 an error of ours (one line on stderr), 2 wrong usage, 130 interrupted."""
+    args = _parser().parse_args(arguments)
+    try:
+        args.run(args)
+    except BrainTumorSegError as error:
+        print(f"braintumorseg-train: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("braintumorseg-train: interrupted; fit goes on from its last checkpoint when run again", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="braintumorseg-train", description="Make and export the networks that braintumorseg runs.")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+
+    verb = verbs.add_parser("prepare", help="pack labelled cases (and made-up ones) once, so that training reads them fast")
+    verb.add_argument("cases", type=Path, nargs="?", help="folder with one folder a patient: t1, t1ce, t2, flair, seg (.nii.gz)")
+    verb.add_argument("--out", type=Path, required=True, help="folder for the packed cases")
+    verb.add_argument("--labels", choices=("brats2021", "brats2023"), help="label convention of every case (ET is 4 in brats2021, 3 in brats2023)")
+    verb.add_argument("--table", type=Path, help="CSV with columns case, labels: the convention case by case")
+    verb.add_argument("--phantoms", type=int, default=0, metavar="N", help="also make N made-up patients")
+    verb.set_defaults(run=_prepare)
+
+    verb = verbs.add_parser("fit", help="train a network; the same command again goes on from the last checkpoint")
+    verb.add_argument("--data", type=Path, required=True, help="folder that prepare wrote")
+    verb.add_argument("--out", type=Path, required=True, help="folder of the run")
+    verb.add_argument("--split", type=Path, default=OWN_SPLIT, help="JSON with train and validation (default: the 24 cases' own)")
+    verb.add_argument("--config", type=Path, help="JSON with fields of the configuration (default: the shipped recipe)")
+    verb.add_argument("--steps", type=int, help="number of steps, over the configuration's")
+    verb.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    verb.set_defaults(run=_fit)
+
+    verb = verbs.add_parser("export", help="write a run's network as ONNX with its card, after checking it against torch")
+    verb.add_argument("run_folder", type=Path, metavar="RUN", help="folder that fit wrote")
+    verb.add_argument("--data", type=Path, required=True, help="folder that prepare wrote; one crop of it is the check")
+    verb.add_argument("--out", type=Path, required=True, help="folder for NAME.onnx and NAME.json")
+    verb.add_argument("--name", default="glioma")
+    verb.add_argument("--version", default="0.1.0")
+    verb.set_defaults(run=_export)
+
+    verb = verbs.add_parser("validate", help="run an exported network through the engine on the validation cases and fill in its card")
+    verb.add_argument("cases", type=Path, help="folder with one folder a patient")
+    verb.add_argument("--model", type=Path, required=True, help="NAME.onnx with NAME.json beside it")
+    verb.add_argument("--split", type=Path, default=OWN_SPLIT)
+    verb.add_argument("--labels", choices=("brats2021", "brats2023"))
+    verb.add_argument("--table", type=Path)
+    verb.add_argument("--out", type=Path, required=True, help="folder for tables and pictures")
+    verb.add_argument("--subsets", action="store_true", help="also every one of the 15 subsets of sequences")
+    verb.add_argument("--write-card", action="store_true", help="write the numbers into NAME.json")
+    verb.set_defaults(run=_validate)
+    return parser
+
+
+def _prepare(args) -> None:
+    from .data import pack_folder, read_conventions
+    from .export import draft_card
+    from .phantoms import pack_phantoms
+
+    card = draft_card()
+    refused = []
+    if args.cases:
+        conventions = read_conventions(args.table) if args.table else {}
+        refused = pack_folder(args.cases, args.out, card, conventions, args.labels, print)
+    pack_phantoms(args.phantoms, args.out, card, print)
+    if refused:
+        print(f"{len(refused)} refused:", *refused, sep="\n  ")
+
+
+def _fit(args) -> None:
+    from dataclasses import replace
+
+    from .config import Config, read_config
+    from .data import read_split
+    from .train import fit
+
+    config = read_config(args.config) if args.config else Config()
+    if args.steps:
+        config = replace(config, steps=args.steps)
+    fit(config, args.data, read_split(args.split), args.out, device=args.device, say=lambda line: print(line, flush=True))
+
+
+def _export(args) -> None:
+    from .export import export
+
+    path = export(args.run_folder, args.data, args.out, args.name, args.version, say=print)
+    print(path)
+
+
+def _validate(args) -> None:
+    from .data import read_conventions, read_split
+    from .validate import validate
+
+    conventions = read_conventions(args.table) if args.table else {}
+    validate(args.model, args.cases, read_split(args.split), conventions, args.labels, args.out,
+             subsets=args.subsets, write=args.write_card, say=print)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""The network: a 3-D residual U-Net that reads and answers at 1 mm and thinks at 2 mm.
+
+U-Net (Ronneberger 2015; Çiçek 2016) with residual blocks (He 2016) and instance normalisation (as in nnU-Net, Isensee 2021). Its first
+layer turns 4 x 4 x 4 voxels into features at half the resolution and its last one turns each feature vector into 2 x 2 x 2 voxels, so that thin
+enhancing rims are neither averaged away at the input nor rounded off at the output, while nearly all the work is that of a 2 mm network.
+"""
+
+from __future__ import annotations
+
+import torch
+from monai.networks.blocks.dynunet_block import UnetBasicBlock, UnetResBlock
+from torch import nn
+
+from braintumorseg.labels import REGIONS
+from braintumorseg.study import ROLES
+
+from .config import Config
+
+__all__ = ["ResidualUNet", "build"]
+
+ACTIVATION = ("leakyrelu", {"inplace": True, "negative_slope": 0.01})
+
+
+class ResidualUNet(nn.Module):
+    """(B, C, I, J, K) -> logits (B, R, I, J, K); in training also the logits at a quarter of the resolution.
+
+    Args:
+        channels: features at 1/2, 1/4, ... of the input's resolution.
+        inputs: C, sequences.
+        outputs: R, regions.
+    """
+
+    def __init__(self, channels: tuple[int, ...], inputs: int, outputs: int):
+        super().__init__()
+        self.stem = nn.Conv3d(inputs, channels[0], kernel_size=4, stride=2, padding=1)
+        self.first = _block(UnetBasicBlock, channels[0], channels[0], 1)
+        self.down = nn.ModuleList(_block(UnetResBlock, a, b, 2) for a, b in zip(channels, channels[1:], strict=False))
+        self.up = nn.ModuleList(nn.ConvTranspose3d(b, a, 2, 2, bias=False) for a, b in zip(channels, channels[1:], strict=False))
+        # At full width and half resolution one residual block costs more than all the rest: a plain one there.
+        self.merge = nn.ModuleList(_block(UnetResBlock if level else UnetBasicBlock, 2 * width, width, 1)
+                                   for level, width in enumerate(channels[:-1]))
+        self.head = nn.ConvTranspose3d(channels[0], outputs, 2, 2)
+        self.side_head = nn.Conv3d(channels[1], outputs, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        skips = [self.first(self.stem(x))]
+        for down in self.down:
+            skips.append(down(skips[-1]))
+        x, side = skips[-1], None
+        for level in reversed(range(len(self.up))):
+            x = self.merge[level](torch.cat([self.up[level](x), skips[level]], dim=1))
+            if level == 1 and self.training:
+                side = self.side_head(x)
+        logits = self.head(x)
+        return (logits, side) if side is not None else logits
+
+
+def build(config: Config) -> ResidualUNet:
+    """The network of a configuration, with fresh weights."""
+    return ResidualUNet(config.channels, len(ROLES), len(REGIONS))
+
+
+def _block(kind: type, inputs: int, outputs: int, stride: int) -> nn.Module:
+    # One group a channel is instance normalisation; torch's group norm is the faster of the two on CPUs.
+    return kind(3, inputs, outputs, kernel_size=3, stride=stride, norm_name=("group", {"num_groups": outputs}), act_name=ACTIVATION)
