@@ -3,7 +3,17 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from braintumorseg.labels import REGIONS
+from braintumorseg.model_card import Label, ModelCard, write_card
+from braintumorseg.model_zoo import Model, sha256_of
+from braintumorseg.study import ROLES, Study
+from braintumorseg.volume import Volume
+
+LABELS = (Label(1, "Necrosis", ("6574001", "SCT", "Necrosis"), (216, 191, 216)),
+          Label(2, "Edema", ("79654002", "SCT", "Edema"), (140, 224, 228)),
+          Label(3, "Enhancing Lesion", ("C113842", "NCIt", "Enhancing Lesion"), (128, 174, 128)))
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +23,45 @@ def data_folder() -> Path:
     if not (folder / "cases").is_dir():
         pytest.skip(f"real data is absent: {folder}/cases (set BRAINTUMORSEG_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def toy_model(tmp_path_factory) -> Model:
+    """A network small enough to predict by hand: a voxel is WT where flair > 1 (in z-scores), TC where t1 < -1, ET where t1ce > 1."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    weight, bias = np.zeros((3, 4, 1, 1, 1), np.float32), np.full(3, -50, np.float32)
+    weight[0, ROLES.index("flair")] = weight[2, ROLES.index("t1ce")] = 50
+    weight[1, ROLES.index("t1")] = -50
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["channels", "weight", "bias"], ["logits"]), helper.make_node("Sigmoid", ["logits"], ["probabilities"])], "toy",
+        [helper.make_tensor_value_info("channels", TensorProto.FLOAT, [1, 4, "i", "j", "k"])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [1, 3, "i", "j", "k"])],
+        [numpy_helper.from_array(weight, "weight"), numpy_helper.from_array(bias, "bias")])
+    weights = tmp_path_factory.mktemp("toy") / "toy.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), weights)
+    card = ModelCard(name="toy", version="1.0", task="a toy", sha256=sha256_of(weights), roles=ROLES, may_be_missing=ROLES, spacing_mm=(1, 1, 1),
+                     size_multiple=8, bytes_per_voxel=200, brain_only=True, regions=tuple(REGIONS), labels=LABELS, licence="MIT")
+    write_card(card, weights.with_suffix(".json"))
+    return Model(card, weights)
+
+
+@pytest.fixture
+def toy_study() -> Study:
+    """A ball of brain, 40 x 44 x 36 voxels of 1 mm LPS, with a bright cube in FLAIR that holds a dark one in T1 that holds a bright one in T1ce."""
+    return make_toy_study()
+
+
+def make_toy_study(shape=(40, 44, 36), affine=None) -> Study:
+    affine = np.diag([-1.0, -1, 1, 1]) if affine is None else affine
+    index = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"), -1)
+    brain = (((index - np.array(shape) / 2) / (np.array(shape) / 2 - 2)) ** 2).sum(-1) < 1
+    rng = np.random.default_rng(0)
+    volumes = {}
+    for role, half, value in (("t1", 3, 40), ("t1ce", 2, 180), ("t2", 0, 0), ("flair", 5, 180)):
+        voxels = np.where(brain, rng.integers(95, 106, shape), 0)
+        low = np.array(shape) // 2 - half
+        voxels[tuple(slice(a, a + 2 * half) for a in low)] = value
+        volumes[role] = Volume(voxels.astype(np.int16), affine)
+    return Study(volumes, {role: "made up" for role in volumes})

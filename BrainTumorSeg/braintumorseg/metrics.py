@@ -41,9 +41,9 @@ def recall(truth: np.ndarray, found: np.ndarray) -> float:
     return _ratio(_count(truth & found), _count(truth), found)
 
 
-def volume_error_ml(truth: np.ndarray, found: np.ndarray, spacing_mm: Sequence[float]) -> float:
-    """Found minus true volume in ml: positive when too much was found; 0.0 when both are empty."""
-    return (_count(found) - _count(truth)) * float(np.prod(spacing_mm)) / 1000.0
+def volume_error_ml(truth: np.ndarray, found: np.ndarray, voxel_ml: float) -> float:
+    """Found minus true volume in ml, with voxels of `voxel_ml`: positive when too much was found; 0.0 when both are empty."""
+    return (_count(found) - _count(truth)) * voxel_ml
 
 
 def hd95(truth: np.ndarray, found: np.ndarray, spacing_mm: Sequence[float]) -> float:

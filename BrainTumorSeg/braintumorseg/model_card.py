@@ -61,6 +61,7 @@ class ModelCard:
     may_be_missing: tuple[str, ...]          # sequences the network was trained to do without (zeros in their channel)
     spacing_mm: tuple[float, float, float]   # working grid, axes growing right, anterior, superior
     size_multiple: int                       # every side of the input is a multiple of this
+    bytes_per_voxel: float                   # memory of one forward pass at its peak, for each input voxel
     brain_only: bool                         # the network reads the brain alone, 0 outside
     regions: tuple[str, ...]                 # output channels in this order, probabilities 0..1, each region inside the one before
     labels: tuple[Label, ...]
@@ -88,8 +89,8 @@ class ModelCard:
             refuse("may_be_missing names a sequence that is not an input")
         if len(self.spacing_mm) != 3 or not all(0.2 <= s <= 10 for s in self.spacing_mm):
             refuse(f"spacing_mm {list(self.spacing_mm)} is not three lengths between 0.2 and 10")
-        if self.size_multiple < 1:
-            refuse("size_multiple is less than 1")
+        if self.size_multiple < 1 or self.bytes_per_voxel <= 0:
+            refuse("size_multiple or bytes_per_voxel is not positive")
         if self.regions != tuple(REGIONS):
             refuse(f"regions {list(self.regions)} are not {', '.join(REGIONS)}, in this order")
         if sorted(label.value for label in self.labels) != sorted({v for values in REGIONS.values() for v in values}):

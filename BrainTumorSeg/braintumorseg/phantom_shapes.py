@@ -6,10 +6,43 @@ distances and eight times cheaper. Distance formulas follow Quilez, "3D SDF prim
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import pairwise
+
 import numpy as np
 from scipy import ndimage
 
-__all__ = ["banded_noise", "ellipsoid", "inside", "polyline", "refine", "sample_periodic", "signed_distance", "smooth_noise", "step"]
+__all__ = ["Layer", "banded_noise", "ellipsoid", "inside", "layer", "polyline", "refine", "refined_layer", "sample_periodic",
+           "signed_distance", "smooth_noise", "step"]
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One tissue: its share of each voxel, 0..1 float32, in the `part` of the image that holds any of it."""
+
+    tissue: str
+    part: tuple[slice, slice, slice]
+    share: np.ndarray
+
+
+def layer(tissue: str, share: np.ndarray, offset=(0, 0, 0)) -> Layer:
+    """The layer of `share` (I, J, K), cut to the voxels that hold any; `offset` is where its first voxel lies in the image."""
+    spans = []
+    for axis in range(3):
+        used = np.flatnonzero(share.any(axis=tuple(a for a in range(3) if a != axis)))
+        spans.append(slice(used[0], used[-1] + 1) if len(used) else slice(0, 0))
+    part = tuple(slice(s.start + int(o), s.stop + int(o)) for s, o in zip(spans, offset, strict=True))
+    return Layer(tissue, part, np.ascontiguousarray(share[tuple(spans)], np.float32))
+
+
+def refined_layer(tissue: str, distance: np.ndarray, softness_mm: float = 1.0) -> Layer:
+    """The layer inside a surface given by its distance (i, j, k) on the 2 mm grid; only its surroundings are refined."""
+    near, spans = distance < softness_mm, []
+    for axis in range(3):
+        used = np.flatnonzero(near.any(axis=tuple(a for a in range(3) if a != axis)))
+        spans.append(slice(max(used[0] - 2, 0), min(used[-1] + 3, near.shape[axis])) if len(used) else slice(0, 2))
+    share = inside(refine(distance[tuple(spans)]), softness_mm)
+    return layer(tissue, share, [2 * s.start for s in spans])
 
 
 def ellipsoid(x, y, z, centre, radii):
@@ -21,10 +54,10 @@ def ellipsoid(x, y, z, centre, radii):
 
 
 def polyline(coordinates, points):
-    """Signed distance to a tube along `points`, rows of (one number per coordinate, radius mm); the radius runs linearly between."""
+    """Signed distance to a tube along `points`: rows of one number per coordinate and a radius mm."""
     points = np.asarray(points, np.float32)
     nearest = None
-    for start, end in zip(points[:-1], points[1:], strict=True):
+    for start, end in pairwise(points):
         along = end[:-1] - start[:-1]
         share = sum((c - s) * a for c, s, a in zip(coordinates, start[:-1], along, strict=True)) / np.float32(along @ along)
         share = np.clip(share, 0, 1)
@@ -57,16 +90,21 @@ def signed_distance(mask: np.ndarray, spacing_mm: float) -> np.ndarray:
     return (np.where(mask, -within, outside) * spacing_mm).astype(np.float32)
 
 
-def smooth_noise(generator: np.random.Generator, shape, sigma: float) -> np.ndarray:
-    """Gaussian noise (I, J, K) of mean about 0 and deviation 1, blurred by `sigma` voxels; drawn coarse and zoomed where it is smooth."""
-    factor = max(1.0, sigma / 2)
-    small = tuple(int(np.ceil(n / factor)) + 1 for n in shape)
-    noise = generator.standard_normal(small, dtype=np.float32)
-    noise = ndimage.gaussian_filter(noise, sigma / factor, mode="wrap")
-    noise /= noise.std() + 1e-9
-    if factor == 1.0:
-        return noise[tuple(slice(n) for n in shape)]
-    for axis, n in enumerate(shape):  # linear along one axis after the other: a tenth of the cost of ndimage.zoom
+def smooth_noise(generator: np.random.Generator, shape, sigma) -> np.ndarray:
+    """Gaussian noise (I, J, K), mean about 0, deviation about 1, blurred by `sigma` voxels (one number, or one an axis).
+
+    It is drawn on as few nodes as its smoothness needs and joined linearly.
+    """
+    sigma = np.broadcast_to(np.asarray(sigma, float), 3)
+    factor = np.maximum(1.0, sigma / 2)
+    small = tuple(int(np.ceil(n / f)) + 1 for n, f in zip(shape, factor, strict=True))
+    room = tuple(max(n, 8) for n in small)  # wrapped noise on fewer nodes would have no middle
+    noise = ndimage.gaussian_filter(generator.standard_normal(room, dtype=np.float32), sigma / factor, mode="wrap")
+    noise = noise[tuple(slice(n) for n in small)] / np.float32(noise.std() + 1e-9)
+    for axis, n in enumerate(shape):
+        if factor[axis] == 1:
+            noise = np.take(noise, np.arange(n), axis)
+            continue
         place = np.linspace(0, noise.shape[axis] - 1.001, n, dtype=np.float32)
         low = place.astype(int)
         share = (place - low).reshape([-1 if a == axis else 1 for a in range(3)])

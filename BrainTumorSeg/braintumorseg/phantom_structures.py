@@ -10,26 +10,32 @@ import numpy as np
 
 from .phantom_shapes import ellipsoid, polyline, step
 
-__all__ = ["callosum", "cerebellum", "cerebrum", "deep_grey", "diencephalon", "lateral_ventricle", "midline_ventricles", "stem", "sylvian"]
+__all__ = ["callosum", "cerebellum", "cerebrum", "deep_grey", "diencephalon", "lateral_ventricle", "midline_ventricles", "stem",
+           "sylvian"]
 
 # Tubes: (|x|, y, z, radius); plates: (y, z, half thickness).
-_FRONTAL = [(6.5, 33, 3, 2.2), (8, 27, 8, 4.4), (9, 18, 12, 4.8), (10.5, 4, 18, 4.0), (13, -14, 22, 4.2), (19, -30, 20, 5.2), (25, -41, 11, 6.3)]
+_FRONTAL = [(6.5, 33, 3, 2.2), (8, 27, 8, 4.4), (9, 18, 12, 4.8), (10.5, 4, 18, 4.0),
+            (13, -14, 22, 4.2), (19, -30, 20, 5.2), (25, -41, 11, 6.3)]
 _OCCIPITAL = [(25, -41, 11, 5.5), (27, -55, 8, 3.6), (25, -68, 6, 1.6)]
 _TEMPORAL = [(25, -41, 8, 4.6), (33, -32, -6, 2.4), (34, -20, -14, 2.2), (30, -8, -18, 1.6)]
-_CALLOSUM = [(20, -3, 1.0), (30, 5, 3.2), (30, 15, 3.8), (21, 24, 2.8), (2, 29, 2.3), (-18, 29, 2.3), (-32, 24, 3), (-39, 16, 4), (-37, 9, 2.2)]
+_CALLOSUM = [(20, -3, 1.0), (30, 5, 3.2), (30, 15, 3.8), (21, 24, 2.8), (2, 29, 2.3),
+             (-18, 29, 2.3), (-32, 24, 3), (-39, 16, 4), (-37, 9, 2.2)]
 _CAUDATE = [(11, 19, 2, 4.8), (14, 12, 10, 5), (16.5, 0, 18, 3.4), (20, -16, 20, 2.2), (24, -30, 15, 1.6)]
-_STEM = [(0, -18, -4, 9), (0, -25, -11, 11), (0, -26, -24, 12.5), (0, -28, -33, 11.5), (0, -37, -47, 8), (0, -42, -62, 6.5), (0, -45, -95, 6)]
+_STEM = [(0, -18, -4, 9), (0, -25, -11, 11), (0, -26, -24, 12.5), (0, -28, -33, 11.5),
+         (0, -37, -47, 8), (0, -42, -62, 6.5), (0, -45, -95, 6)]
 _AQUEDUCT = [(0, -27, -2, 1.2), (0, -33, -14, 1.0), (0, -38, -24, 1.5)]
 
 
 def cerebrum(x, y, z):
     """The cerebral hemispheres as one body, fissures and sulci filled."""
     wide = 1 + 0.0016 * np.clip(-y - 10, -75, 40) - 0.03 * step(y, 10, 60)        # parietal wide, frontal narrow
-    body = ellipsoid(x / wide, y, z, (0, -17, 14), (66, 87, 64))
     aside = np.abs(x)
+    power = 2.35  # a little boxier than an ellipsoid
+    across, along, up = aside / wide / 65, np.abs(y + 17) / 86, np.abs(z - 14) / 63
+    body = 64 * ((across**power + along**power + up**power) ** (1 / power) - 1)
     orbits = -21 + 6 * np.exp(-((aside - 27) / 14) ** 2 - ((y - 42) / 18) ** 2)   # frontal lobes sit on the roofs of the orbits
-    temples = np.where(aside > 17, -41, -41 + 29 * step(aside, 19, 13)) + 0.10 * np.clip(y + 20, -40, 40)
-    tent = -19 + 17 * np.exp(-((aside / 20) ** 2)) - 0.05 * (y + 60)
+    temples = np.where(aside > 17, -41, -41 + 27 * step(aside, 20, 9)) + 0.10 * np.clip(y + 20, -40, 40)
+    tent = -17 + 15 * np.exp(-((aside / 20) ** 2)) + 0.12 * (y + 60)
     floor = orbits + (temples - orbits) * step(y, 27, 17)
     floor = floor + (tent - floor) * step(y, -32, -62)
     return np.maximum(body, (floor - z) * np.float32(0.8))
@@ -61,16 +67,17 @@ def sylvian(x, y, z):
 def cerebellum(x, y, z):
     """Two hemispheres and the vermis."""
     aside = np.abs(x)
-    hemisphere = ellipsoid(aside, y, z, (23, -64, -38), (28, 27, 20))
-    vermis = ellipsoid(x, y, z, (0, -66, -30), (12, 22, 20))
-    return np.minimum(hemisphere, vermis)
+    hemisphere = ellipsoid(aside, y, z + 0.1 * aside, (24, -63, -36), (31, 30, 22))
+    vermis = ellipsoid(x, y, z, (0, -63, -28), (16, 25, 24))
+    nearer = np.minimum(hemisphere, vermis)
+    return nearer - np.clip(3 - np.abs(hemisphere - vermis), 0, 3) ** 2 / 12  # the cleft between them is shallow
 
 
 def stem(x, y, z):
     """Midbrain, pons with its belly, medulla and upper cord."""
     tube = polyline((x, y, z), _STEM)
     pons = ellipsoid(x, y, z, (0, -23, -29), (16, 11, 13))
-    arms = ellipsoid(np.abs(x), y, z, (15, -40, -32), (7, 14, 7))  # middle cerebellar peduncles
+    arms = ellipsoid(np.abs(x), y, z, (14, -38, -33), (6, 13, 6))  # middle cerebellar peduncles
     return np.minimum(np.minimum(tube, pons), arms)
 
 

@@ -57,7 +57,7 @@ def recognise_roles(paths: Iterable[Path], given: Collection[str] = ()) -> dict[
         roles, used = _roles(words)
         if _why_not(words):
             continue
-        if len(roles) > 1:
+        if len(roles) > 1 and roles - set(given):
             raise UnclearRoles(f"{path.name} names more than one sequence: {' and '.join(sorted(roles))}.", _OPTIONS)
         for role in roles & candidates.keys():
             candidates[role].append(Recognised(path, _why(words, used)))
@@ -92,7 +92,10 @@ def find_images(paths: Iterable[Path | str]) -> list[Path]:
             images.append(path)
         else:
             raise MissingFile(f"There is no file or folder {path.name} at the place given.", "Check the path and its spelling.")
-    return list({path.resolve(): path for path in reversed(images)}.values())[::-1]
+    first: dict[Path, Path] = {}
+    for path in images:
+        first.setdefault(path.resolve(), path)
+    return list(first.values())
 
 
 def _images_in(folder: Path) -> list[Path]:

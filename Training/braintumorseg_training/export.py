@@ -1,12 +1,31 @@
-"""ONNX with its card."""
+"""From a checkpoint to NAME.onnx (float16 weights) with its card, checked against torch on a real crop."""
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from braintumorseg.errors import ModelError
 from braintumorseg.labels import REGIONS
-from braintumorseg.model_card import Label, ModelCard
+from braintumorseg.model_card import Label, ModelCard, write_card
+from braintumorseg.model_zoo import sha256_of
+from braintumorseg.runtime import open_session
 from braintumorseg.study import ROLES
 
-__all__ = ["draft_card"]
+from .config import Config
+from .data import load_cases
+from .networks import build
+from .train import CHECKPOINT, load_checkpoint
+
+__all__ = ["LABELS", "LARGEST_DIFFERENCE", "draft_card", "export", "largest_difference", "write_onnx"]
+
+LARGEST_DIFFERENCE = 1e-3  # in probability, between ONNX Runtime and torch with the same float16-rounded weights
+OPSET = 18                 # read by ONNX Runtime from 1.14 on; macOS stops at 1.23
 
 LABELS = (
     Label(1, "Necrosis", ("6574001", "SCT", "Necrosis"), (216, 191, 216)),
@@ -14,10 +33,128 @@ LABELS = (
     Label(3, "Enhancing Lesion", ("C113842", "NCIt", "Enhancing Lesion"), (128, 174, 128)),
 )
 
+TRAINING_DATA = (
+    {"name": "RSNA-ASNR-MICCAI BraTS 2021 (cases of UPenn, TCGA and others)", "licence": "CC BY 4.0",
+     "citation": "Baid et al. 2021, arXiv:2107.02314; TCIA doi 10.7937/jc8x-9874"},
+    {"name": "BraTS-TCGA-GBM and BraTS-TCGA-LGG labels on TCIA images", "licence": "CC BY 3.0",
+     "citation": "Bakas et al. 2017, Sci Data 4:170117, doi 10.7937/K9/TCIA.2017.KLXWJJ1Q and 10.7937/K9/TCIA.2017.GJQ7R0EF; "
+                 "Menze et al. 2015, IEEE TMI; Clark et al. 2013, J Digit Imaging"},
+)
+
+
+class _Probabilities(nn.Module):
+    """The network as users run it: probabilities out, sigmoid inside the graph."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, channels: torch.Tensor) -> torch.Tensor:
+        return torch.sigmoid(self.network(channels))
+
 
 def draft_card(**known) -> ModelCard:
-    """The card of a tumour network before it is trained: what training and preprocessing agree on."""
+    """The card of a tumour network: what training, preprocessing and engine agree on, with `known` on top."""
     return ModelCard(**{
-        "name": "glioma", "version": "0", "task": "Glioma sub-regions on brain MR", "sha256": "0" * 64,
-        "roles": ROLES, "may_be_missing": ROLES, "spacing_mm": (1.0, 1.0, 1.0), "size_multiple": 32, "brain_only": True,
-        "regions": tuple(REGIONS), "labels": LABELS, **known})
+        "name": "glioma", "version": "0", "task": "Glioma sub-regions on brain MR (NCR, ED, ET)", "sha256": "0" * 64,
+        "roles": ROLES, "may_be_missing": ROLES, "spacing_mm": (1.0, 1.0, 1.0), "size_multiple": 32, "bytes_per_voxel": 400.0,
+        "brain_only": True, "regions": tuple(REGIONS), "labels": LABELS, **known})
+
+
+def export(run: Path, packed: Path, out: Path, name: str, version: str, say: Callable[[str], None]) -> Path:
+    """Write out/NAME.onnx and NAME.json from the averaged weights of a run; returns the .onnx path.
+
+    Raises ModelError, and leaves nothing, when ONNX Runtime and torch differ by more than LARGEST_DIFFERENCE anywhere on a real crop.
+    """
+    saved = load_checkpoint(run / CHECKPOINT)
+    config = Config(**{key: tuple(value) if isinstance(value, list) else value for key, value in saved["config"].items()})
+    network = build(config).eval()
+    network.load_state_dict(saved["average"])
+    # Rounded before the comparison: float16 is how the weights are stored, so torch is to be compared with those.
+    for tensor in network.parameters():
+        tensor.data = tensor.data.half().float()
+    case = load_cases(packed)[0]
+    crop = _middle(np.array(case.channels), config)
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out) as temporary:
+        weights = Path(temporary) / f"{name}.onnx"
+        write_onnx(network, crop, weights)
+        difference = largest_difference(network, weights, crop)
+        say(f"ONNX Runtime against torch on a {' x '.join(map(str, crop.shape[1:]))} crop: at most {difference:.1e} in probability")
+        if difference > LARGEST_DIFFERENCE:
+            raise ModelError(f"ONNX Runtime and torch differ by {difference:.1e} in probability (at most {LARGEST_DIFFERENCE:.0e} is allowed).",
+                             "Nothing was written; look for an operator that exports wrongly.")
+        split = len([case for case in load_cases(packed) if case.cohort != "phantom"])
+        card = draft_card(
+            name=name, version=version, sha256=sha256_of(weights), size_multiple=config.size_multiple, spacing_mm=config.spacing_mm,
+            bytes_per_voxel=_bytes_per_voxel(config),
+            licence="MIT (weights); attribution of the training data below", training_data=TRAINING_DATA,
+            intended_use="Research on gliomas (WHO grades 2 to 4) of adults before surgery, on MR. Not a medical device.",
+            limits=("Trained on few patients before surgery: resection cavities, metastases, meningiomas and children's tumours were never seen.",
+                    "Reads the brain alone: skull and face must be removed first.",
+                    "Without T1ce, enhancing tumour and core are guesses; without FLAIR, oedema is underestimated."),
+            training={"steps": saved["step"], "packed_cases": split, "recipe": saved["config"]})
+        write_card(card, Path(temporary) / f"{name}.json")
+        for suffix in (".onnx", ".json"):
+            (Path(temporary) / f"{name}{suffix}").replace(out / f"{name}{suffix}")
+    return out / f"{name}.onnx"
+
+
+def write_onnx(network: nn.Module, example: np.ndarray, path: Path) -> None:
+    """ONNX of (1, C, I, J, K) -> probabilities (1, R, I, J, K), sides free, weights as float16 that the runtime widens when it loads."""
+    import onnx
+
+    plain = _plain_norms(_Probabilities(network)).eval()
+    torch.onnx.export(plain, (torch.from_numpy(example)[None],), str(path), dynamo=False, opset_version=OPSET,
+                      input_names=["channels"], output_names=["probabilities"],
+                      dynamic_axes={"channels": {2: "i", 3: "j", 4: "k"}, "probabilities": {2: "i", 3: "j", 4: "k"}})
+    model = onnx.load(path)
+    _halve(model)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def largest_difference(network: nn.Module, weights: Path, crop: np.ndarray) -> float:
+    """Largest absolute difference in probability between torch and ONNX Runtime's CPU on channels (C, I, J, K)."""
+    with torch.inference_mode():
+        wanted = torch.sigmoid(network.eval()(torch.from_numpy(crop)[None]))[0].numpy()
+    return float(np.abs(open_session(weights, "cpu").run(crop) - wanted).max())
+
+
+def _plain_norms(module: nn.Module) -> nn.Module:
+    """A copy with every one-group-a-channel norm as InstanceNorm3d: the same numbers, one ONNX operator instead of five."""
+    from copy import deepcopy
+
+    module = deepcopy(module)
+    for parent in list(module.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.GroupNorm) and child.num_groups == child.num_channels:
+                norm = nn.InstanceNorm3d(child.num_channels, eps=child.eps, affine=True)
+                norm.load_state_dict(child.state_dict())
+                setattr(parent, name, norm)
+    return module
+
+
+def _halve(model) -> None:
+    """Store float32 weights of 100 numbers or more as float16 with a Cast behind each; the arithmetic stays float32."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    casts = []
+    for tensor in model.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT and np.prod(tensor.dims) >= 100:
+            name, half = tensor.name, numpy_helper.to_array(tensor).astype(np.float16)
+            tensor.CopyFrom(numpy_helper.from_array(half, f"{name}_half"))
+            casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT))
+    for cast in reversed(casts):
+        model.graph.node.insert(0, cast)
+
+
+def _bytes_per_voxel(config: Config) -> float:
+    """Measured on the default network: ONNX Runtime holds about five feature maps of the first level at once, as float32."""
+    return 5 * config.channels[0] * 4 / 8
+
+
+def _middle(channels: np.ndarray, config: Config) -> np.ndarray:
+    size = [min(96, side) // config.size_multiple * config.size_multiple for side in channels.shape[1:]]
+    low = [(side - n) // 2 for side, n in zip(channels.shape[1:], size, strict=True)]
+    return np.ascontiguousarray(channels[(slice(None), *(slice(a, a + n) for a, n in zip(low, size, strict=True)))], np.float32)

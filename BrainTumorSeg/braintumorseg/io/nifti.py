@@ -11,6 +11,7 @@ from typing import IO
 import nibabel
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from nibabel.fileholders import FileHolder
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
@@ -24,7 +25,7 @@ NIFTI_SUFFIXES = (".nii", ".nii.gz")
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _BY_HEADER_BYTES = {348: nibabel.Nifti1Image, 540: nibabel.Nifti2Image}
-_MM_PER_UNIT = {"meter": 1000.0, "micron": 0.001}  # any other, also "unknown", is mm
+_MM_PER_UNIT = {1: 1000.0, 3: 0.001}  # NIFTI_UNITS_METER, NIFTI_UNITS_MICRON; any other, also "unknown", is mm
 _STORED = (np.uint8, np.int16, np.float32)
 _SCANNER = 1  # NIFTI_XFORM_SCANNER_ANAT
 
@@ -48,10 +49,13 @@ def read_nifti(path: Path | str) -> Volume:
                 image = _open(stream, path.name)
                 shape = _three_axes(image.shape)
                 check_room(path, math.prod(shape) * image.get_data_dtype().itemsize, packed)
-                return Volume(_voxels(image).reshape(shape, order="F"), _affine_mm(image))
+                voxels = _voxels(image).reshape(shape, order="F")
+                while stream.read(1 << 20):  # to the end, where gzip compares its checksum
+                    pass
+                return Volume(voxels, _affine_mm(image))
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise NotAnImage(f"{path.name} is a damaged or truncated gzip file ({error}).", "Copy or download it again.") from None
-    except (ImageFileError, HeaderDataError, WrapStructError, OSError, ValueError) as error:
+    except (ImageFileError, HeaderDataError, WrapStructError, OSError, ValueError, OverflowError) as error:
         reason = str(error).replace(str(path), path.name)
         raise NotAnImage(f"{path.name} is a damaged NIfTI file ({reason}).", "Copy, download or convert it again.") from None
 
@@ -79,7 +83,8 @@ def _open(stream: IO[bytes], name: str) -> nibabel.Nifti1Image:
     if not kinds:
         raise NotAnImage(f"{name} is not a NIfTI image: it does not begin with a NIfTI header.",
                          "Give a .nii or .nii.gz file as its converter wrote it.")
-    return _BY_HEADER_BYTES[kinds.pop()].from_stream(stream)
+    # Not mapped into memory: a file that changes on the disk must not change, or kill, a study that was read.
+    return _BY_HEADER_BYTES[kinds.pop()].from_file_map({"image": FileHolder(fileobj=stream)}, mmap=False)
 
 
 def _three_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -100,7 +105,7 @@ def _voxels(image: nibabel.Nifti1Image) -> np.ndarray:
 
 
 def _affine_mm(image: nibabel.Nifti1Image) -> np.ndarray:
-    scale = _MM_PER_UNIT.get(image.header.get_xyzt_units()[0], 1.0)
+    scale = _MM_PER_UNIT.get(int(image.header["xyzt_units"]) & 7, 1.0)
     return np.diag([scale, scale, scale, 1.0]) @ image.affine
 
 

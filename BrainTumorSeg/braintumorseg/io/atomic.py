@@ -1,0 +1,106 @@
+"""All or nothing: an output folder that appears complete, or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import OutputError
+
+__all__ = ["MARKER", "output_folder"]
+
+# The file that every folder of ours holds: only a folder with it may be replaced.
+MARKER = "report.json"
+
+_WORDS = {
+    errno.ENOSPC: ("the disk is full", "Free some space, or choose a folder on another disk."),
+    errno.EDQUOT: ("this user's disk quota is used up", "Free some space, or choose a folder on another disk."),
+    errno.EACCES: ("this user may not write there", "Choose a folder of your own."),
+    errno.EPERM: ("this user may not write there", "Choose a folder of your own."),
+    errno.EROFS: ("the disk is read-only", "Choose a folder on another disk."),
+    errno.ENOTDIR: ("a part of its path is a file", "Choose another folder."),
+    errno.EEXIST: ("a part of its path is a file", "Choose another folder."),
+    errno.ENAMETOOLONG: ("its name is too long", "Choose a shorter name."),
+}
+
+
+@contextmanager
+def output_folder(path: Path | str, force: bool = False) -> Iterator[Path]:
+    """Yield an empty temporary folder beside `path`; it becomes `path` when the block ends well.
+
+    When the block raises (a stop by the user too), nothing is left and `path` is as it was. With `force` a folder at `path` is
+    replaced if it is empty or holds report.json, so that no folder of someone else's is ever deleted; the old one is moved aside
+    and deleted only once the new one is in place.
+
+    Raises OutputError: before the block runs when `path` exists and may not be replaced or its parent cannot be written; after it
+    when the disk is full, read-only or not this user's to write.
+    """
+    path = Path(path).resolve()
+    _check(path, force)
+    made = [parent for parent in path.parents if not parent.exists()]  # innermost first
+    partial = path.with_name(f".{path.name}.partial-{secrets.token_hex(4)}")
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        _flush(partial)
+        _check(path, force)  # again: it may have appeared meanwhile
+        _put(partial, path)
+    except OSError as error:
+        if error.errno not in _WORDS or not _is_about(error, partial, path):
+            raise
+        what, fix = _WORDS[error.errno]
+        raise OutputError(f"{path.name} cannot be written: {what}.", fix) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)  # after the rename there is nothing at this place
+        for parent in made if not path.exists() else ():
+            if parent.is_dir() and not any(parent.iterdir()):
+                parent.rmdir()
+
+
+def _check(path: Path, force: bool) -> None:
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise OutputError(f"{path.name} is a file; the results need a folder.", "Choose another name.")
+    if not force:
+        raise OutputError(f"The folder {path.name} exists already, and nothing is overwritten.",
+                          "Choose another name, or add --force to replace it.")
+    if any(path.iterdir()) and not (path / MARKER).is_file():
+        raise OutputError(f"The folder {path.name} holds files but no {MARKER}: it is not one of our results and is left alone.",
+                          "Choose another name, or empty the folder yourself.")
+
+
+def _flush(folder: Path) -> None:
+    """Bring every file to the disk: some disks (network, quota) say only then that they are full."""
+    for file in folder.rglob("*"):
+        if file.is_file():
+            with file.open("r+b") as stream:
+                os.fsync(stream.fileno())
+
+
+def _put(partial: Path, path: Path) -> None:
+    """Rename `partial` to `path`; a folder there is moved aside before and deleted after, or moved back."""
+    if not path.exists():
+        partial.rename(path)
+        return
+    old = path.with_name(f".{path.name}.old-{secrets.token_hex(4)}")
+    path.rename(old)
+    try:
+        partial.rename(path)
+    except BaseException:
+        old.rename(path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _is_about(error: OSError, partial: Path, path: Path) -> bool:
+    """False for an error that names another file, such as an input that may not be read."""
+    if error.filename is None:
+        return True
+    named = Path(os.fsdecode(error.filename)).absolute()
+    return named.is_relative_to(partial) or named in (path, *path.parents)

@@ -1,0 +1,162 @@
+"""Grey pictures with outlined labels, laid out on one dark page with orientation marks, a legend and a scale bar."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+__all__ = ["LegendEntry", "Panel", "draw_page"]
+
+WIDEST_PX = 1600
+LARGEST_SCALE = 3.0   # pixels a mm: more shows no more of a brain
+FILL = 0.16           # how much of its colour a label leaves on the image inside its outline
+GAP, MARGIN = 6, 14   # pixels
+SCALE_BAR_MM = 50
+BACKGROUND, TEXT, FAINT = (14, 14, 16), (236, 236, 240), (150, 150, 158)
+MARK = (240, 200, 90)
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """One slice as it is shown: rows run down, columns to the right.
+
+    grey: (rows, columns) uint8. labels: (rows, columns) uint8 to outline, or None for the plain image. pixel_mm: (across, down).
+    marks: anatomical letters at the left, right, top and bottom.
+    """
+
+    title: str
+    grey: np.ndarray
+    labels: np.ndarray | None
+    pixel_mm: tuple[float, float]
+    marks: tuple[str, str, str, str]
+
+    @property
+    def size_mm(self) -> tuple[float, float]:
+        """Width and height."""
+        rows, columns = self.grey.shape
+        return columns * self.pixel_mm[0], rows * self.pixel_mm[1]
+
+
+@dataclass(frozen=True)
+class LegendEntry:
+    """A line of the legend, with the colour of its label if it has one."""
+
+    text: str
+    rgb: tuple[int, int, int] | None = None
+
+
+def draw_page(rows: Sequence[Sequence[Panel]], title: str, legend: Sequence[LegendEntry],
+              colours: dict[int, tuple[int, int, int]]):
+    """A PIL image, at most 1600 pixels wide: `rows` of panels at one common scale, `title` above, `legend` and scale bar below.
+
+    Args:
+        rows: as many panels in each row.
+        title: one line.
+        legend: flows over as many lines as it needs.
+        colours: label value -> RGB of its outline.
+    """
+    from PIL import Image, ImageDraw
+
+    widths_mm = np.array([[panel.size_mm[0] for panel in row] for row in rows]).max(axis=0)   # (columns,)
+    heights_mm = np.array([[panel.size_mm[1] for panel in row] for row in rows]).max(axis=1)  # (rows,)
+    room = WIDEST_PX - 2 * MARGIN - GAP * (len(widths_mm) - 1)
+    scale = min(LARGEST_SCALE, room / widths_mm.sum())
+    widths, heights = np.floor(widths_mm * scale).astype(int), np.floor(heights_mm * scale).astype(int)
+    width = max(int(widths.sum()) + GAP * (len(widths) - 1) + 2 * MARGIN, 640)
+    lines = _flow(legend, width - 2 * MARGIN - int(SCALE_BAR_MM * scale) - 90)
+    top = MARGIN + 30
+    bottom = top + int(heights.sum()) + GAP * len(heights)
+
+    page = Image.new("RGB", (width, bottom + 30 * len(lines) + MARGIN), BACKGROUND)
+    draw = ImageDraw.Draw(page)
+    draw.text((MARGIN, MARGIN - 2), title, fill=TEXT, font=_font(20))
+    for row, y, height in zip(rows, top + _starts(heights), heights, strict=True):
+        for panel, x, column in zip(row, MARGIN + _starts(widths), widths, strict=True):
+            _draw_panel(page, draw, panel, (int(x), int(y), int(column), int(height)), scale, colours)
+    _draw_legend(draw, lines, bottom + 6)
+    _draw_scale_bar(draw, (width - MARGIN, bottom + 10), scale)
+    return page
+
+
+def _draw_panel(page, draw, panel: Panel, box: tuple[int, int, int, int], scale: float, colours) -> None:
+    from PIL import Image
+
+    x, y, width, height = box
+    size = tuple(max(1, min(limit, round(mm * scale))) for mm, limit in zip(panel.size_mm, (width, height), strict=True))
+    draw.rectangle((x, y, x + width - 1, y + height - 1), fill=(0, 0, 0))
+    image = np.asarray(Image.fromarray(panel.grey).resize(size, Image.Resampling.BICUBIC))
+    image = np.repeat(image[:, :, None], 3, axis=2)                                             # (rows, columns, RGB)
+    if panel.labels is not None:
+        labels = np.asarray(Image.fromarray(panel.labels).resize(size, Image.Resampling.NEAREST))
+        image = _outlined(image, labels, colours)
+    page.paste(Image.fromarray(image), (x + (width - size[0]) // 2, y + (height - size[1]) // 2))
+
+    left, right, up, down = panel.marks
+    font, middle_x, middle_y = _font(15), x + width // 2, y + height // 2
+    for text, at, anchor in ((left, (x + 5, middle_y), "lm"), (right, (x + width - 5, middle_y), "rm"),
+                             (up, (middle_x, y + 4), "mt"), (down, (middle_x, y + height - 4), "mb")):
+        draw.text(at, text, fill=MARK, font=font, anchor=anchor, stroke_width=1, stroke_fill=(0, 0, 0))
+    draw.text((x + 6, y + 4), panel.title, fill=TEXT, font=_font(15), stroke_width=1, stroke_fill=(0, 0, 0))
+
+
+def _outlined(image: np.ndarray, labels: np.ndarray, colours: dict[int, tuple[int, int, int]]) -> np.ndarray:
+    """`image` (rows, columns, 3) with each label lightly filled and its rim, one pixel wide and inside it, in full colour."""
+    out = image.astype(np.float32)
+    for value, rgb in colours.items():
+        inside = labels == value
+        padded = np.pad(inside, 1)
+        core = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+        out[inside] += FILL * (np.array(rgb, np.float32) - out[inside])
+        out[inside & ~core] = rgb
+    return out.round().astype(np.uint8)
+
+
+def _flow(legend: Sequence[LegendEntry], width: int) -> list[list[LegendEntry]]:
+    lines, room = [[]], width
+    for entry in legend:
+        needed = _entry_width(entry)
+        if needed > room and lines[-1]:
+            lines.append([])
+            room = width
+        lines[-1].append(entry)
+        room -= needed
+    return lines
+
+
+def _entry_width(entry: LegendEntry) -> int:
+    return int(_font(18).getlength(entry.text)) + (26 if entry.rgb else 0) + 28
+
+
+def _draw_legend(draw, lines: list[list[LegendEntry]], y: int) -> None:
+    for line in lines:
+        x = MARGIN
+        for entry in line:
+            if entry.rgb:
+                draw.rectangle((x, y + 3, x + 17, y + 19), fill=entry.rgb)
+            draw.text((x + (26 if entry.rgb else 0), y + 11), entry.text, fill=TEXT, font=_font(18), anchor="lm")
+            x += _entry_width(entry)
+        y += 30
+
+
+def _draw_scale_bar(draw, right_top: tuple[int, int], scale: float) -> None:
+    right, y = right_top
+    left = right - round(SCALE_BAR_MM * scale)
+    draw.line((left, y + 7, right, y + 7), fill=TEXT, width=2)
+    for x in (left, right):
+        draw.line((x, y + 2, x, y + 12), fill=TEXT, width=2)
+    draw.text((left - 8, y + 7), f"{SCALE_BAR_MM // 10} cm", fill=FAINT, font=_font(16), anchor="rm")
+
+
+def _starts(sizes: np.ndarray) -> np.ndarray:
+    """Where each of a run of boxes of these sizes begins, with a gap between them."""
+    return np.cumsum(sizes + GAP) - sizes - GAP
+
+
+@lru_cache
+def _font(size: int):
+    from PIL import ImageFont
+
+    return ImageFont.load_default(size=size)

@@ -1,0 +1,104 @@
+"""The way from a study to a segmentation, and from there to a folder of results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+
+from .brain import require_brain_only
+from .errors import GridMismatch, ModelError, ResourceError
+from .model_card import ModelCard
+from .model_zoo import Model
+from .postprocess import onto_native
+from .preprocess import prepare
+from .progress import Progress
+from .register import Alignment, align
+from .runtime import open_session
+from .segmentation import Provenance, Segmentation
+from .study import Study
+from .tiling import predict
+
+__all__ = ["segment"]
+
+_REPORTED = ("braintumorseg", "numpy", "scipy", "SimpleITK", "nibabel", "onnxruntime", "onnxruntime-gpu")
+
+
+def segment(study: Study, model: Model, *, device: str = "auto", threads: int = 0, registered: bool = False, stripped: bool = False,
+            progress: Progress | None = None) -> Segmentation:
+    """Segment the tumour of a study of brain-only sequences.
+
+    Args:
+        study: any subset of the sequences that the model's card allows to be missing, each on its own grid.
+        model: from `load_model`.
+        device: 'auto', 'cpu' or 'cuda'.
+        threads: for the network on a CPU; 0 takes all cores.
+        registered: the sequences are aligned already: they must share one grid, and nothing is moved.
+        stripped: take the images for brain-only even if they do not look it.
+        progress: is told how far the run is, and can cancel it.
+
+    Raises GridMismatch, NotBrainOnly, ModelError, ResourceError or Cancelled.
+    """
+    progress = progress or Progress()
+    card = model.card
+    _require_readable(study, card)
+    _require_memory(study)
+    with progress.step("align") as tell:
+        alignments = _align(study, registered, tell)
+    with progress.step("prepare"):
+        if card.brain_only and not stripped:
+            for role, volume in study.volumes.items():
+                require_brain_only(role, volume)
+        ready = prepare(study, card, {role: alignment.moved for role, alignment in alignments.items() if alignment.moved is not None})
+    with progress.step("predict") as tell:
+        session = open_session(model.weights, device, threads)
+        probabilities, passes = predict(ready.channels, session, card.size_multiple, card.bytes_per_voxel, progress=tell, cancel=progress.cancel)
+    with progress.step("decide"):
+        labels = onto_native(probabilities, ready.grid, study.reference.grid, card)
+    provenance = Provenance(
+        model=card.name, version=card.version, sha256=card.sha256, provider=session.provider, provider_note=session.note, passes=passes,
+        reference=study.reference_role, roles=study.sources, missing=tuple(role for role in card.roles if role not in study.volumes),
+        alignment={role: alignment.text for role, alignment in alignments.items()}, seconds=progress.seconds, software=_software())
+    return Segmentation(study.reference.with_voxels(labels), card.labels, provenance)
+
+
+def _require_readable(study: Study, card: ModelCard) -> None:
+    lacking = [role for role in card.roles if role not in study.volumes and role not in card.may_be_missing]
+    if lacking:
+        raise ModelError(f"{card.name} was not trained to do without {' and '.join(lacking)}.", "Give them, or choose another --model.")
+    if not set(card.roles) & set(study.volumes):
+        raise ModelError(f"{card.name} reads {', '.join(card.roles)}, and none of them was given.", "Give one, or choose another --model.")
+
+
+def _require_memory(study: Study) -> None:
+    """Refuse before allocating: a study that cannot fit would be killed by the system half way."""
+    import psutil
+
+    largest = max(np.prod(volume.shape, dtype=float) for volume in study.volumes.values())
+    # Measured at the peak: one image and two copies as float32 while it is resampled, and the three region masks with the labels.
+    need = largest * (3 * 4 + 4) + 0.8e9
+    free = psutil.virtual_memory().available
+    if need > free:
+        raise ResourceError(f"This study needs about {need / 1e9:.1f} GB more memory and {free / 1e9:.1f} GB are free.",
+                            "Close other programs, or crop the images to the head.")
+
+
+def _align(study: Study, registered: bool, tell) -> Mapping[str, Alignment]:
+    if not registered:
+        return align(study, progress=tell)
+    for role, volume in study.volumes.items():
+        if not volume.grid.same_as(study.reference.grid):
+            raise GridMismatch(f"{role} is {volume.grid.describe()} and {study.reference_role} is {study.reference.grid.describe()}; "
+                               "with --registered all must share one grid.", "Leave out --registered and they are aligned for you.")
+    return {role: Alignment(None, "as given (--registered)", False) for role in study.roles if role != study.reference_role}
+
+
+def _software() -> dict[str, str]:
+    found = {}
+    for package in _REPORTED:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

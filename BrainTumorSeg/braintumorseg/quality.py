@@ -1,0 +1,228 @@
+"""What to be careful about: flags that cost nothing to compute and are true when they are raised."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from .brain import brain_only_mask
+from .measure import measure
+from .resample import resample
+from .segmentation import Segmentation
+from .study import Study
+from .volume import Volume
+
+__all__ = ["SEVERITIES", "TITLES", "Flag", "check"]
+
+SEVERITIES = ("warning", "info")
+# Sequences as radiologists write them.
+TITLES = {"t1": "T1", "t1ce": "T1ce", "t2": "T2", "flair": "FLAIR"}
+
+# A brain that ends by itself tapers (its last layer is up to a fifth of its largest section in BraTS); a flat face was cut.
+CUT_SHARE = 0.25
+# Less contact than this with the image's edge may be a stray voxel.
+CONTACT_MM2 = 10.0
+LARGEST_TUMOUR_ML = 400.0
+LARGEST_TUMOUR_SHARE = 0.4
+# Experts' outlines have up to 4 islands of this size or more (24 patients); a network's noise has 10 and more.
+ISLAND_ML = 0.05
+MOST_ISLANDS = 10
+COARSE_MM = 3.0
+# Adults' brains measure at least 120 mm across, 140 mm from front to back and 110 mm in height.
+SMALLEST_BRAIN_MM = {"R": 100.0, "A": 120.0, "S": 90.0}
+OUTSIDE_SHARE = 0.05
+# 25 patients with contrast: correlation of T1 and T1ce at most 0.88, and at least 0.7 % of the brain clearly brighter in T1ce.
+SAME_PICTURE = 0.95
+BRIGHTER = 0.5
+BRIGHTER_SHARE = 0.003
+
+_EDGES = {"R": "right", "L": "left", "A": "front", "P": "back", "S": "top", "I": "bottom"}
+_OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "S": "I", "I": "S"}
+_SPANS = {"R": "from right to left", "A": "from front to back", "S": "from top to bottom"}
+_WITHOUT = {
+    "t1": ("info", "T1 is missing: bright blood or protein cannot be told from contrast, so the ET volume may be too large; "
+                   "add the T1 from before contrast if there is one."),
+    "t1ce": ("warning", "T1 after contrast (T1ce) is missing: enhancing tumour cannot be told from the rest of the core, so the "
+                        "ET and TC volumes are unreliable; add it if there is one."),
+    "t2": ("info", "T2 is missing: fluid and cysts are harder to tell from swollen brain; add it if there is one."),
+    "flair": ("warning", "FLAIR is missing: oedema is hard to see beside fluid, so the ED and WT volumes are often too small; "
+                         "add it if there is one."),
+}
+
+
+@dataclass(frozen=True)
+class Flag:
+    """What a reader of the result must know: a stable `code`, a `severity` of SEVERITIES, one sentence with what to do."""
+
+    code: str
+    severity: str
+    text: str
+
+    def __post_init__(self):
+        if self.severity not in SEVERITIES:
+            raise ValueError(f"a flag is {' or '.join(SEVERITIES)}, not {self.severity}")
+
+
+def check(study: Study, segmentation: Segmentation, brain: Volume | None = None,
+          moved: Mapping[str, np.ndarray] | None = None) -> tuple[Flag, ...]:
+    """The flags of a result, warnings first; () when there is nothing to say.
+
+    Args:
+        study: the images that were segmented.
+        segmentation: labels on the grid of the study's reference; its provenance says which sequences the network lacked.
+        brain: 0 outside the brain, on any grid; by default what differs from the reference's background.
+        moved: role -> 4x4 rigid transform, reference world -> that sequence's world; none where they agree.
+    """
+    reference = study.reference
+    tumour = segmentation.labels.voxels != 0         # (I, J, K) bool
+    shown = _brain(reference, brain)                 # (I, J, K) bool
+    sections = _sections(shown)                      # (I,), (J,), (K,) voxels
+    looks = _Looks(study, moved or {})
+    flags = [
+        *_empty(tumour),
+        *_edges(reference, _sections(tumour), sections),
+        *_size(reference, tumour, shown),
+        *_islands(segmentation),
+        *(Flag("missing_sequence", *_WITHOUT[role]) for role in segmentation.provenance.missing),
+        *_outside(looks, tumour),
+        *_contrast(looks, shown),
+        *_coarse(study),
+        *_field_of_view(reference, sections),
+    ]
+    return tuple(sorted(flags, key=lambda flag: SEVERITIES.index(flag.severity)))
+
+
+def _empty(tumour: np.ndarray) -> Iterator[Flag]:
+    if not tumour.any():
+        yield Flag("empty_result", "warning",
+                   "No tumour was found: the network knows adults' gliomas only and can miss small ones and other lesions, "
+                   "so this is no proof of absence; look at the images.")
+
+
+def _edges(reference: Volume, tumour: list[np.ndarray], brain: list[np.ndarray]) -> Iterator[Flag]:
+    """Where the image ends inside the brain, at its own border or at that of a slab within it, and tumour lies there."""
+    touched = []
+    for axis, grows in enumerate(reference.orientation):
+        layers = np.flatnonzero(brain[axis]).tolist()
+        contact_mm2 = tumour[axis] * reference.voxel_ml * 1000 / reference.spacing_mm[axis]
+        for layer, border, side in ((layers[:1], 0, _OPPOSITE[grows]), (layers[-1:], reference.shape[axis] - 1, grows)):
+            cut = layer == [border] or brain[axis][layer].sum() >= CUT_SHARE * brain[axis].max()
+            if layer and cut and contact_mm2[layer].sum() >= CONTACT_MM2:
+                touched.append(_EDGES[side])
+    if touched:
+        yield Flag("touches_edge", "warning",
+                   f"The tumour reaches the edge of the image ({', '.join(touched)}): a part may lie outside, and volumes may be "
+                   "too small; use a series that covers the whole brain.")
+
+
+def _size(reference: Volume, tumour: np.ndarray, brain: np.ndarray) -> Iterator[Flag]:
+    ml, brain_ml = (float(np.count_nonzero(mask)) * reference.voxel_ml for mask in (tumour, brain))
+    if ml > LARGEST_TUMOUR_ML or ml > LARGEST_TUMOUR_SHARE * brain_ml:
+        yield Flag("large", "warning",
+                   f"The whole tumour measures {ml:.0f} ml of the {brain_ml:.0f} ml shown, which is hardly ever true: "
+                   "check the outlines, and that the images show a whole brain and the right sequences.")
+
+
+def _islands(segmentation: Segmentation) -> Iterator[Flag]:
+    islands = sum(lesion.ml >= ISLAND_ML for lesion in measure(segmentation).lesions)
+    if islands > MOST_ISLANDS:
+        yield Flag("scattered", "warning",
+                   f"The tumour lies in {islands} separate islands, more than gliomas usually have: some may be other bright "
+                   "spots or another disease; check each in the images.")
+
+
+def _outside(looks: _Looks, tumour: np.ndarray) -> Iterator[Flag]:
+    points = looks.points(tumour, 50_000)
+    for role, volume in looks.study.volumes.items():
+        if not len(points) or role == looks.study.reference_role:
+            continue
+        values, inside = looks.at(role, points)
+        share = 1 - np.mean(inside & ~np.isin(values, _background(volume)))
+        if share > OUTSIDE_SHARE:
+            yield Flag("outside_sequence", "warning",
+                       f"{TITLES[role]} does not show {share:.0%} of the tumour, where the result rests on the other sequences: "
+                       "check its field of view and its alignment.")
+
+
+def _contrast(looks: _Looks, brain: np.ndarray) -> Iterator[Flag]:
+    if not {"t1", "t1ce"} <= set(looks.study.roles):
+        return
+    points = looks.points(brain, 100_000)
+    (before, there), (after, here) = looks.at("t1", points), looks.at("t1ce", points)
+    before, after = before[there & here].astype(float), after[there & here].astype(float)
+    if len(before) < 1000 or min(before.std(), after.std(), np.median(before), np.median(after)) <= 0:
+        return
+    brighter = np.mean(after / np.median(after) - before / np.median(before) > BRIGHTER)
+    if np.corrcoef(before, after)[0, 1] >= SAME_PICTURE and brighter < BRIGHTER_SHARE:
+        yield Flag("no_contrast", "warning",
+                   "T1ce shows nothing that is clearly brighter than in T1: perhaps no contrast was given, or one image was "
+                   "given twice; check the series, for the ET and TC volumes rest on it.")
+
+
+def _coarse(study: Study) -> Iterator[Flag]:
+    coarse = {role: max(volume.spacing_mm) for role, volume in study.volumes.items() if max(volume.spacing_mm) > COARSE_MM}
+    if coarse:
+        listed = ", ".join(f"{TITLES[role]} {mm:.1f} mm" for role, mm in coarse.items())
+        yield Flag("coarse_slices", "info",
+                   f"Slices are thick ({listed}), so thin parts of the tumour are averaged away and volumes are less certain; "
+                   "use 3-D series if there are any.")
+
+
+def _field_of_view(reference: Volume, brain: list[np.ndarray]) -> Iterator[Flag]:
+    short = []
+    for axis, grows in enumerate(reference.orientation):
+        layers = np.flatnonzero(brain[axis])
+        mm = (layers[-1] - layers[0] + 1) * reference.spacing_mm[axis] if len(layers) else 0.0
+        direction = grows if grows in _SPANS else _OPPOSITE[grows]
+        if mm < SMALLEST_BRAIN_MM[direction]:
+            short.append(f"{mm:.0f} mm {_SPANS[direction]}")
+    if short:
+        yield Flag("small_field_of_view", "warning",
+                   f"The image shows only a part of the brain ({', '.join(short)}), and tumour outside it is not found; "
+                   "use a series that covers the whole brain.")
+
+
+def _brain(reference: Volume, brain: Volume | None) -> np.ndarray:
+    if brain is None:
+        return brain_only_mask(reference)
+    return resample(brain.with_voxels((brain.voxels != 0).astype(np.uint8)), reference.grid, linear=False).voxels != 0
+
+
+def _sections(mask: np.ndarray) -> list[np.ndarray]:
+    """How many voxels of `mask` (I, J, K) each layer across I, J and K has."""
+    counted = mask.view(np.uint8)
+    along_k, along_i = counted.sum(axis=2, dtype=np.int64), counted.sum(axis=0, dtype=np.int64)
+    return [along_k.sum(axis=1), along_k.sum(axis=0), along_i.sum(axis=0)]
+
+
+def _background(volume: Volume) -> np.ndarray:
+    """(1,) the value of the background, as `brain_only_mask` sees it; from the corners alone, which is all that it looks at."""
+    i, j, k = (max(1, n - 1) for n in volume.shape)
+    corners = Volume(volume.voxels[::i, ::j, ::k], volume.affine)
+    return corners.voxels[~brain_only_mask(corners)][:1]
+
+
+class _Looks:
+    """The sequences of a study at points of the reference's world: nearest voxels, without resampling a volume."""
+
+    def __init__(self, study: Study, moved: Mapping[str, np.ndarray]):
+        self.study, self.moved = study, moved
+
+    def points(self, mask: np.ndarray, most: int) -> np.ndarray:
+        """(N, 3) world mm of evenly spread voxels of a mask (I, J, K) on the reference's grid, N < 2 * `most`."""
+        flat = np.flatnonzero(mask)
+        chosen = np.stack(np.unravel_index(flat[:: max(1, len(flat) // most)], mask.shape), axis=1)
+        affine = self.study.reference.affine
+        return chosen @ affine[:3, :3].T + affine[:3, 3]
+
+    def at(self, role: str, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(values (N,) with 0 outside, (N,) bool: inside the sequence's grid)."""
+        volume = self.study.volumes[role]
+        into = np.linalg.inv(volume.affine) @ self.moved.get(role, np.eye(4))
+        places = np.rint(points @ into[:3, :3].T + into[:3, 3]).astype(int)
+        inside = ((places >= 0) & (places < volume.shape)).all(axis=1)
+        values = np.zeros(len(points), volume.voxels.dtype)
+        values[inside] = volume.voxels[tuple(places[inside].T)]
+        return values, inside

@@ -1,0 +1,49 @@
+"""What comes out: labels on the reference's native grid, their table, and how they came about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .labels import region_mask
+from .model_card import Label
+from .volume import Volume
+
+__all__ = ["Provenance", "Segmentation"]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How a segmentation came about; goes into report.json as it is. Holds nothing that identifies a patient."""
+
+    model: str
+    version: str
+    sha256: str
+    provider: str                                  # what the session really used, such as 'CPUExecutionProvider'
+    provider_note: str = ""                        # why it was not the one asked for, if so
+    passes: int = 1                                # forward passes: 1, or the number of tiles
+    reference: str = ""                            # role whose grid carries the result
+    roles: Mapping[str, str] = field(default_factory=dict)          # role -> how it was recognised
+    missing: tuple[str, ...] = ()
+    alignment: Mapping[str, str] = field(default_factory=dict)      # role -> 'same grid', 'headers agree', 'registered: 3.1 mm, 1.2 degrees', ...
+    seconds: Mapping[str, float] = field(default_factory=dict)      # step -> wall-clock time
+    software: Mapping[str, str] = field(default_factory=dict)       # package -> version
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """uint8 labels (I, J, K) on the reference's native grid, the table that names them, and their provenance."""
+
+    labels: Volume
+    table: tuple[Label, ...]
+    provenance: Provenance
+
+    def __post_init__(self):
+        if self.labels.voxels.dtype != np.uint8:
+            raise TypeError(f"labels are uint8, not {self.labels.voxels.dtype}")
+
+    def region(self, name: str) -> np.ndarray:
+        """(I, J, K) bool: the voxels of region WT, TC or ET."""
+        return region_mask(self.labels.voxels, name)

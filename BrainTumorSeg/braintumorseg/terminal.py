@@ -1,0 +1,82 @@
+"""How a verb talks: text for people, or JSON lines for programs (the child protocol), and when to stop listening.
+
+The child protocol: one JSON object a line on stdout, {"step", "done", "eta_s"}; the last is {"result": ...} or
+{"error": {"kind", "what", "fix"}}. Closing stdin cancels.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+
+from .errors import BrainTumorSegError
+from .progress import Progress, Update
+
+__all__ = ["Talk"]
+
+_WORDS = {"read": "reading", "align": "aligning sequences", "prepare": "preparing", "predict": "segmenting", "decide": "deciding labels",
+          "measure": "measuring", "draw": "drawing", "write": "writing"}
+
+
+class Talk:
+    """`json_lines`: speak the child protocol. `json_result`: only the result is JSON, one line at the end of stdout."""
+
+    def __init__(self, json_lines: bool = False, json_result: bool = False):
+        self.json_lines = json_lines
+        self.json_result = json_result
+        self._line_open = False
+
+    def progress(self) -> Progress:
+        """A Progress that is shown as it goes; with the child protocol, the end of stdin cancels it."""
+        cancel = threading.Event()
+        if self.json_lines:
+            threading.Thread(target=_cancel_at_end_of_stdin, args=(cancel,), daemon=True).start()
+            return Progress(self._json_update, cancel)
+        return Progress(self._text_update if sys.stderr.isatty() else lambda update: None, cancel)
+
+    def text(self, *lines: str) -> None:
+        """For people: shown unless stdout carries JSON."""
+        if not (self.json_lines or self.json_result):
+            self._clear()
+            print(*lines, sep="\n", flush=True)
+
+    def result(self, value: object) -> None:
+        """For programs: shown only where JSON was asked for."""
+        self._clear()
+        if self.json_lines:
+            _print_json({"result": value})
+        elif self.json_result:
+            _print_json(value)
+
+    def error(self, error: BrainTumorSegError) -> None:
+        self._clear()
+        if self.json_lines:
+            _print_json({"error": {"kind": error.kind, "what": error.what, "fix": error.fix}})
+        print(f"braintumorseg: {error}", file=sys.stderr, flush=True)
+
+    def _json_update(self, update: Update) -> None:
+        _print_json({"step": update.step, "done": round(update.done, 4), "eta_s": None if update.eta_s is None else round(update.eta_s, 1)})
+
+    def _text_update(self, update: Update) -> None:
+        left = "" if update.eta_s is None else f", about {update.eta_s:.0f} s left"
+        print(f"\r\033[K{update.done:4.0%} {_WORDS[update.step]}{left}", end="", file=sys.stderr, flush=True)
+        self._line_open = True
+
+    def _clear(self) -> None:
+        if self._line_open:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+            self._line_open = False
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value, ensure_ascii=True, allow_nan=False), flush=True)
+
+
+def _cancel_at_end_of_stdin(cancel: threading.Event) -> None:
+    try:
+        while sys.stdin.buffer.raw.read(4096):  # unbuffered: a lock held on the buffer would hang the interpreter's exit
+            pass
+    except (OSError, ValueError):
+        pass
+    cancel.set()

@@ -1,0 +1,116 @@
+"""What each verb of the command does; `cli` holds their options."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from .errors import OutputError
+from .io.atomic import check_output
+from .terminal import Talk
+
+__all__ = ["demo", "doctor", "evaluate", "models_add", "models_list", "models_remove", "models_show", "segment"]
+
+
+def segment(args, talk: Talk) -> None:
+    from .model_zoo import load_model
+    from .pipeline import segment as run
+    from .read import read_study
+    from .results import write_results
+
+    check_output(args.out, args.force)  # before minutes of work, not after
+    progress = talk.progress()
+    model = load_model(args.model)
+    with progress.step("read"):
+        study = read_study(args.paths, t1=args.t1, t1ce=args.t1ce, t2=args.t2, flair=args.flair)
+    segmentation = run(study, model, device=args.device, threads=args.threads, registered=args.registered, stripped=args.stripped,
+                       progress=progress)
+    report = write_results(study, segmentation, model.card, args.out, force=args.force, progress=progress)
+    talk.text(*summary(report), f"Results: {args.out}")
+    talk.result(report)
+
+
+def summary(report: dict) -> list[str]:
+    """The lines a person reads at the end of a run."""
+    volumes = report["volumes_ml"]
+    lines = ["Regions  " + "   ".join(f"{name} {ml:.1f} ml" for name, ml in volumes["regions"].items()),
+             "Labels   " + "   ".join(f"{name} {ml:.1f} ml" for name, ml in volumes["labels"].items())]
+    lines += [f"{'Mind' if flag['severity'] == 'warning' else 'Note'}: {flag['text']}" for flag in report["flags"]]
+    return [*lines, f"{sum(report['seconds'].values()):.1f} s with {report['model']['name']} {report['model']['version']} on {report['provider']}"]
+
+
+def evaluate(args, talk: Talk) -> None:
+    from .evaluate import evaluate as run
+    from .evaluation_report import format_table, to_json, write_box_plots, write_csv
+
+    for path in (args.csv, args.plot):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise OutputError(f"The folder for {path.name} does not exist.", "Make it first, or choose another.")
+    found = run(args.truth, args.found, args.labels, args.found_labels)
+    if args.csv:
+        write_csv(found, args.csv)
+    if args.plot:
+        write_box_plots(found, args.plot)
+    talk.text(format_table(found))
+    talk.result(to_json(found))
+
+
+def models_list(args, talk: Talk) -> None:
+    from .model_zoo import list_models
+
+    models = list_models()
+    for model in models:
+        talk.text(f"{model.card.name:<12} {model.card.version:<8} {'embedded' if model.embedded else 'added':<9} {model.card.task}")
+    talk.result([{"name": model.card.name, "version": model.card.version, "task": model.card.task, "embedded": model.embedded} for model in models])
+
+
+def models_show(args, talk: Talk) -> None:
+    from .model_zoo import load_model
+
+    card = load_model(args.name).card
+    data = [f"  {one['name']}: {one['licence']}. {one['citation']}" for one in card.training_data]
+    talk.text(f"{card.name} {card.version}: {card.task}", f"Reads {', '.join(card.roles)} at {' x '.join(f'{mm:g}' for mm in card.spacing_mm)} mm; "
+              f"may be missing: {', '.join(card.may_be_missing) or 'none'}", f"Licence: {card.licence}", f"Intended use: {card.intended_use}",
+              "Limits:", *(f"  {limit}" for limit in card.limits), "Training data:", *data, "Accuracy:", *_accuracy(card.metrics),
+              f"SHA-256 {card.sha256}")
+    talk.result(asdict(card))
+
+
+def _accuracy(metrics) -> list[str]:
+    if not metrics:
+        return ["  not measured"]
+    lines = [f"  {metrics.get('definition', '')}; {metrics.get('split', '')}"]
+    for region, row in metrics.get("dice", {}).items():
+        lines.append(f"  Dice {region}: mean {row['mean']:.3f}, median {row['median']:.3f}, worst {row['worst']:.3f} (N = {row['n']})")
+    return lines
+
+
+def models_add(args, talk: Talk) -> None:
+    from .model_zoo import add_model
+
+    model = add_model(args.file)
+    talk.text(f"Added {model.card.name} {model.card.version}. Use it with --model {model.card.name}.")
+    talk.result({"added": model.card.name, "version": model.card.version})
+
+
+def models_remove(args, talk: Talk) -> None:
+    from .model_zoo import remove_model
+
+    remove_model(args.name)
+    talk.text(f"Removed {args.name}.")
+    talk.result({"removed": args.name})
+
+
+def doctor(args, talk: Talk) -> None:
+    from .doctor import examine, format_findings
+
+    findings = examine()
+    talk.text(format_findings(findings))
+    talk.result(findings)
+
+
+def demo(args, talk: Talk) -> None:
+    from .demo import run_demo
+
+    for line in run_demo(Path(args.out), seed=args.seed, force=args.force):
+        talk.text(line)

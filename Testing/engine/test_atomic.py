@@ -1,0 +1,181 @@
+"""The output folder appears complete or not at all, and nobody's files are ever lost."""
+
+import errno
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from braintumorseg.errors import OutputError
+from braintumorseg.io.atomic import MARKER, output_folder
+
+
+def fill(folder, text="new"):
+    (folder / MARKER).write_text(text)
+    (folder / "sub").mkdir()
+    (folder / "sub" / "a.txt").write_text(text)
+
+
+def listing(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+@pytest.fixture
+def earlier(tmp_path):
+    """A folder of ours from an earlier run."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    fill(folder, "old")
+    return folder
+
+
+def test_the_folder_appears_only_at_the_end(tmp_path):
+    with output_folder(tmp_path / "out") as folder:
+        fill(folder)
+        assert folder.parent == tmp_path
+        assert folder.name.startswith(".out.partial-")
+        assert not (tmp_path / "out").exists()
+    assert listing(tmp_path) == ["out", f"out/{MARKER}", "out/sub", "out/sub/a.txt"]
+
+
+def test_it_has_the_permissions_of_any_new_folder(tmp_path):
+    (tmp_path / "plain").mkdir()
+    with output_folder(tmp_path / "out"):
+        pass
+    assert (tmp_path / "out").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.parametrize("stop", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_nothing_is_left_when_the_work_is_stopped(tmp_path, stop):
+    with pytest.raises(stop), output_folder(tmp_path / "new" / "er" / "out") as folder:
+        fill(folder)
+        raise stop
+    assert listing(tmp_path) == []
+
+
+def test_new_parents_stay_only_when_the_work_ends_well(tmp_path):
+    with output_folder(tmp_path / "new" / "er" / "out"):
+        pass
+    assert listing(tmp_path) == ["new", "new/er", "new/er/out"]
+
+
+def test_unusual_names_simply_work(tmp_path):
+    with output_folder(tmp_path / "Ünï cödé 脳") as folder:
+        fill(folder)
+    assert (tmp_path / "Ünï cödé 脳" / MARKER).is_file()
+
+
+def test_a_folder_that_exists_is_refused_before_any_work(earlier):
+    with pytest.raises(OutputError, match=r"out exists already.*--force"), output_folder(earlier):
+        pytest.fail("the work began")
+    assert (earlier / MARKER).read_text() == "old"
+
+
+def test_a_file_of_that_name_is_refused_even_with_force(tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(OutputError, match="is a file"), output_folder(tmp_path / "out", force=True):
+        pytest.fail("the work began")
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_force_replaces_a_folder_of_ours(tmp_path, earlier):
+    (earlier / "left over.txt").write_text("old")
+    with output_folder(earlier, force=True) as folder:
+        fill(folder)
+        assert (earlier / MARKER).read_text() == "old"
+    assert listing(tmp_path) == ["out", f"out/{MARKER}", "out/sub", "out/sub/a.txt"]
+    assert (earlier / "sub" / "a.txt").read_text() == "new"
+
+
+def test_force_fills_an_empty_folder(tmp_path):
+    (tmp_path / "out").mkdir()
+    with output_folder(tmp_path / "out", force=True) as folder:
+        fill(folder)
+    assert (tmp_path / "out" / MARKER).read_text() == "new"
+
+
+def test_force_never_deletes_a_folder_that_is_not_ours(tmp_path):
+    (tmp_path / "Documents").mkdir()
+    (tmp_path / "Documents" / "thesis.odt").write_text("mine")
+    with pytest.raises(OutputError, match="left alone"), output_folder(tmp_path / "Documents", force=True):
+        pytest.fail("the work began")
+    assert (tmp_path / "Documents" / "thesis.odt").read_text() == "mine"
+
+
+def test_the_earlier_result_stays_when_the_work_fails(tmp_path, earlier):
+    with pytest.raises(RuntimeError), output_folder(earlier, force=True) as folder:
+        fill(folder)
+        raise RuntimeError
+    assert listing(tmp_path) == ["out", f"out/{MARKER}", "out/sub", "out/sub/a.txt"]
+    assert (earlier / MARKER).read_text() == "old"
+
+
+def test_the_earlier_result_comes_back_when_the_rename_fails(tmp_path, earlier, monkeypatch):
+    rename = Path.rename
+
+    def fails_for_the_new(self, target):
+        if ".partial-" in self.name:
+            raise OSError(errno.ENOSPC, "No space left on device", str(self))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fails_for_the_new)
+    with pytest.raises(OutputError, match="disk is full"), output_folder(earlier, force=True) as folder:
+        fill(folder)
+    assert listing(tmp_path) == ["out", f"out/{MARKER}", "out/sub", "out/sub/a.txt"]
+    assert (earlier / MARKER).read_text() == "old"
+
+
+def test_a_folder_that_appears_meanwhile_is_not_overwritten(tmp_path):
+    with pytest.raises(OutputError, match="exists already"), output_folder(tmp_path / "out"):
+        (tmp_path / "out").mkdir()
+    assert listing(tmp_path) == ["out"]
+
+
+def test_a_link_to_a_folder_of_ours_keeps_pointing_there(tmp_path, earlier):
+    (tmp_path / "link").symlink_to(earlier)
+    with output_folder(tmp_path / "link", force=True) as folder:
+        fill(folder)
+    assert (tmp_path / "link").is_symlink()
+    assert (earlier / MARKER).read_text() == "new"
+
+
+@pytest.mark.parametrize(("number", "words"), [(errno.ENOSPC, "disk is full"), (errno.EDQUOT, "quota"),
+                                               (errno.EACCES, "may not write"), (errno.EROFS, "read-only")])
+def test_a_disk_that_refuses_is_told_in_plain_words(tmp_path, number, words):
+    with pytest.raises(OutputError, match=f"out cannot be written: .*{words}"), output_folder(tmp_path / "out") as folder:
+        raise OSError(number, os.strerror(number), str(folder / "a"))
+    assert listing(tmp_path) == []
+
+
+def test_an_input_that_may_not_be_read_is_not_blamed_on_the_output(tmp_path):
+    with pytest.raises(PermissionError), output_folder(tmp_path / "out"):
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "model.onnx"))
+
+
+def test_a_parent_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputError, match="a part of its path is a file"), output_folder(tmp_path / "file" / "out"):
+        pytest.fail("the work began")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_really_full_device_is_told_as_a_full_disk(tmp_path):
+    with pytest.raises(OutputError, match="disk is full"), output_folder(tmp_path / "out"), open("/dev/full", "wb") as full:
+        full.write(bytes(100_000))
+    assert listing(tmp_path) == []
+
+
+def test_a_really_full_disk_leaves_nothing(tmp_path):
+    if not hasattr(os, "geteuid") or os.geteuid() != 0 or not shutil.which("mount"):
+        pytest.skip("mounting a small disk needs root and mount")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True, check=False).returncode:
+        pytest.skip("this system does not let root mount a small disk")
+    try:
+        with pytest.raises(OutputError, match="disk is full"), output_folder(disk / "out") as folder:
+            (folder / "a").write_bytes(bytes(1_000_000))
+        assert listing(disk) == []
+    finally:
+        subprocess.run(["umount", disk], check=True)

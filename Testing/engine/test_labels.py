@@ -1,0 +1,23 @@
+import numpy as np
+import pytest
+from braintumorseg.errors import UnknownLabels
+from braintumorseg.labels import from_convention, region_mask
+
+
+def test_regions_are_nested_as_brats_defines_them():
+    labels = np.array([0, 1, 2, 3])
+    assert region_mask(labels, "WT").tolist() == [False, True, True, True]
+    assert region_mask(labels, "TC").tolist() == [False, True, False, True]
+    assert region_mask(labels, "ET").tolist() == [False, False, False, True]
+
+
+def test_enhancing_tumour_of_brats2021_becomes_three():
+    assert from_convention(np.array([0, 1, 2, 4]), "brats2021").tolist() == [0, 1, 2, 3]
+    assert from_convention(np.array([0.0, 3.0]), "brats2023").dtype == np.uint8
+
+
+def test_a_value_outside_the_declared_convention_is_refused_and_the_fitting_one_named():
+    with pytest.raises(UnknownLabels, match="values 4.*--labels brats2021"):
+        from_convention(np.array([0, 1, 4]), "brats2023")
+    with pytest.raises(UnknownLabels, match="not an image"):
+        from_convention(np.array([0, 17, 255]), "brats2023")

@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+from braintumorseg.resample import canonical_grid, resample
+from braintumorseg.volume import Grid, Volume
+
+
+def rotation(degrees, axis=2):
+    a, b = [n for n in range(3) if n != axis]
+    matrix = np.eye(4)
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    matrix[a, a] = matrix[b, b] = c
+    matrix[a, b], matrix[b, a] = -s, s
+    return matrix
+
+
+def world(grid):
+    index = np.stack(np.meshgrid(*(np.arange(n) for n in grid.shape), indexing="ij"), -1)
+    return index @ grid.affine[:3, :3].T + grid.affine[:3, 3]
+
+
+def test_a_linear_ramp_in_the_world_is_met_exactly_on_an_oblique_grid():
+    grid = Grid((20, 20, 20), np.diag([-1.0, -1, 1, 1]) @ np.diag([1, 1.5, 2, 1.0]))
+    ramp = Volume((world(grid) @ [1.0, 2.0, 3.0]), grid.affine)
+    centre = grid.affine @ [6, 6, 6, 1]
+    oblique = rotation(17) @ np.diag([0.7, 1.1, 0.9, 1])
+    oblique[:3, 3] = centre[:3]
+    target = Grid((5, 4, 6), oblique)
+    assert np.allclose(resample(ramp, target).voxels, world(target) @ [1.0, 2.0, 3.0], atol=1e-3)
+
+
+def test_a_rigid_motion_is_applied_from_the_grid_to_the_volume():
+    volume = Volume(np.zeros((9, 9, 9), np.float32), np.eye(4))
+    voxels = volume.voxels.copy()
+    voxels[6, 4, 4] = 1.0
+    moved = np.eye(4)
+    moved[0, 3] = 2.0  # anatomy at x of the grid lies at x + 2 of the volume
+    out = resample(Volume(voxels, np.eye(4)), volume.grid, moved=moved)
+    assert np.argwhere(out.voxels > 0.5).tolist() == [[4, 4, 4]]
+
+
+def test_labels_from_the_nearest_voxel_keep_their_type_and_values():
+    labels = np.zeros((4, 4, 4), np.uint8)
+    labels[2:] = 3
+    out = resample(Volume(labels, np.eye(4)), canonical_grid(Grid((4, 4, 4), np.eye(4)), (0.5, 0.5, 0.5)), linear=False)
+    assert out.voxels.dtype == np.uint8
+    assert np.unique(out.voxels).tolist() == [0, 3]
+    assert out.shape == (8, 8, 8)
+
+
+def test_fine_stripes_fade_instead_of_aliasing():
+    stripes = np.tile(np.array([0.0, 100.0]), 32)[:, None, None] * np.ones((1, 8, 8))
+    out = resample(Volume(stripes, np.diag([0.5, 1, 1, 1])), Grid((10, 8, 8), np.diag([3.0, 1, 1, 1])))
+    assert out.voxels[1:-1].std() < 5
+
+
+def test_the_canonical_grid_of_its_own_spacing_is_the_grid_itself_turned():
+    grid = Grid((4, 5, 6), np.diag([-1.0, -1, 1, 1]))
+    own = canonical_grid(grid, (1, 1, 1))
+    assert own.orientation == "RAS"
+    assert own.affine[:3, 3].tolist() == pytest.approx([-3, -4, 0])
+
+
+def test_the_canonical_grid_covers_the_field_of_view_and_shares_its_corner():
+    grid = Grid((10, 10, 5), np.diag([0.5, 0.5, 4, 1.0]))
+    own = canonical_grid(grid, (1, 1, 1))
+    assert own.shape == (5, 5, 20)
+    assert (own.affine @ [-0.5, -0.5, -0.5, 1])[:3] == pytest.approx((grid.affine @ [-0.5, -0.5, -0.5, 1])[:3])

@@ -1,0 +1,75 @@
+import threading
+
+import numpy as np
+import pytest
+from braintumorseg.errors import Cancelled, ResourceError
+from braintumorseg.runtime import OutOfMemory
+from braintumorseg.tiling import largest_tile, predict, tile_starts
+
+
+class Fake:
+    """A session that answers with the first channel, and cannot take more than `most` voxels."""
+
+    def __init__(self, most=10**9):
+        self.most, self.seen = most, []
+
+    def run(self, channels, cancel=None):
+        self.seen.append(channels.shape[1:])
+        if channels[0].size > self.most:
+            raise OutOfMemory("too large")
+        return channels[:1].copy()
+
+
+CHANNELS = np.random.default_rng(0).random((2, 128, 96, 160)).astype(np.float32)
+
+
+def test_all_at_once_where_memory_allows_it():
+    session = Fake()
+    found, passes = predict(CHANNELS, session, 32, 100, free_bytes=1e12)
+    assert passes == 1
+    assert np.array_equal(found, CHANNELS[:1])
+
+
+def test_tiles_cover_everything_and_agree_with_one_pass():
+    told = []
+    found, passes = predict(CHANNELS, Fake(), 32, 100, free_bytes=96**3 * 100 / 0.7 + 1, progress=told.append)
+    assert passes > 1
+    assert np.allclose(found, CHANNELS[:1], atol=1e-5)
+    assert told == pytest.approx([n / passes for n in range(1, passes + 1)])
+
+
+def test_when_a_pass_does_not_fit_after_all_smaller_tiles_are_tried():
+    session = Fake(most=70**3)
+    found, _ = predict(CHANNELS, session, 32, 100, free_bytes=1e12)
+    assert session.seen[0] == (128, 96, 160)
+    assert np.allclose(found, CHANNELS[:1], atol=1e-5)
+
+
+def test_when_nothing_fits_the_need_is_said_before_anything_runs():
+    session = Fake()
+    with pytest.raises(ResourceError, match="GB"):
+        predict(CHANNELS, session, 32, 1e6, free_bytes=1e9)
+    assert not session.seen
+
+
+def test_tiles_are_multiples_and_never_smaller_than_the_network_can_use():
+    assert largest_tile((160, 192, 160), 32, 100, 1e12) == (160, 192, 160)
+    tile = largest_tile((160, 192, 160), 32, 100, 128**3 * 100 / 0.7)
+    assert all(side % 32 == 0 and side >= 64 for side in tile)
+    assert np.prod(tile) <= 128**3
+
+
+@pytest.mark.parametrize("length, tile", [(160, 160), (192, 160), (160, 64), (200, 96), (64, 128)])
+def test_neighbouring_tiles_overlap_and_the_last_ends_at_the_end(length, tile):
+    starts = tile_starts(length, tile)
+    assert starts[0] == 0
+    assert starts[-1] == max(0, length - tile)
+    assert all(b - a <= tile * 0.75 + 1 for a, b in zip(starts, starts[1:], strict=False))
+
+
+def test_a_cancel_stops_between_tiles():
+    cancel = threading.Event()
+    session = Fake()
+    with pytest.raises(Cancelled):
+        predict(CHANNELS, session, 32, 100, free_bytes=96**3 * 100 / 0.7 + 1, progress=lambda done: cancel.set(), cancel=cancel)
+    assert len(session.seen) == 1
