@@ -45,7 +45,7 @@ def measure(segmentation: Segmentation) -> Measurements:
     box = bounding_box(volume.voxels != 0)
     if box is None:
         return Measurements(dict.fromkeys(LABEL_VALUES, 0.0), dict.fromkeys(REGIONS, 0.0), ())
-    counts, centres = _pieces(volume.voxels[box])                                            # (lesions, values), (lesions, 3)
+    counts, centres = _pieces(volume.voxels[box])                                            # (N, values), (N, 3)
     world = (centres + [side.start for side in box]) @ volume.affine[:3, :3].T + volume.affine[:3, 3]
     total = counts.sum(axis=0)
     return Measurements(
@@ -57,7 +57,7 @@ def measure(segmentation: Segmentation) -> Measurements:
 
 
 def _pieces(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(voxels of each label value (lesions, values), centres in voxels (lesions, 3)) of the 26-connected pieces, largest first."""
+    """(voxels of each label value (N, values), centres in voxels (N, 3)) of the N 26-connected pieces, largest first."""
     from scipy import ndimage
 
     pieces, count = ndimage.label(labels != 0, np.ones((3, 3, 3), bool))  # (I, J, K), 1..count

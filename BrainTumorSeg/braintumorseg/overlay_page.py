@@ -10,7 +10,7 @@ import numpy as np
 
 __all__ = ["LegendEntry", "Panel", "draw_page"]
 
-WIDEST_PX = 1600
+WIDEST_PX, TALLEST_PX = 1600, 1700  # about: the panels' rows are at most that high
 LARGEST_SCALE = 3.0   # pixels a mm: more shows no more of a brain
 FILL = 0.16           # how much of its colour a label leaves on the image inside its outline
 GAP, MARGIN = 6, 14   # pixels
@@ -63,7 +63,7 @@ def draw_page(rows: Sequence[Sequence[Panel]], title: str, legend: Sequence[Lege
     widths_mm = np.array([[panel.size_mm[0] for panel in row] for row in rows]).max(axis=0)   # (columns,)
     heights_mm = np.array([[panel.size_mm[1] for panel in row] for row in rows]).max(axis=1)  # (rows,)
     room = WIDEST_PX - 2 * MARGIN - GAP * (len(widths_mm) - 1)
-    scale = min(LARGEST_SCALE, room / widths_mm.sum())
+    scale = min(LARGEST_SCALE, room / widths_mm.sum(), TALLEST_PX / heights_mm.sum())
     widths, heights = np.floor(widths_mm * scale).astype(int), np.floor(heights_mm * scale).astype(int)
     width = max(int(widths.sum()) + GAP * (len(widths) - 1) + 2 * MARGIN, 640)
     lines = _flow(legend, width - 2 * MARGIN - int(SCALE_BAR_MM * scale) - 90)

@@ -51,7 +51,7 @@ class Phantom:
 
 
 def make_phantom(seed: int = 0, *, progress: Callable[[float], None] | None = None) -> Phantom:
-    """The patient of `seed` (a whole number, 0 or more); `progress` is told the share done, 0..1. Takes about 10 s on one core."""
+    """The patient of `seed` (a whole number, 0 or more); `progress` is told the share done, 0..1. About 10 s on one core."""
     from .phantom_head import grow_head
     from .phantom_scanner import acquire, on_grid, patient_motion, plan
 

@@ -28,8 +28,8 @@ PROTOCOLS: Mapping[str, Mapping] = MappingProxyType({
                scanning="SE", variant="NONE", options="", repetition=550.0, echo=9.5, inversion=None, train=1, flip=90.0),
     "t2": dict(number=3, time="102000", description="AX T2 TSE", name="*tse2d1_16", kind="2D",
                scanning="SE", variant="SK", options="", repetition=5200.0, echo=98.0, inversion=None, train=16, flip=150.0),
-    "flair": dict(number=4, time="102600", description="AX T2 FLAIR", name="*tir2d1_16", kind="2D",
-                  scanning=["SE", "IR"], variant="SK", options="", repetition=9000.0, echo=94.0, inversion=2500.0, train=16, flip=150.0),
+    "flair": dict(number=4, time="102600", description="AX T2 FLAIR", name="*tir2d1_16", kind="2D", scanning=["SE", "IR"],
+                  variant="SK", options="", repetition=9000.0, echo=94.0, inversion=2500.0, train=16, flip=150.0),
     "t1ce": dict(number=5, time="103300", description="SAG T1 MPRAGE +C", name="*tfl3d1", kind="3D", scanning=["GR", "IR"],
                  variant=["SK", "SP", "MP"], options="", repetition=1900.0, echo=2.5, inversion=900.0, train=1, flip=9.0),
 })
@@ -94,12 +94,12 @@ def _put_identity(ds, seed: int, role: str) -> None:
     ds.SeriesTime = ds.AcquisitionTime = ds.ContentTime = protocol["time"]
     ds.Manufacturer, ds.ManufacturerModelName, ds.InstitutionName = "BrainTumorSeg", "Phantom", ""
     ds.DeviceSerialNumber, ds.SoftwareVersions = "0", "1"
-    ds.BodyPartExamined, ds.PatientPosition, ds.Laterality = "HEAD", "HFS", ""
+    ds.BodyPartExamined, ds.PatientPosition = "HEAD", "HFS"  # unpaired: no Laterality
 
 
 def _put_protocol(ds, role: str) -> None:
     protocol = PROTOCOLS[role]
-    ds.ImageType = ["ORIGINAL", "PRIMARY", "M", "ND"]
+    ds.ImageType = ["ORIGINAL", "PRIMARY", "OTHER"]
     ds.ScanningSequence, ds.SequenceVariant = protocol["scanning"], protocol["variant"]
     ds.ScanOptions, ds.MRAcquisitionType, ds.SequenceName = protocol["options"], protocol["kind"], protocol["name"]
     ds.RepetitionTime, ds.EchoTime = protocol["repetition"], protocol["echo"]

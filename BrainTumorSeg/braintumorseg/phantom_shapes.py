@@ -50,7 +50,8 @@ def ellipsoid(x, y, z, centre, radii):
     u, v, w = ((c - m) / np.float32(r) for c, m, r in zip((x, y, z), map(np.float32, centre), radii, strict=True))
     scaled = np.sqrt(u * u + v * v + w * w)
     slope = np.sqrt((u / np.float32(radii[0])) ** 2 + (v / np.float32(radii[1])) ** 2 + (w / np.float32(radii[2])) ** 2)
-    return scaled * (scaled - 1) / np.maximum(slope, np.float32(1e-6))
+    tiny = np.float32(1e-6)  # at the very centre both are 0, and the distance is the smallest radius
+    return (scaled - 1) * (scaled + tiny) / (slope + tiny / np.float32(min(radii)))
 
 
 def polyline(coordinates, points):
@@ -107,7 +108,7 @@ def smooth_noise(generator: np.random.Generator, shape, sigma) -> np.ndarray:
             continue
         place = np.linspace(0, noise.shape[axis] - 1.001, n, dtype=np.float32)
         low = place.astype(int)
-        share = (place - low).reshape([-1 if a == axis else 1 for a in range(3)])
+        share = (place - low.astype(np.float32)).reshape([-1 if a == axis else 1 for a in range(3)])
         noise = np.take(noise, low, axis) * (1 - share) + np.take(noise, low + 1, axis) * share
     return noise
 

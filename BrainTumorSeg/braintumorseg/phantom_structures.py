@@ -47,9 +47,9 @@ def diencephalon(x, y, z):
 
 
 def callosum(x, y, z):
-    """The corpus callosum: a bent plate that rises a little to the sides and ends where the hemispheres' white matter begins."""
-    lifted = z - 0.008 * x * x
-    return np.maximum(polyline((y, lifted), _CALLOSUM), np.abs(x) - 20)
+    """The corpus callosum: a bent plate whose sides rise, and fan forwards and backwards into the white matter."""
+    fanned = y - 0.016 * x * x * np.clip(y / 25, -1, 1)
+    return np.maximum(polyline((fanned, z - 0.008 * x * x), _CALLOSUM), np.abs(x) - 21)
 
 
 def sylvian(x, y, z):

@@ -20,8 +20,10 @@ SEVERITIES = ("warning", "info")
 # Sequences as radiologists write them.
 TITLES = {"t1": "T1", "t1ce": "T1ce", "t2": "T2", "flair": "FLAIR"}
 
-# A brain that ends by itself tapers (its last layer is up to a fifth of its largest section in BraTS); a flat face was cut.
-CUT_SHARE = 0.25
+# A brain that ends by itself tapers: 3 mm inside its end the section is at most 0.12 of the largest (25 patients). A wider one
+# was cut, as at the end of a slab.
+CUT_DEPTH_MM = 3.0
+CUT_SHARE = 0.18
 # Less contact than this with the image's edge may be a stray voxel.
 CONTACT_MM2 = 10.0
 LARGEST_TUMOUR_ML = 400.0
@@ -105,11 +107,14 @@ def _edges(reference: Volume, tumour: list[np.ndarray], brain: list[np.ndarray])
     """Where the image ends inside the brain, at its own border or at that of a slab within it, and tumour lies there."""
     touched = []
     for axis, grows in enumerate(reference.orientation):
-        layers = np.flatnonzero(brain[axis]).tolist()
+        layers = np.flatnonzero(brain[axis])
         contact_mm2 = tumour[axis] * reference.voxel_ml * 1000 / reference.spacing_mm[axis]
-        for layer, border, side in ((layers[:1], 0, _OPPOSITE[grows]), (layers[-1:], reference.shape[axis] - 1, grows)):
-            cut = layer == [border] or brain[axis][layer].sum() >= CUT_SHARE * brain[axis].max()
-            if layer and cut and contact_mm2[layer].sum() >= CONTACT_MM2:
+        depth = int(CUT_DEPTH_MM / reference.spacing_mm[axis])
+        for inwards, border, side in ((layers, 0, _OPPOSITE[grows]), (layers[::-1], reference.shape[axis] - 1, grows)):
+            outer = inwards[:depth + 1]
+            if len(outer) and brain[axis][outer[-1]] < CUT_SHARE * brain[axis].max():
+                outer = outer[:1][outer[:1] == border]  # it tapers: only the image's own border can have cut it
+            if contact_mm2[outer].max(initial=0) >= CONTACT_MM2:
                 touched.append(_EDGES[side])
     if touched:
         yield Flag("touches_edge", "warning",

@@ -7,15 +7,18 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import highdicom
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK as sitk
 from braintumorseg.errors import BadImage, GridMismatch, MissingFile, NotAnImage, OutputError
 from braintumorseg.io import dicom_seg
 from braintumorseg.io.dicom_grid import onto_grid, series_grid
 from braintumorseg.io.dicom_seg import read_dicom_seg, write_dicom_seg
+from braintumorseg.io.itk import from_itk
 from braintumorseg.io.nrrd import read_nrrd
 from braintumorseg.volume import Grid, Volume
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
@@ -33,8 +36,7 @@ TABLE = (Label(1, "NCR", ("6574001", "SCT", "Necrosis"), (216, 191, 216)),
          Label(2, "ED", ("79654002", "SCT", "Edema"), (140, 224, 228)),
          Label(3, "ET", ("C113842", "NCIt", "Enhancing Lesion"), (128, 174, 128)))
 ABOUT = {"algorithm": "spine-2mm", "version": "0.1.0", "sha256": "ab" * 32}
-COLUMNS, ROWS, SLICES = 6, 5, 7
-SPACING = (0.7, 0.8, 2.5)                     # along a row, down a column, between slices: mm
+COLUMNS, ROWS, SLICES, SPACING = 6, 5, 7, (0.7, 0.8, 2.5)  # spacing along a row, down a column, between slices: mm
 FIRST = np.array([-20.0, -30.0, 40.0])        # LPS mm
 
 
@@ -46,8 +48,7 @@ def axes():
     return (turn_z @ turn_x).T
 
 
-@pytest.fixture
-def series():
+def mr_series():
     """Seven slices of a valid MR series, not in the order of their positions."""
     uids = {name: generate_uid() for name in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")}
     row, column, normal = axes()
@@ -57,7 +58,7 @@ def series():
         one.SOPClassUID, one.SOPInstanceUID = MRImageStorage, generate_uid()
         for name, uid in uids.items():
             setattr(one, name, uid)
-        one.PatientName, one.PatientID, one.PatientBirthDate, one.PatientSex = "Phantom^Ünï", "P1", "19700101", "O"
+        one.PatientName, one.PatientID, one.PatientBirthDate, one.PatientSex = "Phantom^Ünï 脳", "P1", "19700101", "O"
         one.SpecificCharacterSet = "ISO_IR 192"
         one.StudyDate, one.StudyTime, one.StudyID, one.AccessionNumber = "20240102", "030405", "1", "A1"
         one.Modality, one.SeriesNumber, one.InstanceNumber = "MR", 4, k + 1
@@ -68,8 +69,7 @@ def series():
     return slices
 
 
-@pytest.fixture
-def labels(series):
+def tumour(series):
     """4 voxels NCR, no ED, 3 ET, in two of the seven slices and different along every axis."""
     voxels = np.zeros((COLUMNS, ROWS, SLICES), np.uint8)
     voxels[2:4, 1:3, 3] = 1
@@ -79,44 +79,53 @@ def labels(series):
 
 
 @pytest.fixture
-def seg(series, labels, tmp_path):
-    write_dicom_seg(labels, series, TABLE, tmp_path / "seg.dcm", **ABOUT)
-    return pydicom.dcmread(tmp_path / "seg.dcm")
+def series():
+    return mr_series()
+
+
+@pytest.fixture
+def labels(series):
+    return tumour(series)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A SEG written once for the tests that only look at it: its path, its source, its labels and the summary."""
+    path = tmp_path_factory.mktemp("seg") / "seg.dcm"
+    source = mr_series()
+    volume = tumour(source)
+    return SimpleNamespace(path=path, series=source, labels=volume,
+                           summary=write_dicom_seg(volume, source, TABLE, path, **ABOUT), seg=pydicom.dcmread(path))
 
 
 def test_the_series_grid_is_where_dicom_puts_the_pixels(series):
     grid = series_grid(series)
     row, column, normal = axes()
     assert grid.shape == (COLUMNS, ROWS, SLICES)
-    voxel = np.array([5, 2, 6])
     lps = FIRST + row * 5 * SPACING[0] + column * 2 * SPACING[1] + normal * 6 * SPACING[2]
-    np.testing.assert_allclose(grid.affine @ [*voxel, 1], [-lps[0], -lps[1], lps[2], 1], atol=1e-9)
+    np.testing.assert_allclose(grid.affine @ [5, 2, 6, 1], [-lps[0], -lps[1], lps[2], 1], atol=1e-9)
 
 
 def test_a_real_series_lies_where_itk_puts_it(data_folder):
-    import SimpleITK as sitk
-    from braintumorseg.io.itk import from_itk
-
     folder = data_folder / "dicom" / "VS-SEG-001_T1ce_12slices"
     grid = series_grid([pydicom.dcmread(file, stop_before_pixels=True) for file in folder.glob("*.dcm")])
     image = sitk.ReadImage(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder)))
     assert grid.same_as(from_itk(image).grid, 1e-4)
 
 
-def test_labels_are_read_back_as_they_were(series, labels, tmp_path):
-    summary = write_dicom_seg(labels, series, TABLE, tmp_path / "seg.dcm", **ABOUT)
-    back = read_dicom_seg(tmp_path / "seg.dcm", labels.grid, TABLE)
-    np.testing.assert_array_equal(back.voxels, labels.voxels)
+def test_labels_are_read_back_as_they_were(written):
+    back = read_dicom_seg(written.path, written.labels.grid, TABLE)
+    np.testing.assert_array_equal(back.voxels, written.labels.voxels)
     assert back.voxels.dtype == np.uint8
-    assert [path.name for path in tmp_path.iterdir()] == ["seg.dcm"]
-    assert summary.path == tmp_path / "seg.dcm"
+    assert list(written.path.parent.iterdir()) == [written.path]
+    assert written.summary.path == written.path
 
 
-def test_segments_are_numbered_without_gaps_and_empty_ones_left_out(series, labels, tmp_path):
-    summary = write_dicom_seg(labels, series, TABLE, tmp_path / "seg.dcm", **ABOUT)
-    assert [(s.number, s.value, s.name, s.voxels) for s in summary.segments] == [(1, 1, "NCR", 4), (2, 3, "ET", 3)]
-    assert summary.left_out == ("ED",)
-    assert set(np.unique(read_dicom_seg(tmp_path / "seg.dcm", labels.grid).voxels)) == {0, 1, 2}  # without a table: numbers
+def test_segments_are_numbered_without_gaps_and_empty_ones_left_out(written):
+    assert [(s.number, s.value, s.name, s.voxels) for s in written.summary.segments] == [(1, 1, "NCR", 4), (2, 3, "ET", 3)]
+    assert written.summary.left_out == ("ED",)
+    numbers = read_dicom_seg(written.path, written.labels.grid)  # without a table
+    assert set(np.unique(numbers.voxels)) == {0, 1, 2}
 
 
 def test_axes_in_any_order_and_direction_give_the_same_file(series, labels, tmp_path):
@@ -128,43 +137,43 @@ def test_axes_in_any_order_and_direction_give_the_same_file(series, labels, tmp_
         np.testing.assert_array_equal(read_dicom_seg(tmp_path / name, volume.grid, TABLE).voxels, volume.voxels)
 
 
-def test_highdicom_finds_every_voxel_at_its_place(seg, labels):
-    found = highdicom.seg.Segmentation.from_dataset(seg).get_volume(combine_segments=True)
+def test_highdicom_finds_every_voxel_at_its_place(written):
+    found = highdicom.seg.Segmentation.from_dataset(written.seg).get_volume(combine_segments=True)
     indices = np.argwhere(found.array)
     lps = indices @ found.affine[:3, :3].T + found.affine[:3, 3]
-    voxels = np.linalg.inv(labels.affine) @ np.vstack([(lps * (-1, -1, 1)).T, np.ones(len(lps))])
+    voxels = np.linalg.inv(written.labels.affine) @ np.vstack([(lps * (-1, -1, 1)).T, np.ones(len(lps))])
     i, j, k = np.rint(voxels[:3]).astype(int)
     np.testing.assert_allclose(voxels[:3], [i, j, k], atol=1e-5)
-    np.testing.assert_array_equal(labels.voxels[i, j, k], np.array([0, 1, 3])[found.array[tuple(indices.T)]])
+    np.testing.assert_array_equal(written.labels.voxels[i, j, k], np.array([0, 1, 3])[found.array[tuple(indices.T)]])
     assert len(indices) == 7
 
 
-def test_dcmqi_finds_every_voxel_at_its_place(seg, labels, tmp_path):
+def test_dcmqi_finds_every_voxel_at_its_place(written, tmp_path):
     pytest.importorskip("dcmqi", reason="dcmqi is not installed (pip install dcmqi)")
     tool = shutil.which("segimage2itkimage", path=str(Path(sys.executable).parent)) or shutil.which("segimage2itkimage")
-    subprocess.run([tool, "--inputDICOM", tmp_path / "seg.dcm", "--outputDirectory", tmp_path, "-t", "nrrd"],
+    subprocess.run([tool, "--inputDICOM", written.path, "--outputDirectory", tmp_path, "-t", "nrrd"],
                    check=True, capture_output=True)
     meta = json.loads((tmp_path / "meta.json").read_text())
-    expected = [(1, "NCR", "6574001"), (3, "ET", "C113842")]
-    for number, (value, name, code) in enumerate(expected, start=1):
+    for number, (value, name, code) in enumerate([(1, "NCR", "6574001"), (3, "ET", "C113842")], start=1):
         about = meta["segmentAttributes"][number - 1][0]
         assert (about["SegmentLabel"], about["SegmentedPropertyTypeCodeSequence"]["CodeValue"]) == (name, code)
-        mask = onto_grid(read_nrrd(tmp_path / f"{number}.nrrd"), labels.grid, name, part=True)
-        np.testing.assert_array_equal(mask.voxels > 0, labels.voxels == value)
+        mask = onto_grid(read_nrrd(tmp_path / f"{number}.nrrd"), written.labels.grid, name, part=True)
+        np.testing.assert_array_equal(mask.voxels > 0, written.labels.voxels == value)
 
 
-def test_dciodvfy_finds_no_error(seg, tmp_path):
+def test_dciodvfy_finds_no_error(written):
     if not shutil.which("dciodvfy"):
         pytest.skip("dciodvfy is not installed (Debian package dicom3tools)")
-    said = subprocess.run(["dciodvfy", tmp_path / "seg.dcm"], capture_output=True, text=True, check=False)
+    said = subprocess.run(["dciodvfy", written.path], capture_output=True, text=True, check=False)
     assert "Error" not in said.stderr
     assert "Segmentation" in said.stderr
 
 
-def test_the_header_says_what_who_and_how(seg, series):
+def test_the_header_says_what_who_and_how(written):
+    seg = written.seg
     assert (seg.Modality, seg.SegmentationType, seg.file_meta.TransferSyntaxUID) == ("SEG", "BINARY", ExplicitVRLittleEndian)
     assert seg.SeriesNumber == 1004
-    assert seg.ReferencedSeriesSequence[0].SeriesInstanceUID == series[0].SeriesInstanceUID
+    assert seg.ReferencedSeriesSequence[0].SeriesInstanceUID == written.series[0].SeriesInstanceUID
     assert len(seg.ReferencedSeriesSequence[0].ReferencedInstanceSequence) == SLICES
     assert {item.SegmentAlgorithmType for item in seg.SegmentSequence} == {"AUTOMATIC"}
     ncr, et = seg.SegmentSequence
@@ -177,33 +186,28 @@ def test_the_header_says_what_who_and_how(seg, series):
     assert (how.AlgorithmName, how.AlgorithmVersion) == ("spine-2mm", "0.1.0")
     assert how.AlgorithmFamilyCodeSequence[0].CodeValue == "123110"
     assert "ab" * 32 in how.AlgorithmParameters
-    assert ncr.TrackingUID != et.TrackingUID
+    assert (seg.PatientName, seg.PatientID, seg.StudyInstanceUID) == ("Phantom^Ünï 脳", "P1", written.series[0].StudyInstanceUID)
 
 
-def test_the_tracking_identity_returned_is_that_in_the_file(series, labels, tmp_path):
-    summary = write_dicom_seg(labels, series, TABLE, tmp_path / "seg.dcm", **ABOUT)
-    seg = pydicom.dcmread(tmp_path / "seg.dcm")
-    in_file = [(item.TrackingID, item.TrackingUID) for item in seg.SegmentSequence]
-    assert [(s.tracking_id, s.tracking_uid) for s in summary.segments] == in_file
-    assert (summary.series_uid, summary.sop_uid) == (seg.SeriesInstanceUID, seg.SOPInstanceUID)
+def test_the_tracking_identity_returned_is_that_in_the_file(written):
+    in_file = [(item.TrackingID, item.TrackingUID) for item in written.seg.SegmentSequence]
+    assert [(s.tracking_id, s.tracking_uid) for s in written.summary.segments] == in_file
+    assert len({uid for _, uid in in_file}) == 2
+    assert (written.summary.series_uid, written.summary.sop_uid) == (written.seg.SeriesInstanceUID, written.seg.SOPInstanceUID)
 
 
-def test_colours_are_those_of_the_table(seg):
-    from highdicom.color import CIELabColor
-
-    for item, label in zip(seg.SegmentSequence, (TABLE[0], TABLE[2]), strict=True):
-        rgb = CIELabColor.from_dicom_value(item.RecommendedDisplayCIELabValue).to_rgb()
+def test_colours_are_those_of_the_table(written):
+    for item, label in zip(written.seg.SegmentSequence, (TABLE[0], TABLE[2]), strict=True):
+        rgb = highdicom.color.CIELabColor.from_dicom_value(item.RecommendedDisplayCIELabValue).to_rgb()
         np.testing.assert_allclose(rgb, label.rgb, atol=2)
 
 
-def test_the_patient_is_copied_and_nobody_prints_the_name(series, labels, tmp_path):
+def test_nobody_prints_the_patients_name(series, labels, tmp_path):
     for one in series:
         one.PatientName = "SINGLE-NAME"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         write_dicom_seg(labels, series, TABLE, tmp_path / "seg.dcm", **ABOUT)
-    seg = pydicom.dcmread(tmp_path / "seg.dcm")
-    assert (seg.PatientName, seg.PatientID, seg.StudyInstanceUID) == ("SINGLE-NAME", "P1", series[0].StudyInstanceUID)
 
 
 def test_missing_patient_and_study_attributes_become_empty(series, labels, tmp_path):
@@ -257,8 +261,7 @@ def test_a_file_that_reads_back_wrong_never_gets_its_name(series, labels, tmp_pa
     (lambda s: delattr(s[2], "FrameOfReferenceUID"), "no FrameOfReferenceUID"),
 ])
 def test_a_series_that_cannot_carry_a_seg_is_refused(series, labels, tmp_path, change, words):
-    s = list(series)
-    s.sort(key=lambda one: one.InstanceNumber)
+    s = sorted(series, key=lambda one: one.InstanceNumber)
     change(s)
     with pytest.raises(BadImage, match=words):
         write_dicom_seg(labels, s, TABLE, tmp_path / "seg.dcm", **ABOUT)
@@ -266,25 +269,25 @@ def test_a_series_that_cannot_carry_a_seg_is_refused(series, labels, tmp_path, c
 
 def test_what_is_no_seg_is_refused(series, labels, tmp_path):
     (tmp_path / "text.dcm").write_text("hello")
-    series[0].save_as(tmp_path / "image.dcm", implicit_vr=False, little_endian=True, enforce_file_format=False)
-    with pytest.raises(MissingFile):
-        read_dicom_seg(tmp_path / "nothing.dcm", labels.grid)
-    with pytest.raises(NotAnImage, match=r"text\.dcm is not a DICOM file"):
-        read_dicom_seg(tmp_path / "text.dcm", labels.grid)
-    with pytest.raises(NotAnImage, match=r"image\.dcm"):
-        read_dicom_seg(tmp_path / "image.dcm", labels.grid)
+    series[0].file_meta = pydicom.dataset.FileMetaDataset()
+    series[0].file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    series[0].save_as(tmp_path / "image.dcm", enforce_file_format=True)
+    for name, error, words in (("nothing.dcm", MissingFile, "no file"), ("text.dcm", NotAnImage, "not a DICOM file"),
+                               ("image.dcm", NotAnImage, "not a DICOM Segmentation")):
+        with pytest.raises(error, match=words):
+            read_dicom_seg(tmp_path / name, labels.grid)
 
 
-def test_a_seg_is_not_put_on_a_grid_where_it_does_not_lie(seg, labels, tmp_path):
+def test_a_seg_is_not_put_on_a_grid_where_it_does_not_lie(written):
     with pytest.raises(GridMismatch, match=r"seg\.dcm"):
-        read_dicom_seg(tmp_path / "seg.dcm", Grid((6, 5, 7), np.eye(4)))
+        read_dicom_seg(written.path, Grid((6, 5, 7), np.eye(4)))
     with pytest.raises(GridMismatch, match=r"seg\.dcm"):
-        read_dicom_seg(tmp_path / "seg.dcm", Grid((6, 5, 4), labels.affine))
+        read_dicom_seg(written.path, Grid((6, 5, 4), written.labels.affine))
 
 
-def test_an_unknown_segment_type_is_refused_by_name(seg, labels, tmp_path):
+def test_an_unknown_segment_type_is_refused_by_name(written):
     with pytest.raises(BadImage, match=r"ET is Enhancing Lesion \(C113842, NCIt\)"):
-        read_dicom_seg(tmp_path / "seg.dcm", labels.grid, TABLE[:2])
+        read_dicom_seg(written.path, written.labels.grid, TABLE[:2])
 
 
 def test_a_seg_by_dcmqi_is_read(data_folder):

@@ -116,7 +116,8 @@ def test_images_beside_subfolders_are_enough(tmp_path):
 
 def test_a_file_given_twice_is_one_image(tmp_path):
     filled(tmp_path, "t1.nii", "t2.nii")
-    assert [path.name for path in find_images([tmp_path / "t2.nii", tmp_path])] == ["t2.nii", "t1.nii"]
+    other_way = tmp_path / ".." / tmp_path.name / "t1.nii"
+    assert [path.name for path in find_images([tmp_path / "t2.nii", tmp_path, other_way])] == ["t2.nii", "t1.nii"]
 
 
 def test_several_patients_are_not_one_study(tmp_path):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..errors import OutputError
 
-__all__ = ["MARKER", "output_folder"]
+__all__ = ["MARKER", "check_output", "output_folder"]
 
 # The file that every folder of ours holds: only a folder with it may be replaced.
 MARKER = "report.json"
@@ -41,14 +41,14 @@ def output_folder(path: Path | str, force: bool = False) -> Iterator[Path]:
     when the disk is full, read-only or not this user's to write.
     """
     path = Path(path).resolve()
-    _check(path, force)
+    check_output(path, force)
     made = [parent for parent in path.parents if not parent.exists()]  # innermost first
     partial = path.with_name(f".{path.name}.partial-{secrets.token_hex(4)}")
     try:
         partial.mkdir(parents=True)
         yield partial
         _flush(partial)
-        _check(path, force)  # again: it may have appeared meanwhile
+        check_output(path, force)  # again: it may have appeared meanwhile
         _put(partial, path)
     except OSError as error:
         if error.errno not in _WORDS or not _is_about(error, partial, path):
@@ -62,7 +62,9 @@ def output_folder(path: Path | str, force: bool = False) -> Iterator[Path]:
                 parent.rmdir()
 
 
-def _check(path: Path, force: bool) -> None:
+def check_output(path: Path | str, force: bool = False) -> None:
+    """Raises OutputError when `output_folder` would refuse `path`: to be asked before minutes of work."""
+    path = Path(path).resolve()
     if not path.exists():
         return
     if not path.is_dir():

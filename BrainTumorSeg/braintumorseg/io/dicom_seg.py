@@ -210,6 +210,8 @@ def _segmentation(labels: Volume, source: Sequence[Dataset], segments: Sequence[
         series_description="Brain tumour segmentation (research use only)",
     )
     seg.ContentCreatorName = None  # type 2: nobody drew it, and it must be there
+    if "SpecificCharacterSet" in source[0]:  # highdicom 0.27 leaves it out, and the patient's name would lose its letters
+        seg.SpecificCharacterSet = source[0].SpecificCharacterSet
     return seg
 
 

@@ -49,13 +49,13 @@ def read_nifti(path: Path | str) -> Volume:
                 image = _open(stream, path.name)
                 shape = _three_axes(image.shape)
                 check_room(path, math.prod(shape) * image.get_data_dtype().itemsize, packed)
-                voxels = _voxels(image).reshape(shape, order="F")
+                voxels = _voxels(image).reshape(shape)
                 while stream.read(1 << 20):  # to the end, where gzip compares its checksum
                     pass
                 return Volume(voxels, _affine_mm(image))
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise NotAnImage(f"{path.name} is a damaged or truncated gzip file ({error}).", "Copy or download it again.") from None
-    except (ImageFileError, HeaderDataError, WrapStructError, OSError, ValueError, OverflowError) as error:
+    except (ImageFileError, HeaderDataError, WrapStructError, OSError, ValueError) as error:
         reason = str(error).replace(str(path), path.name)
         raise NotAnImage(f"{path.name} is a damaged NIfTI file ({reason}).", "Copy, download or convert it again.") from None
 

@@ -1,0 +1,50 @@
+"""report.json: what was found, what to be careful about, and how it came about. Plain types, stable keys, no patient's name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .measure import Measurements
+from .quality import Flag
+from .segmentation import Segmentation
+from .study import Study
+
+__all__ = ["FORMAT", "RESEARCH_USE_ONLY", "build_report"]
+
+# Changes when a key changes its meaning or goes away; new keys may come without.
+FORMAT = "braintumorseg report 1"
+RESEARCH_USE_ONLY = ("For research use only. Not a medical device: not for diagnosis or treatment. "
+                     "Every outline and number must be checked by a qualified reader.")
+
+
+def build_report(study: Study, segmentation: Segmentation, measurements: Measurements, flags: Sequence[Flag]) -> dict:
+    """The report as a dict that `json.dumps` takes: ml and seconds to 0.001, mm to 0.1; zeros and [] when nothing was found.
+
+    The reasons under 'recognised' are the study's own words: file names appear there only if the reader put them in.
+    """
+    made = segmentation.provenance
+    return {
+        "format": FORMAT,
+        "research_use_only": RESEARCH_USE_ONLY,
+        "volumes_ml": {"labels": _rounded(measurements.label_ml, 3), "regions": _rounded(measurements.region_ml, 3)},
+        "lesions": [{"ml": round(lesion.ml, 3), "regions_ml": _rounded(lesion.region_ml, 3),
+                     "centre_mm_ras": [round(mm, 1) for mm in lesion.centre_mm]} for lesion in measurements.lesions],
+        "flags": [{"code": flag.code, "severity": flag.severity, "text": flag.text} for flag in flags],
+        "sequences": {role: {"grid": volume.grid.describe(), "recognised": made.roles.get(role, study.sources.get(role, ""))}
+                      for role, volume in study.volumes.items()},
+        "missing": list(made.missing),
+        "reference": made.reference or study.reference_role,
+        "alignment": dict(made.alignment),
+        "model": {"name": made.model, "version": made.version, "sha256": made.sha256,
+                  "labels": [{"value": label.value, "name": label.name, "code": list(label.code), "rgb": list(label.rgb)}
+                             for label in segmentation.table]},
+        "provider": made.provider,
+        "provider_note": made.provider_note,
+        "passes": made.passes,
+        "seconds": _rounded(made.seconds, 3),
+        "software": dict(made.software),
+    }
+
+
+def _rounded(numbers, digits: int) -> dict[str, float]:
+    return {key: round(float(number), digits) for key, number in numbers.items()}

@@ -1,0 +1,185 @@
+"""report.html: the report as one page for reading and printing."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+from .html_page import Html, Number, join, page, section, table, tag, text
+from .labels import REGIONS
+from .measure import LABEL_VALUES
+from .model_card import ModelCard
+from .quality import TITLES
+
+__all__ = ["write_report_html"]
+
+# Smaller pieces and more of them are for programs: in report.json.
+SMALLEST_LESION_ML = 0.05
+MOST_LESIONS = 20
+_REGIONS = {"WT": "Whole tumour (WT)", "TC": "Tumour core (TC)", "ET": "Enhancing tumour (ET)"}
+_SEVERITIES = {"warning": "Warning", "info": "Note"}
+
+
+def write_report_html(report: Mapping, overlay: Path, path: Path, card: ModelCard) -> None:
+    """Write one self-contained HTML file: nothing in it is loaded from elsewhere, and nothing in it runs.
+
+    Args:
+        report: from `build_report`, or read back from report.json.
+        overlay: the PNG of `draw_overlay`; its bytes go into the file.
+        path: the file to write.
+        card: of the network that made the segmentation.
+    """
+    title = "Brain tumour segmentation report"
+    whole = page(title, join([
+        tag("h1", title),
+        tag("p", report["research_use_only"], "use"),
+        _flags(report),
+        _picture(report, overlay),
+        _volumes(report, card),
+        _lesions(report),
+        _provenance(report, card),
+        _network(card),
+    ]))
+    # A file name that is no valid Unicode must not cost the report.
+    path.write_text(whole, encoding="utf-8", errors="backslashreplace")
+
+
+def _flags(report: Mapping) -> Html:
+    items = [tag("li", join([tag("strong", _SEVERITIES.get(flag["severity"], flag["severity"]) + ":"), flag["text"]]),
+                 f"flag {flag['severity']}") for flag in report["flags"]]
+    listed = tag("ul", join(items), "flags") if items else tag("p", "No check of this result raised a flag.")
+    return section("What to be careful about", listed)
+
+
+def _picture(report: Mapping, overlay: Path) -> Html:
+    png = overlay.read_bytes()
+    width, height = (int.from_bytes(png[at:at + 4], "big") for at in (16, 20))  # of the IHDR chunk, so that nothing jumps
+    what = ("Three planes through the largest lesion in each sequence, plain and with the outlines of the segmentation."
+            if report["lesions"] else "Middle slices of each sequence; no tumour was found.")
+    return Html(f'<figure><img width="{width}" height="{height}" alt="{escape(what)} The volumes are in the tables below." '
+                f'src="data:image/png;base64,{base64.b64encode(png).decode("ascii")}">'
+                f"<figcaption>{escape(what)} In axial and coronal slices the patient's right is on the left.</figcaption></figure>")
+
+
+def _volumes(report: Mapping, card: ModelCard) -> Html:
+    volumes, by_value = report["volumes_ml"], {label.value: label for label in card.labels}
+    regions = [[_REGIONS[name], " + ".join(label for label, value in LABEL_VALUES.items() if value in values),
+                _ml(volumes["regions"][name])] for name, values in REGIONS.items()]
+    labels = [[Html(f"{_swatch(by_value[value].rgb)}{text(by_value[value].name)} ({name})"), _ml(volumes["labels"][name])]
+              for name, value in LABEL_VALUES.items()]
+    return section("Volumes", tag("div", join([table("Regions", ("Region", "Labels", "ml"), regions),
+                                               table("Labels", ("Label", "ml"), labels)]), "tables"))
+
+
+def _lesions(report: Mapping) -> Html:
+    lesions = report["lesions"]
+    if not lesions:
+        return section("Lesions", tag("p", "No lesion was found."))
+    rows = [[number, *(_ml(lesion["regions_ml"][name]) for name in REGIONS), _place(lesion["centre_mm_ras"])]
+            for number, lesion in enumerate(lesions[:MOST_LESIONS], 1) if number == 1 or lesion["ml"] >= SMALLEST_LESION_ML]
+    more = len(lesions) - len(rows)
+    return section("Lesions", join([
+        table("Separate pieces of the whole tumour, largest first",
+              ("No.", *(f"{name} ml" for name in REGIONS), "Centre in scanner coordinates, mm"), rows),
+        tag("p", f"And {more} smaller, in report.json.", "faint") if more else Html("")]))
+
+
+def _provenance(report: Mapping, card: ModelCard) -> Html:
+    model = report["model"]
+    facts = [["Network", f"{model['name']} {model['version']}"],
+             ["SHA-256", model["sha256"]],
+             ["Licence", card.licence or "not stated"],
+             ["Computed with", join(filter(None, (report["provider"], report["provider_note"])))],
+             ["Forward passes", report["passes"]],
+             ["Result on the grid of", _title(report["reference"])],
+             ["Missing sequences", ", ".join(map(_title, report["missing"])) or "none"],
+             ["Software", ", ".join(f"{name} {number}" for name, number in report["software"].items()) or "not stated"]]
+    images = [[_title(role), what["grid"], what["recognised"], report["alignment"].get(role, "")]
+              for role, what in report["sequences"].items()]
+    return section("How it came about", join([
+        table("", (), facts),
+        table("Images", ("Sequence", "Grid", "Recognised by", "Alignment"), images),
+        _times(report["seconds"])]))
+
+
+def _times(seconds: Mapping[str, float]) -> Html:
+    longest = max([*seconds.values(), 1e-6])
+    bars = [[step, Number(f"{took:.1f}"),
+             Html(f'<svg class="bar" aria-hidden="true"><rect width="{100 * took / longest:.1f}%" height="100%"/></svg>')]
+            for step, took in seconds.items()]
+    return table(f"Time: {sum(seconds.values()):.1f} s in all", ("Step", "s", "Share"), bars)
+
+
+def _network(card: ModelCard) -> Html:
+    data = [[one.get("name", ""), one.get("cases", ""), one.get("licence", ""), one.get("citation", "")]
+            for one in card.training_data]
+    heads = ["Name", "Cases", "Licence", "Citation"]
+    kept = [at for at in range(len(heads)) if at == 0 or any(row[at] for row in data)]
+    return section(f"The network: {card.name} {card.version}", join([
+        table("", (), [["Task", card.task], ["Intended use", card.intended_use or "not stated"]]),
+        tag("h3", "Limits"),
+        tag("ul", join(tag("li", limit) for limit in card.limits)) if card.limits else tag("p", "Not stated."),
+        tag("h3", "Training data"),
+        table("", [heads[at] for at in kept], [[row[at] for at in kept] for row in data]) or tag("p", "Not stated."),
+        tag("h3", "Measured quality"),
+        _metrics(card.metrics) or tag("p", "Not stated.")]))
+
+
+def _metrics(metrics: Mapping[str, object]) -> Html:
+    """What the card says of its network's quality: facts first, then a table for each mapping, however deep it is."""
+    facts = [[_words(key), _plain(value)] for key, value in metrics.items() if not isinstance(value, Mapping)]
+    return Html("".join([table("", (), facts), *(_scores(_words(key), value) for key, value in metrics.items()
+                                                 if isinstance(value, Mapping))]))
+
+
+def _scores(caption: str, values: Mapping) -> Html:
+    rows = list(_innermost(values, ()))
+    columns = list(dict.fromkeys(column for _, leaf in rows for column in leaf))
+    return table(caption, ("", *map(_words, columns)),
+                 [[" ".join(place), *(_cell(leaf.get(column, "")) for column in columns)] for place, leaf in rows])
+
+
+def _innermost(values: Mapping, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Mapping]]:
+    """(names on the way, {name: value}) of every level that holds values: one row of a table each."""
+    flat = {key: value for key, value in values.items() if not isinstance(value, Mapping)}
+    if flat:
+        yield place, flat
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _innermost(value, (*place, str(key)))
+
+
+def _cell(value: object) -> str:
+    return Number(_plain(value)) if isinstance(value, int | float) else _plain(value)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(map(_plain, value))
+    return "" if value is None else str(value)
+
+
+def _words(key: object) -> str:
+    words = str(key).replace("_", " ")
+    return words[:1].upper() + words[1:]
+
+
+def _title(role: str) -> str:
+    return TITLES.get(role, role)
+
+
+def _place(centre: Sequence[float]) -> str:
+    """'L 34, A 12, S 71': how far towards the patient's left or right, front or back, top or bottom."""
+    return ", ".join(f"{letters[mm < 0]} {abs(mm):.0f}" for mm, letters in zip(centre, ("RL", "AP", "SI"), strict=True))
+
+
+def _ml(ml: float) -> Number:
+    return Number(f"{ml:.1f}" if ml >= 1 or not ml else f"{ml:.2f}")
+
+
+def _swatch(rgb: Sequence[int]) -> Html:
+    return Html(f'<span class="swatch" style="background: rgb({", ".join(str(int(part)) for part in rgb)})"></span>')

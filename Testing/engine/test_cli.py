@@ -1,0 +1,224 @@
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from braintumorseg.cli import main
+from braintumorseg.io.nifti import write_nifti
+from braintumorseg.io.readers import read_volume
+from braintumorseg.volume import Volume
+
+
+@pytest.fixture
+def patient(toy_study, tmp_path):
+    folder = tmp_path / "Müller, Jörg 患者"  # umlauts, blanks and other scripts must simply work
+    folder.mkdir()
+    for role, volume in toy_study.volumes.items():
+        write_nifti(volume, folder / f"case_{role}.nii.gz")
+    return folder
+
+
+@pytest.fixture
+def model(toy_model):
+    return str(toy_model.weights)
+
+
+def run(capsys, *arguments):
+    code = main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_segment_writes_every_file_and_prints_the_volumes(patient, model, tmp_path, capsys):
+    out = tmp_path / "Ergebnis ü"
+    code, text, _ = run(capsys, "segment", patient, "--out", out, "--model", model, "--registered")
+    assert code == 0
+    assert sorted(path.name for path in out.iterdir()) == ["overlay.png", "report.html", "report.json", "segmentation.nii.gz"]
+    assert "WT 1.0 ml" in text
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    assert report["volumes_ml"]["regions"]["ET"] == pytest.approx(0.064)
+    assert report["provider"] == "CPUExecutionProvider"
+    assert "Müller" not in (out / "report.json").read_text(encoding="utf-8")
+    assert np.abs(read_volume(out / "segmentation.nii.gz").affine - read_volume(patient / "case_t1ce.nii.gz").affine).max() < 1e-6
+
+
+def test_a_second_run_needs_force_and_leaves_the_first_as_it_was(patient, model, tmp_path, capsys):
+    arguments = ("segment", patient, "--out", tmp_path / "out", "--model", model, "--registered")
+    assert run(capsys, *arguments)[0] == 0
+    before = (tmp_path / "out" / "report.json").stat().st_mtime_ns
+    code, _, err = run(capsys, *arguments)
+    assert code == 1
+    assert "--force" in err
+    assert (tmp_path / "out" / "report.json").stat().st_mtime_ns == before
+    assert run(capsys, *arguments, "--force")[0] == 0
+
+
+def test_json_is_one_line_at_the_end_of_stdout(patient, model, tmp_path, capsys):
+    code, out, _ = run(capsys, "segment", patient, "--out", tmp_path / "out", "--model", model, "--registered", "--json")
+    assert code == 0
+    assert json.loads(out)["model"]["name"] == "toy"
+
+
+def test_progress_json_ends_with_the_result(patient, model, tmp_path, monkeypatch):
+    done = child(["segment", str(patient), "--out", str(tmp_path / "out"), "--model", model, "--registered", "--progress", "json"])
+    out, _ = done.communicate_without_closing()
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert list(lines[-1]) == ["result"]
+    assert all(set(line) == {"step", "done", "eta_s"} for line in lines[:-1])
+    assert [line["done"] for line in lines[:-1]] == sorted(line["done"] for line in lines[:-1])
+
+
+def test_closing_stdin_cancels_with_130_and_leaves_nothing(patient, model, tmp_path):
+    done = child(["segment", str(patient), "--out", str(tmp_path / "out"), "--model", model, "--registered", "--progress", "json"])
+    done.process.stdin.close()
+    out = done.process.stdout.read()
+    assert done.process.wait(60) == 130
+    assert json.loads(out.splitlines()[-1])["error"]["kind"] == "Cancelled"
+    assert [path.name for path in tmp_path.iterdir()] == [patient.name]
+
+
+class child:
+    """The CLI in a process of its own, its stdin held open."""
+
+    def __init__(self, arguments):
+        self.process = subprocess.Popen([sys.executable, "-m", "braintumorseg.cli", *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, env={**os.environ, "PYTHONIOENCODING": "utf-8"})
+
+    def communicate_without_closing(self):
+        out = self.process.stdout.read()
+        self.process.wait(60)
+        err = self.process.stderr.read()
+        self.process.stdin.close()
+        return out, err
+
+
+
+def _empty(folder):
+    (folder / "case_t1.nii.gz").write_bytes(b"")
+
+
+def _truncated(folder):
+    path = folder / "case_t1.nii.gz"
+    path.write_bytes(path.read_bytes()[:-2000])
+
+
+def _not_an_image(folder):
+    (folder / "case_t1.nii.gz").write_bytes(b"this is text, not an image" * 100)
+
+
+def _four_dimensions(folder):
+    import nibabel
+
+    nibabel.save(nibabel.Nifti1Image(np.zeros((5, 5, 5, 3), np.int16), np.eye(4)), folder / "case_t1.nii.gz")
+
+
+def _nan(folder):
+    volume = read_volume(folder / "case_t1.nii.gz")
+    voxels = volume.voxels.astype(np.float32)
+    voxels[20, 20, 20] = np.nan
+    write_nifti(Volume(voxels, volume.affine), folder / "case_t1.nii.gz")
+
+
+def _constant(folder):
+    write_nifti(Volume(np.full((9, 9, 9), 5, np.int16), np.eye(4)), folder / "case_t1.nii.gz")
+
+
+def _label_map(folder):
+    labels = np.zeros((9, 9, 9), np.uint8)
+    labels[2:5] = 4
+    write_nifti(Volume(labels, np.eye(4)), folder / "case_t1.nii.gz")
+
+
+def _singular(folder):
+    import nibabel
+
+    image = nibabel.load(folder / "case_t1.nii.gz")
+    affine = image.affine.copy()
+    affine[:, 2] = 0
+    header = image.header.copy()
+    header.set_sform(affine, code=1)
+    header.set_qform(None, code=0)
+    broken = nibabel.Nifti1Image(np.asarray(image.dataobj), None, header)
+    broken.header.set_sform(affine, code=1)
+    nibabel.save(broken, folder / "case_t1.nii.gz")
+
+
+def _two_for_one_role(folder):
+    (folder / "again-t1w.nii.gz").write_bytes((folder / "case_t1.nii.gz").read_bytes())
+
+
+def _other_grid(folder):
+    volume = read_volume(folder / "case_t1.nii.gz")
+    write_nifti(Volume(volume.voxels[:, :, 2:], volume.affine), folder / "case_t1.nii.gz")
+
+
+@pytest.mark.parametrize("spoil, words", [
+    (_empty, "empty"), (_truncated, "case_t1.nii.gz"), (_not_an_image, "case_t1.nii.gz"), (_four_dimensions, "3"), (_nan, "NaN"),
+    (_constant, "constant"), (_label_map, "label map"), (_singular, "singular"), (_two_for_one_role, "--t1"), (_other_grid, "--registered"),
+], ids=lambda value: getattr(value, "__name__", None))
+def test_bad_input_is_one_line_and_nothing_is_written(spoil, words, patient, model, tmp_path, capsys):
+    spoil(patient)
+    code, out, err = run(capsys, "segment", patient, "--out", tmp_path / "out", "--model", model, "--registered")
+    assert code == 1
+    assert err.startswith("braintumorseg: ")
+    assert err.count("\n") == 1
+    assert words in err
+    assert out == ""
+    assert [path.name for path in tmp_path.iterdir()] == [patient.name]
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["--t1", "nowhere.nii.gz"], "nowhere.nii.gz"),
+    (["PATIENT", "--model", "gloima"], "glioma"),
+    (["--t1", "PATIENT/case_t1.nii.gz", "--t2", "PATIENT/case_t1.nii.gz"], "--t1 and as --t2"),
+    ([], "--t1"),
+])
+def test_bad_arguments_are_one_line(arguments, words, patient, tmp_path, capsys):
+    arguments = [argument.replace("PATIENT", str(patient)) for argument in arguments]
+    code, _, err = run(capsys, "segment", *arguments, "--out", tmp_path / "out")
+    assert code == 1
+    assert err.count("\n") == 1
+    assert words in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_wrong_usage_is_exit_2(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["segment"])
+    assert stop.value.code == 2
+
+
+def test_a_card_whose_hash_does_not_match_is_refused_before_anything_is_read(toy_model, patient, tmp_path, capsys):
+    import shutil
+
+    for suffix in (".onnx", ".json"):
+        shutil.copy(toy_model.weights.with_suffix(suffix), tmp_path / f"toy{suffix}")
+    (tmp_path / "toy.onnx").write_bytes((tmp_path / "toy.onnx").read_bytes() + b"x")
+    code, _, err = run(capsys, "segment", patient, "--out", tmp_path / "out", "--model", tmp_path / "toy.onnx")
+    assert code == 1
+    assert "SHA-256" in err
+
+
+def test_models_are_listed_and_shown(capsys):
+    assert "glioma" in run(capsys, "models", "list")[1]
+    code, out, _ = run(capsys, "models", "show", "glioma")
+    assert code == 0
+    assert "CC BY 4.0" in out
+    assert json.loads(run(capsys, "models", "show", "glioma", "--json")[1])["sha256"]
+
+
+def test_doctor_says_which_provider_a_session_really_used(capsys):
+    code, out, _ = run(capsys, "doctor")
+    assert code == 0
+    assert "really ran on" in out
+
+
+def test_help_and_import_load_no_scientific_package():
+    program = ("import sys; import braintumorseg.cli as cli\n"
+               "try: cli.main(['segment', '--help'])\nexcept SystemExit: pass\n"
+               "heavy = {'numpy', 'scipy', 'SimpleITK', 'nibabel', 'pydicom', 'highdicom', 'onnxruntime', 'PIL'} & set(sys.modules)\n"
+               "sys.exit(f'loaded: {heavy}' if heavy else 0)")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,98 @@
+import threading
+
+import numpy as np
+import pytest
+from braintumorseg.errors import Cancelled, GridMismatch, ModelError, NotBrainOnly
+from braintumorseg.pipeline import segment
+from braintumorseg.progress import Progress
+from braintumorseg.study import Study
+from braintumorseg.volume import Volume
+from conftest import make_toy_study
+
+
+def cube(segmentation, label):
+    at = np.argwhere(segmentation.labels.voxels == label)
+    return (at.min(0).tolist(), (at.max(0) + 1).tolist()) if len(at) else None
+
+
+def test_labels_come_out_on_the_references_grid_where_the_lesion_is(toy_model, toy_study):
+    segmentation = segment(toy_study, toy_model, registered=True)
+    assert segmentation.labels.grid.same_as(toy_study.volumes["t1ce"].grid, 1e-6)
+    assert np.bincount(segmentation.labels.voxels.ravel()).tolist()[1:] == [6**3 - 4**3, 10**3 - 6**3, 4**3]
+    assert cube(segmentation, 3) == ([18, 20, 16], [22, 24, 20])
+
+
+def test_the_result_is_the_same_tumour_in_the_world_however_the_voxels_are_stored(toy_model, toy_study):
+    turned = Study({role: Volume(volume.voxels.transpose(2, 0, 1)[:, ::-1], volume.affine @ np.array(
+        [[0, -1, 0, 39], [0, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 1.0]])) for role, volume in toy_study.volumes.items()})
+    straight, other = segment(toy_study, toy_model, registered=True), segment(turned, toy_model, registered=True)
+    assert np.array_equal(other.labels.canonical().voxels, straight.labels.canonical().voxels)
+
+
+def test_an_oblique_anisotropic_grid_gets_the_same_millilitres_within_its_voxel_size(toy_model):
+    turn = np.eye(4)
+    c, s = np.cos(0.3), np.sin(0.3)
+    turn[:2, :2] = [[c, -s], [s, c]]
+    study = make_toy_study((60, 66, 27), turn @ np.diag([-0.8, -0.8, 2.0, 1]))
+    segmentation = segment(study, toy_model, registered=True)
+    for label, truth_ml in ((3, 64 * 1.28e-3), (2, (1000 - 216) * 1.28e-3)):
+        assert (segmentation.labels.voxels == label).sum() * segmentation.labels.voxel_ml == pytest.approx(truth_ml, rel=0.25)
+
+
+@pytest.mark.parametrize("roles", [("t1",), ("flair",), ("t1ce", "t2"), ("t1", "t2", "flair")])
+def test_any_subset_of_sequences_runs_and_says_what_is_missing(toy_model, toy_study, roles):
+    segmentation = segment(Study({role: toy_study.volumes[role] for role in roles}), toy_model, registered=True)
+    assert set(segmentation.provenance.missing) == {"t1", "t1ce", "t2", "flair"} - set(roles)
+    assert segmentation.provenance.provider
+
+
+def test_registered_volumes_must_share_one_grid(toy_model, toy_study):
+    shorter = toy_study.volumes["flair"]
+    study = Study({**toy_study.volumes, "flair": Volume(shorter.voxels[:, :, 1:], shorter.affine)})
+    with pytest.raises(GridMismatch, match=r"flair is 40 x 44 x 35.*t1ce is 40 x 44 x 36.*Leave out --registered"):
+        segment(study, toy_model, registered=True)
+
+
+def test_a_whole_head_is_refused_unless_the_user_knows_better(toy_model, toy_study):
+    noise = np.random.default_rng(0).normal(20, 5, toy_study.reference.shape)
+    heads = Study({role: volume.with_voxels(np.where(volume.voxels > 0, volume.voxels, noise).astype(np.int16)) for role, volume in toy_study.volumes.items()})
+    with pytest.raises(NotBrainOnly, match="--stripped"):
+        segment(heads, toy_model, registered=True)
+    assert segment(heads, toy_model, registered=True, stripped=True)
+
+
+def test_a_sequence_that_the_network_cannot_do_without_is_asked_for(toy_model, toy_study):
+    from dataclasses import replace
+
+    strict = replace(toy_model, card=replace(toy_model.card, may_be_missing=("t2",)))
+    with pytest.raises(ModelError, match="without t1 and t1ce"):
+        segment(Study({"flair": toy_study.volumes["flair"]}), strict, registered=True)
+
+
+def test_progress_grows_to_the_end_of_each_step_and_a_cancel_stops_the_run(toy_model, toy_study):
+    told = []
+    segment(toy_study, toy_model, registered=True, progress=Progress(lambda update: told.append(update.done)))
+    assert told == sorted(told)
+    cancel = threading.Event()
+
+    def listener(update):
+        if update.step == "predict":
+            cancel.set()
+
+    with pytest.raises(Cancelled):
+        segment(toy_study, toy_model, registered=True, progress=Progress(listener, cancel))
+
+
+def test_a_real_case_gives_the_tumour_on_its_own_grid(data_folder):
+    from braintumorseg.labels import from_convention
+    from braintumorseg.metrics import dice
+    from braintumorseg.model_zoo import load_model
+    from braintumorseg.read import read_study
+    from braintumorseg.io.readers import read_volume
+
+    folder = data_folder / "cases" / "BraTS2021_01658"  # a validation case: never trained on
+    study = read_study([folder])
+    segmentation = segment(study, load_model(), registered=True)
+    truth = from_convention(read_volume(folder / "seg.nii.gz").voxels, "brats2023")
+    assert np.abs(segmentation.labels.affine - study.reference.affine).max() < 1e-6
+    assert dice(truth > 0, segmentation.labels.voxels > 0) > 0.85

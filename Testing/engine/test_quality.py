@@ -1,0 +1,176 @@
+"""Each flag is raised by what it is about and by nothing else, on made-up brains; none is raised by experts' outlines."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from braintumorseg.io.readers import read_volume
+from braintumorseg.labels import ED, ET
+from braintumorseg.quality import Flag, check
+from braintumorseg.segmentation import Provenance, Segmentation
+from braintumorseg.study import ROLES, Study
+from braintumorseg.volume import Volume
+
+SHAPE, CENTRE, RADII = (56, 68, 52), np.array([28, 34, 26]), np.array([22, 28, 20])  # 3 mm voxels: 132 x 168 x 120 mm of brain
+AFFINE = np.array([[-3.0, 0, 0, 84], [0, -3, 0, 102], [0, 0, 3, -78], [0, 0, 0, 1]])  # LPS
+
+
+def ball(centre, radii, shape=SHAPE) -> np.ndarray:
+    places = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)
+    return (((places - centre) / radii) ** 2).sum(axis=-1) <= 1
+
+
+BRAIN = ball(CENTRE, RADII)
+TUMOUR = ball((20, 34, 28), 6)
+
+
+def image(seed: int, brain=BRAIN, tumour=None) -> Volume:
+    """Noise in the brain, 0 outside; the tumour is three times as bright."""
+    voxels = np.where(brain, np.random.default_rng(seed).integers(80, 120, SHAPE), 0)
+    return Volume(np.where(brain & tumour, 300, voxels) if tumour is not None else voxels, AFFINE)
+
+
+def study(roles=ROLES, **other: Volume) -> Study:
+    made = {role: image(n, tumour=TUMOUR if role == "t1ce" else None) for n, role in enumerate(ROLES)}
+    return Study({role: other.get(role, made[role]) for role in roles})
+
+
+def segmented(of: Study, tumour=TUMOUR) -> Segmentation:
+    return Segmentation(of.reference.with_voxels(tumour.astype(np.uint8) * ED), (),
+                        Provenance("made up", "1", "0" * 64, "CPU", missing=of.missing))
+
+
+def codes(of: Study, tumour=TUMOUR, **more) -> list[str]:
+    return [flag.code for flag in check(of, segmented(of, tumour), **more)]
+
+
+def test_a_tumour_well_inside_a_whole_brain_with_all_sequences_raises_nothing():
+    assert codes(study()) == []
+
+
+def test_an_empty_result_is_said_and_does_not_claim_that_there_is_no_tumour():
+    of = study()
+    flag, = check(of, segmented(of, np.zeros(SHAPE, bool)))
+    assert (flag.code, flag.severity) == ("empty_result", "warning")
+    assert "no proof" in flag.text
+
+
+@pytest.mark.parametrize("role, text, severity", [("t1ce", "ET and TC volumes are unreliable", "warning"), ("t1", "blood", "info"),
+                                                  ("flair", "often too small", "warning"), ("t2", "cysts", "info")])
+def test_each_missing_sequence_says_what_cannot_be_seen(role, text, severity):
+    of = study(tuple(other for other in ROLES if other != role))
+    flag, = check(of, segmented(of))
+    assert (flag.code, flag.severity) == ("missing_sequence", severity)
+    assert text in flag.text
+
+
+def test_warnings_come_before_notes():
+    of = study(("t1ce",))
+    assert [flag.severity for flag in check(of, segmented(of))] == ["warning", "info", "info"]
+
+
+def test_a_tumour_at_the_natural_border_of_the_brain_is_not_at_the_edge_of_the_image():
+    assert codes(study(), BRAIN & ball((28, 34, 45), 8)) == []  # at the top
+    assert codes(study(), BRAIN & ball((8, 34, 26), 8)) == []   # at one side
+
+
+@pytest.mark.parametrize("axis, side, word", [(0, 1, "left"), (1, 1, "back"), (2, 1, "top"), (2, 0, "bottom")])
+def test_a_tumour_where_the_image_ends_is_at_its_edge_and_the_side_is_named(axis, side, word):
+    cut = CENTRE[axis] + (12 if side else -12)
+    kept = tuple(slice(None) if other != axis else (slice(None, cut) if side else slice(cut, None)) for other in range(3))
+    origin = AFFINE.copy()
+    origin[:3, 3] += AFFINE[:3, :3] @ [0 if side or other != axis else cut for other in range(3)]
+    place = CENTRE.copy()
+    place[axis] = cut
+    full = study()
+    of = Study({role: Volume(volume.voxels[kept], origin) for role, volume in full.volumes.items()})
+    flags = check(of, segmented(of, (BRAIN & ball(place, 6))[kept]))
+    text, = (flag.text for flag in flags if flag.code == "touches_edge")
+    assert f"({word})" in text
+    assert "touches_edge" not in [flag.code for flag in check(of, segmented(of, TUMOUR[kept] & ball(CENTRE, 9)[kept]))]
+
+
+def test_a_tumour_at_the_end_of_a_slab_inside_the_image_is_at_the_edge_too():
+    slab = BRAIN.copy()
+    slab[:, :, 36:] = False
+    of = study(**{role: image(n, slab) for n, role in enumerate(ROLES)})
+    assert "touches_edge" in codes(of, slab & ball((28, 34, 35), 6))
+    assert "touches_edge" not in codes(of, slab & ball((28, 34, 22), 6))
+
+
+def test_a_brain_mask_on_another_grid_decides_where_the_brain_ends():
+    slab = BRAIN.copy()
+    slab[:, :, 36:] = False
+    moved = AFFINE.copy()
+    moved[:3, 3] += AFFINE[:3, :3] @ [4, 4, 2]
+    mask = Volume(slab[4:-4, 4:-4, 2:-2], moved)
+    assert "touches_edge" in codes(study(), slab & ball((28, 34, 35), 6), brain=mask)
+
+
+def test_an_implausibly_large_tumour_is_questioned():
+    assert "large" in codes(study(), ball(CENTRE, RADII * 0.8))
+    assert "large" not in codes(study(), ball(CENTRE, RADII * 0.6))
+
+
+def test_many_islands_are_questioned_and_specks_are_not_counted():
+    islands, specks = np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
+    islands[16:40:4, 24:32:4, 26:28] = True  # 12 of 0.054 ml
+    specks[16:40:4, 24:32:4, 26] = True      # 12 of 0.027 ml
+    assert codes(study(), islands) == ["scattered"]
+    assert codes(study(), specks) == []
+
+
+def test_thick_slices_are_named_with_their_sequence():
+    of = study()
+    thick = Volume(of.volumes["t2"].voxels[:, :, ::2], AFFINE @ np.diag([1, 1, 2, 1]))
+    of = study(t2=thick)
+    flag, = check(of, segmented(of))
+    assert (flag.code, flag.severity) == ("coarse_slices", "info")
+    assert "(T2 6.0 mm)" in flag.text
+
+
+def test_a_slab_of_brain_is_said_to_be_a_part():
+    of = Study({role: Volume(volume.voxels[:, :, 20:40], AFFINE) for role, volume in study().volumes.items()})
+    flag, = check(of, segmented(of, TUMOUR[:, :, 20:40]))
+    assert flag.code == "small_field_of_view"
+    assert "60 mm from top to bottom" in flag.text
+
+
+def test_tumour_outside_one_sequence_is_said_with_its_share():
+    short = BRAIN.copy()
+    short[:, :, 28:] = False
+    of = study(t1=image(0, short))
+    flag, = check(of, segmented(of))
+    assert flag.code == "outside_sequence"
+    assert flag.text.startswith("T1 does not show 5")  # the upper half and the middle of the ball
+
+
+def test_a_sequence_that_has_moved_is_looked_up_where_it_has_moved_to():
+    shift = np.eye(4)
+    shift[2, 3] = 60.0
+    away = Volume(image(3).voxels, shift @ AFFINE)
+    assert codes(study(flair=away)) == ["outside_sequence"]
+    assert codes(study(flair=away), moved={"flair": shift}) == []
+
+
+def test_t1ce_that_is_t1_again_is_questioned_and_one_enhancing_tumour_is_enough_to_believe_it():
+    t1 = image(0)
+    noisy = t1.with_voxels(np.where(BRAIN, t1.voxels * 3 + np.random.default_rng(9).integers(-4, 5, SHAPE), 0))
+    assert codes(study(t1ce=noisy)) == ["no_contrast"]
+    assert codes(study(t1ce=t1.with_voxels(np.where(TUMOUR, 300, t1.voxels)))) == []
+
+
+def test_a_flag_of_an_unknown_severity_is_refused():
+    with pytest.raises(ValueError, match="warning or info"):
+        Flag("x", "fatal", "x")
+
+
+def test_experts_outlines_of_real_patients_raise_only_what_is_true(data_folder):
+    # 01660's T1ce is cut flat at the top, through its oedema.
+    for name, wanted in (("BraTS-GLI-00000-000", []), ("BraTS2021_01660", ["touches_edge"])):
+        case = data_folder / "cases" / name
+        of = Study({role: read_volume(case / f"{role}.nii.gz") for role in ROLES})
+        labels = read_volume(case / "seg.nii.gz").voxels
+        assert codes(of, labels > 0) == wanted
+        no_contrast = replace(of, volumes={**of.volumes, "t1ce": of.volumes["t1"]})
+        assert "no_contrast" in codes(no_contrast, labels == ET)

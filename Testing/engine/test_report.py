@@ -1,0 +1,169 @@
+"""report.json keeps its keys and report.html is a closed, readable page whatever the names in it hold."""
+
+import json
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from braintumorseg.labels import ED, ET, NCR
+from braintumorseg.measure import measure
+from braintumorseg.model_card import Label, ModelCard
+from braintumorseg.overlay import draw_overlay
+from braintumorseg.quality import check
+from braintumorseg.report import build_report
+from braintumorseg.report_html import write_report_html
+from braintumorseg.segmentation import Provenance, Segmentation
+from braintumorseg.study import ROLES, Study
+from braintumorseg.volume import Volume
+
+TABLE = (Label(NCR, "Necrosis", ("6574001", "SCT", "Necrosis"), (216, 191, 216)), Label(ED, "Edema", ("79654002", "SCT", "Edema"), (140, 224, 228)),
+         Label(ET, "Enhancing", ("C113842", "NCIt", "Enhancing Lesion"), (128, 174, 128)))
+CARD = ModelCard(
+    name="glioma", version="1", task="Glioma", sha256="a" * 64, roles=ROLES, may_be_missing=ROLES, spacing_mm=(1.0, 1.0, 1.0), size_multiple=16,
+    brain_only=True, regions=("WT", "TC", "ET"), labels=TABLE, licence="MIT", intended_use="Research.", limits=("Adults only.",),
+    training_data=({"name": "A study", "licence": "CC BY 4.0", "cases": 19, "citation": "Someone 2021"},),
+    metrics={"definition": "Dice", "split": "5 cases", "N": 5,
+             "dice": {"WT": {"mean": 0.8765, "worst": 0.7, "worst_case": "case 3"}, "ET": {"mean": 0.61, "worst": None}},
+             "dice_by_sequences": {"flair": {"WT": 0.8}}})
+NASTY = "file name is <script>alert('Größe')</script> & \"腫瘍\""
+
+
+class Page(HTMLParser):
+    """What a reader without eyes gets: every tag with its attributes, and the text."""
+
+    def __init__(self, source: str):
+        super().__init__()
+        self.tags, self.words, self.open = [], [], []
+        self.feed(source)
+        self.text = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.words.append(data)
+
+    def of(self, name: str) -> list[dict]:
+        return [attributes for tag, attributes in self.tags if tag == name]
+
+
+def made(tumour: bool = True, why: str = "file name is t1ce"):
+    voxels = np.zeros((30, 30, 30), np.int16)
+    voxels[3:-3, 3:-3, 3:-3] = np.random.default_rng(0).integers(50, 150, (24, 24, 24))
+    study = Study({"t1ce": Volume(voxels, np.diag([-1.0, -1, 1, 1])), "flair": Volume(voxels, np.diag([-1.0, -1, 1, 1]))})
+    labels = np.zeros((30, 30, 30), np.uint8)
+    if tumour:
+        labels[10:20, 10:20, 10:20], labels[5, 5, 5:8] = ED, ET
+    provenance = Provenance(
+        "glioma", "1", "a" * 64, "CPUExecutionProvider", "no CUDA device was found", passes=1, reference="t1ce", missing=study.missing,
+        roles={"t1ce": why, "flair": "said with --flair"}, alignment={"flair": "same grid"}, seconds={"read": 0.5, "predict": np.float64(3.25)},
+        software={"numpy": "2.0"})
+    return study, Segmentation(study.reference.with_voxels(labels), TABLE, provenance)
+
+
+def written(folder, study, segmentation, card=CARD, report=None) -> tuple[str, Page]:
+    folder.mkdir(exist_ok=True)
+    draw_overlay(study, segmentation, folder / "overlay.png")
+    report = report or build_report(study, segmentation, measure(segmentation), check(study, segmentation))
+    write_report_html(report, folder / "overlay.png", folder / "report.html", card)
+    source = (folder / "report.html").read_text(encoding="utf-8")
+    page = Page(source)
+    assert page.open == []
+    return source, page
+
+
+def test_the_report_survives_json_and_keeps_its_keys():
+    study, segmentation = made()
+    report = build_report(study, segmentation, measure(segmentation), check(study, segmentation))
+    again = json.loads(json.dumps(report, allow_nan=False))
+    assert again == report
+    assert set(report) == {"format", "research_use_only", "volumes_ml", "lesions", "flags", "sequences", "missing", "reference", "alignment",
+                           "model", "provider", "provider_note", "passes", "seconds", "software"}
+    assert report["format"] == "braintumorseg report 1"
+    assert report["volumes_ml"] == {"labels": {"NCR": 0.0, "ED": 1.0, "ET": 0.003}, "regions": {"WT": 1.003, "TC": 0.003, "ET": 0.003}}
+    assert report["lesions"][1] == {"ml": 0.003, "regions_ml": {"WT": 0.003, "TC": 0.003, "ET": 0.003}, "centre_mm_ras": [-5.0, -5.0, 6.0]}
+    assert report["missing"] == ["t1", "t2"]
+    assert report["sequences"]["flair"] == {"grid": "30 x 30 x 30 voxels of 1.00 x 1.00 x 1.00 mm, LPS", "recognised": "said with --flair"}
+    assert report["model"]["name"] == "glioma"
+    assert report["model"]["sha256"] == "a" * 64
+    assert {flag["severity"] for flag in report["flags"]} <= {"warning", "info"}
+    assert "research use only" in report["research_use_only"]
+
+
+def test_the_page_says_what_a_reader_must_know(tmp_path):
+    _, page = written(tmp_path, *made())
+    for words in ("For research use only", "Whole tumour (WT) NCR + ED + ET 1.0", "Edema (ED) 1.0", "T1 is missing", "CPUExecutionProvider",
+                  "no CUDA device was found", "a" * 64, "same grid", "Time: 3.8 s in all", "CC BY 4.0", "Someone 2021", "19",
+                  "WT 0.876 0.700 case 3", "Adults only.", "5 cases", "L 5, P 5, S 6".replace("L 5", "L 5")):
+        assert words in page.text, words
+
+
+def test_the_page_loads_and_runs_nothing(tmp_path):
+    source, page = written(tmp_path, *made())
+    assert {tag for tag, _ in page.tags}.isdisjoint({"script", "link", "iframe", "object", "embed", "base", "form"})
+    for _, attributes in page.tags:
+        assert not any(name.startswith("on") or name in ("href", "srcset", "data") for name in attributes)
+    image, = page.of("img")
+    assert image["src"].startswith("data:image/png;base64,")
+    assert "url(" not in source and "@import" not in source and "http://" not in source and "https://" not in source
+    policy, = (meta["content"] for meta in page.of("meta") if "http-equiv" in meta)
+    assert policy.startswith("default-src 'none'")
+
+
+def test_names_that_hold_html_or_other_scripts_are_shown_as_they_are(tmp_path):
+    study, segmentation = made(why=NASTY)
+    card = replace(CARD, limits=(NASTY,), licence=NASTY, training_data=({"name": NASTY, "odd": NASTY},), metrics={NASTY: {NASTY: {NASTY: NASTY}}},
+                   labels=tuple(replace(label, name=NASTY) for label in TABLE))
+    source, page = written(tmp_path, study, segmentation, card)
+    assert "<script" not in source
+    assert page.text.count(NASTY) >= 8
+    _, page = written(tmp_path / "other", *made(why="file name is \udcff_t1"))
+    assert "\\udcff_t1" in page.text
+
+
+def test_the_page_can_be_read_without_seeing_it(tmp_path):
+    _, page = written(tmp_path, *made())
+    assert page.of("html")[0]["lang"] == "en"
+    assert "volumes are in the tables" in page.of("img")[0]["alt"]
+    assert all(cell["scope"] in ("row", "col") for cell in page.of("th"))
+    levels = [int(tag[1]) for tag, _ in page.tags if tag in ("h1", "h2", "h3")]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert "Warning:" in page.text and "Note:" in page.text  # not by colour alone
+
+
+def test_an_empty_result_and_a_bare_card_make_a_whole_page(tmp_path):
+    study, segmentation = made(tumour=False)
+    bare = replace(CARD, licence="", intended_use="", limits=(), training_data=(), metrics={})
+    _, page = written(tmp_path, study, replace(segmentation, provenance=Provenance("glioma", "1", "a" * 64, "CPU")), bare)
+    assert "No tumour was found" in page.text
+    assert "No lesion was found." in page.text
+    assert page.text.count("Not stated.") == 3
+
+
+def test_only_lesions_of_a_size_to_read_are_listed_and_the_rest_are_counted(tmp_path):
+    study, segmentation = made()
+    labels = np.zeros((30, 30, 30), np.uint8)
+    labels[5:9, 5:9, 5:9] = ED               # 0.064 ml
+    labels[12:28:3, 12:28:3, 12:28:3] = ED   # 216 of 0.001 ml
+    _, page = written(tmp_path, study, replace(segmentation, labels=segmentation.labels.with_voxels(labels)))
+    assert "And 216 smaller, in report.json." in page.text
+
+
+@pytest.mark.parametrize("read_back", [False, True])
+def test_a_report_read_back_from_its_file_makes_the_same_page(tmp_path, read_back):
+    study, segmentation = made()
+    report = build_report(study, segmentation, measure(segmentation), check(study, segmentation))
+    plain, _ = written(tmp_path, study, segmentation, report=report)
+    again, _ = written(tmp_path, study, segmentation, report=json.loads(json.dumps(report)) if read_back else report)
+    assert again == plain
