@@ -9,7 +9,7 @@ from braintumorseg.labels import REGIONS
 from braintumorseg.model_card import Label, ModelCard, write_card
 from braintumorseg.model_zoo import Model, sha256_of
 from braintumorseg.study import ROLES, Study
-from braintumorseg.volume import Volume
+from toys import make_toy_study
 
 LABELS = (Label(1, "Necrosis", ("6574001", "SCT", "Necrosis"), (216, 191, 216)),
           Label(2, "Edema", ("79654002", "SCT", "Edema"), (140, 224, 228)),
@@ -51,17 +51,3 @@ def toy_model(tmp_path_factory) -> Model:
 def toy_study() -> Study:
     """A ball of brain, 40 x 44 x 36 voxels of 1 mm LPS, with a bright cube in FLAIR that holds a dark one in T1 that holds a bright one in T1ce."""
     return make_toy_study()
-
-
-def make_toy_study(shape=(40, 44, 36), affine=None) -> Study:
-    affine = np.diag([-1.0, -1, 1, 1]) if affine is None else affine
-    index = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"), -1)
-    brain = (((index - np.array(shape) / 2) / (np.array(shape) / 2 - 2)) ** 2).sum(-1) < 1
-    rng = np.random.default_rng(0)
-    volumes = {}
-    for role, half, value in (("t1", 3, 40), ("t1ce", 2, 180), ("t2", 0, 0), ("flair", 5, 180)):
-        voxels = np.where(brain, rng.integers(95, 106, shape), 0)
-        low = np.array(shape) // 2 - half
-        voxels[tuple(slice(a, a + 2 * half) for a in low)] = value
-        volumes[role] = Volume(voxels.astype(np.int16), affine)
-    return Study(volumes, {role: "made up" for role in volumes})

@@ -7,10 +7,12 @@ Inside the engine: 1 NCR (necrotic core), 2 ED (oedema), 3 ET (enhancing tumour)
 from __future__ import annotations
 
 from types import MappingProxyType
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from .errors import UnknownLabels
+
+if TYPE_CHECKING:  # the command line reads the tables below, and its --help does not wait for numpy
+    import numpy as np
 
 __all__ = ["CONVENTIONS", "ED", "ET", "NCR", "REGIONS", "from_convention", "region_mask"]
 
@@ -29,6 +31,8 @@ CONVENTIONS = MappingProxyType({
 
 def region_mask(labels: np.ndarray, region: str) -> np.ndarray:
     """(I, J, K) bool: the voxels of `labels` (our convention) that belong to region WT, TC or ET."""
+    import numpy as np
+
     return np.isin(labels, REGIONS[region])
 
 
@@ -37,6 +41,8 @@ def from_convention(labels: np.ndarray, convention: str, name: str = "The label 
 
     Raises UnknownLabels when a value is not in that convention, and names the conventions in which it is.
     """
+    import numpy as np
+
     table = CONVENTIONS[convention]
     values = np.unique(labels)
     strangers = [v for v in values.tolist() if v not in table]

@@ -30,9 +30,10 @@ BRIGHTNESS = {
     "plexus":     (70, 160, 190, 95),
     "dura":       (62, 118, 60, 75),
     "vessel":     (45, 190, 40, 40),
-    "oedema":     (80, 80, 205, 190),
-    "core":       (62, 64, 235, 150),      # necrosis, and core that does not enhance
-    "enhancing":  (84, 165, 165, 155),
+    "oedema":     (84, 84, 205, 182),
+    "core":       (66, 68, 235, 165),      # necrosis, and core that does not enhance
+    "cyst":       (48, 50, 275, 70),       # pools of fluid in it
+    "enhancing":  (84, 172, 190, 172),
     "skin":       (85, 110, 70, 75),
     "fat":        (215, 220, 190, 165),
     "muscle":     (68, 75, 50, 55),
@@ -43,7 +44,8 @@ BRIGHTNESS = {
     "mucosa":     (75, 150, 190, 140),
 }
 _COLUMN = {"t1": 0, "t1ce": 1, "t2": 2, "flair": 3}
-_BODY = {"csf", "air", "vitreous", "bone"}  # what varies little from one protocol to the next, relative to white matter
+_BODY = {"csf", "air", "vitreous", "bone"}  # dark or bright whatever the protocol
+_TUMOUR = {"oedema", "core", "cyst", "enhancing"}  # differ from patient to patient, not only from scanner to scanner
 
 
 def protocol(generator: np.random.Generator, role: str) -> dict[str, float]:
@@ -54,7 +56,7 @@ def protocol(generator: np.random.Generator, role: str) -> dict[str, float]:
         value = float(row[_COLUMN[role]])
         if tissue not in _BODY:
             value = 100 + (value - 100) * contrast if value > 50 else value
-            value *= float(np.exp(generator.normal(0, 0.03)))
+            value *= float(np.exp(generator.normal(0, 0.07 if tissue in _TUMOUR else 0.03)))
         values[tissue] = value
     values["csf"] *= float(generator.uniform(0.85, 1.15))
     return values

@@ -90,14 +90,15 @@ def _oedema(patient: Patient, brain: Brain, crop, allowed, core_mm):
 def _paint(patient: Patient, brain: Brain, crop, labels, allowed, core_mm, necrosis_mm, arrival, limit):
     """Soft layers: oedema fades at its edge and is fainter in grey matter; the rim keeps its partial volume."""
     g = patient.generator("paint")
-    mottled = np.clip(1 + 0.12 * smooth_noise(g, core_mm.shape, 3), 0.6, 1.25)
+    mottled = np.clip(0.95 + 0.2 * smooth_noise(g, core_mm.shape, 3), 0.5, 1.25)
     tissue = 1 - brain.fluid[crop]
     wet = step(arrival, limit * 1.08 + 1.5, limit * 0.7) * tissue * allowed * mottled
     wet *= 0.45 + 0.55 * step(brain.white[crop], 0.1, 0.8)
     core = inside(core_mm) * allowed
-    shares = [("oedema", np.clip(wet, 0, 1)), ("core", core)]
+    pools = core * 0.6 * step(smooth_noise(g, core_mm.shape, 4), 0.0, 1.8) * step(core_mm, 0, -3)
+    shares = [("oedema", np.clip(wet, 0, 1)), ("core", core), ("cyst", pools)]
     if patient.enhances:
-        patchy = np.clip(1 + 0.22 * smooth_noise(g, core_mm.shape, 2.5), 0.45, 1.2)
+        patchy = np.clip(0.85 + 0.3 * smooth_noise(g, core_mm.shape, 2.2), 0.3, 1)
         shares.append(("enhancing", np.clip(core * inside(-necrosis_mm, 1.6) * patchy, 0, 1)))
     return [layer(tissue, share, [s.start for s in crop]) for tissue, share in shares]
 

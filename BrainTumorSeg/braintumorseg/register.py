@@ -34,7 +34,7 @@ _COARSE_MM, _COARSE_POINTS = 4.0, 6_000
 _FINE_MM, _FINE_POINTS = 2.0, 15_000
 _BINS = 32
 _SEED = 20
-_PIECES = 4
+_PIECES = 1
 # The search measures lengths in this unit, about the radius of a head: then a step in an angle (rad) and in a shift move the head
 # equally far, which is what its step lengths take for granted.
 _UNIT_MM = 60.0

@@ -60,7 +60,7 @@ def _picture(report: Mapping, overlay: Path) -> Html:
             if report["lesions"] else "Middle slices of each sequence; no tumour was found.")
     return Html(f'<figure><img width="{width}" height="{height}" alt="{escape(what)} The volumes are in the tables below." '
                 f'src="data:image/png;base64,{base64.b64encode(png).decode("ascii")}">'
-                f"<figcaption>{escape(what)} In axial and coronal slices the patient's right is on the left.</figcaption></figure>")
+                f"<figcaption>{escape(what)} Axial and coronal: the patient's right is on the left.</figcaption></figure>")
 
 
 def _volumes(report: Mapping, card: ModelCard) -> Html:

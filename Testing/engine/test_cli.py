@@ -36,9 +36,9 @@ def test_segment_writes_every_file_and_prints_the_volumes(patient, model, tmp_pa
     code, text, _ = run(capsys, "segment", patient, "--out", out, "--model", model, "--registered")
     assert code == 0
     assert sorted(path.name for path in out.iterdir()) == ["overlay.png", "report.html", "report.json", "segmentation.nii.gz"]
-    assert "WT 1.0 ml" in text
+    assert "WT 2.7 ml" in text
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
-    assert report["volumes_ml"]["regions"]["ET"] == pytest.approx(0.064)
+    assert report["volumes_ml"]["regions"]["ET"] == pytest.approx(0.512)
     assert report["provider"] == "CPUExecutionProvider"
     assert "Müller" not in (out / "report.json").read_text(encoding="utf-8")
     assert np.abs(read_volume(out / "segmentation.nii.gz").affine - read_volume(patient / "case_t1ce.nii.gz").affine).max() < 1e-6

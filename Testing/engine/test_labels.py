@@ -17,7 +17,7 @@ def test_enhancing_tumour_of_brats2021_becomes_three():
 
 
 def test_a_value_outside_the_declared_convention_is_refused_and_the_fitting_one_named():
-    with pytest.raises(UnknownLabels, match="values 4.*--labels brats2021"):
+    with pytest.raises(UnknownLabels, match=r"values 4.*--labels brats2021"):
         from_convention(np.array([0, 1, 4]), "brats2023")
     with pytest.raises(UnknownLabels, match="not an image"):
         from_convention(np.array([0, 17, 255]), "brats2023")

@@ -39,7 +39,7 @@ def test_a_network_is_added_found_and_removed(archive, own_folder):
 
 
 def test_an_unknown_name_lists_those_there_are():
-    with pytest.raises(ModelError, match="named gloima.*glioma"):
+    with pytest.raises(ModelError, match=r"named gloima.*glioma"):
         load_model("gloima")
 
 

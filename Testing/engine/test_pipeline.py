@@ -7,7 +7,7 @@ from braintumorseg.pipeline import segment
 from braintumorseg.progress import Progress
 from braintumorseg.study import Study
 from braintumorseg.volume import Volume
-from conftest import make_toy_study
+from toys import make_toy_study
 
 
 def cube(segmentation, label):
@@ -18,8 +18,8 @@ def cube(segmentation, label):
 def test_labels_come_out_on_the_references_grid_where_the_lesion_is(toy_model, toy_study):
     segmentation = segment(toy_study, toy_model, registered=True)
     assert segmentation.labels.grid.same_as(toy_study.volumes["t1ce"].grid, 1e-6)
-    assert np.bincount(segmentation.labels.voxels.ravel()).tolist()[1:] == [6**3 - 4**3, 10**3 - 6**3, 4**3]
-    assert cube(segmentation, 3) == ([18, 20, 16], [22, 24, 20])
+    assert np.bincount(segmentation.labels.voxels.ravel()).tolist()[1:] == [10**3 - 8**3, 14**3 - 10**3, 8**3]
+    assert cube(segmentation, 3) == ([16, 18, 14], [24, 26, 22])
 
 
 def test_the_result_is_the_same_tumour_in_the_world_however_the_voxels_are_stored(toy_model, toy_study):
@@ -35,7 +35,7 @@ def test_an_oblique_anisotropic_grid_gets_the_same_millilitres_within_its_voxel_
     turn[:2, :2] = [[c, -s], [s, c]]
     study = make_toy_study((60, 66, 27), turn @ np.diag([-0.8, -0.8, 2.0, 1]))
     segmentation = segment(study, toy_model, registered=True)
-    for label, truth_ml in ((3, 64 * 1.28e-3), (2, (1000 - 216) * 1.28e-3)):
+    for label, truth_ml in ((3, 8**3 * 1.28e-3), (2, (14**3 - 10**3) * 1.28e-3)):
         assert (segmentation.labels.voxels == label).sum() * segmentation.labels.voxel_ml == pytest.approx(truth_ml, rel=0.25)
 
 
@@ -55,7 +55,8 @@ def test_registered_volumes_must_share_one_grid(toy_model, toy_study):
 
 def test_a_whole_head_is_refused_unless_the_user_knows_better(toy_model, toy_study):
     noise = np.random.default_rng(0).normal(20, 5, toy_study.reference.shape)
-    heads = Study({role: volume.with_voxels(np.where(volume.voxels > 0, volume.voxels, noise).astype(np.int16)) for role, volume in toy_study.volumes.items()})
+    heads = Study({role: volume.with_voxels(np.where(volume.voxels > 0, volume.voxels, noise).astype(np.int16))
+                   for role, volume in toy_study.volumes.items()})
     with pytest.raises(NotBrainOnly, match="--stripped"):
         segment(heads, toy_model, registered=True)
     assert segment(heads, toy_model, registered=True, stripped=True)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from braintumorseg.io.readers import read_volume
 from braintumorseg.labels import ED, ET
 from braintumorseg.quality import Flag, check
@@ -55,8 +56,9 @@ def test_an_empty_result_is_said_and_does_not_claim_that_there_is_no_tumour():
     assert "no proof" in flag.text
 
 
-@pytest.mark.parametrize("role, text, severity", [("t1ce", "ET and TC volumes are unreliable", "warning"), ("t1", "blood", "info"),
-                                                  ("flair", "often too small", "warning"), ("t2", "cysts", "info")])
+@pytest.mark.parametrize("role, text, severity", [("t1ce", "ET and TC volumes are unreliable", "warning"),
+                                                  ("flair", "often too small", "warning"),
+                                                  ("t1", "blood", "info"), ("t2", "cysts", "info")])
 def test_each_missing_sequence_says_what_cannot_be_seen(role, text, severity):
     of = study(tuple(other for other in ROLES if other != role))
     flag, = check(of, segmented(of))
@@ -153,11 +155,18 @@ def test_a_sequence_that_has_moved_is_looked_up_where_it_has_moved_to():
     assert codes(study(flair=away), moved={"flair": shift}) == []
 
 
+def test_the_last_layers_of_a_brain_that_the_image_just_cuts_off_are_an_edge_though_they_taper():
+    top = CENTRE[2] + RADII[2]
+    assert BRAIN[:, :, top - 1].sum() < 0.18 * BRAIN.sum(axis=(0, 1)).max()
+    of = Study({role: Volume(volume.voxels[:, :, :top], AFFINE) for role, volume in study().volumes.items()})
+    assert codes(of, (BRAIN & ball((28, 34, top), 6))[:, :, :top]) == ["touches_edge"]
+
+
 def test_t1ce_that_is_t1_again_is_questioned_and_one_enhancing_tumour_is_enough_to_believe_it():
     t1 = image(0)
     noisy = t1.with_voxels(np.where(BRAIN, t1.voxels * 3 + np.random.default_rng(9).integers(-4, 5, SHAPE), 0))
     assert codes(study(t1ce=noisy)) == ["no_contrast"]
-    assert codes(study(t1ce=t1.with_voxels(np.where(TUMOUR, 300, t1.voxels)))) == []
+    assert codes(study(t1ce=noisy.with_voxels(noisy.voxels + 200 * ball((20, 34, 28), 3.6)))) == []
 
 
 def test_a_flag_of_an_unknown_severity_is_refused():

@@ -1,3 +1,4 @@
+import itertools
 import threading
 
 import numpy as np
@@ -64,7 +65,7 @@ def test_neighbouring_tiles_overlap_and_the_last_ends_at_the_end(length, tile):
     starts = tile_starts(length, tile)
     assert starts[0] == 0
     assert starts[-1] == max(0, length - tile)
-    assert all(b - a <= tile * 0.75 + 1 for a, b in zip(starts, starts[1:], strict=False))
+    assert all(b - a <= tile * 0.75 + 1 for a, b in itertools.pairwise(starts))
 
 
 def test_a_cancel_stops_between_tiles():

@@ -30,7 +30,7 @@ def test_an_affine_that_cannot_place_voxels_is_refused(affine):
 
 
 def test_a_volume_of_four_dimensions_is_refused_with_the_way_out():
-    with pytest.raises(BadImage, match="4 dimensions.*one 3-D volume"):
+    with pytest.raises(BadImage, match=r"4 dimensions.*one 3-D volume"):
         Volume(np.zeros((2, 2, 2, 2)), np.eye(4))
 
 

@@ -7,6 +7,8 @@ enhancing rims are neither averaged away at the input nor rounded off at the out
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from monai.networks.blocks.dynunet_block import UnetBasicBlock, UnetResBlock
 from torch import nn
@@ -34,8 +36,8 @@ class ResidualUNet(nn.Module):
         super().__init__()
         self.stem = nn.Conv3d(inputs, channels[0], kernel_size=4, stride=2, padding=1)
         self.first = _block(UnetBasicBlock, channels[0], channels[0], 1)
-        self.down = nn.ModuleList(_block(UnetResBlock, a, b, 2) for a, b in zip(channels, channels[1:], strict=False))
-        self.up = nn.ModuleList(nn.ConvTranspose3d(b, a, 2, 2, bias=False) for a, b in zip(channels, channels[1:], strict=False))
+        self.down = nn.ModuleList(_block(UnetResBlock, a, b, 2) for a, b in pairwise(channels))
+        self.up = nn.ModuleList(nn.ConvTranspose3d(b, a, 2, 2, bias=False) for a, b in pairwise(channels))
         # At full width and half resolution one residual block costs more than all the rest: a plain one there.
         self.merge = nn.ModuleList(_block(UnetResBlock if level else UnetBasicBlock, 2 * width, width, 1)
                                    for level, width in enumerate(channels[:-1]))
