@@ -10,11 +10,10 @@ import numpy as np
 
 from .io.atomic import output_folder
 from .io.nifti import write_nifti
-from .metrics import dice
 from .labels import REGIONS, region_mask
+from .metrics import dice
 from .model_zoo import load_model
-from .phantom import Phantom, make_phantom
-from .phantom_dicom import write_dicom
+from .phantom import Phantom, make_phantom, write_dicom
 from .pipeline import segment
 from .read import read_study
 from .results import write_results

@@ -89,8 +89,12 @@ class _Sequence:
         every = tuple(slice(None, None, max(1, n // 80)) for n in volume.shape)  # half a million voxels are enough
         sample, brain = volume.voxels[every], brain_only_mask(volume)[every]
         low, high = np.percentile(sample[brain] if brain.any() else sample, WINDOW_PERCENTILES)
-        outside = sample[~brain][:1]
-        return cls(volume.canonical(), grid, moved, (float(low), float(high)), float(outside[0]) if len(outside) else None)
+        background = float(sample[~brain][0]) if not brain.all() else None
+        volume = volume.canonical()
+        if np.prod(grid.shape) < np.prod(volume.shape) and not (moved is None and volume.grid.same_as(grid)):
+            # Onto a coarse grid images are smoothed, and that is dear: once, not slice by slice.
+            volume, moved = resample(volume, grid, fill=float(low) if background is None else background, moved=moved), None
+        return cls(volume, grid, moved, (float(low), float(high)), background)
 
     def grey(self, axis: int, index: int) -> np.ndarray:
         """The slice at `index` across `axis` of the grid as uint8, 0 outside the brain."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 
 from .errors import OutputError
 from .io.atomic import check_output
@@ -112,5 +111,6 @@ def doctor(args, talk: Talk) -> None:
 def demo(args, talk: Talk) -> None:
     from .demo import run_demo
 
-    for line in run_demo(Path(args.out), seed=args.seed, force=args.force):
+    check_output(args.out, args.force)
+    for line in run_demo(args.out, seed=args.seed, force=args.force):
         talk.text(line)

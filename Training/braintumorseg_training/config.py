@@ -20,7 +20,7 @@ class Config:
     patch: tuple[int, int, int] = (128, 128, 128)        # voxels
     # Sampling
     batch: int = 1
-    tumour_share: float = 0.6        # share of patches centred on a tumour voxel
+    tumour_share: float = 0.4        # share of patches centred on a tumour voxel
     phantom_share: float = 0.08      # share of patches from made-up patients, when there are any
     all_sequences_share: float = 0.55  # share of patches that keep all four sequences
     # Augmentation strengths, 1 = as tuned; 0 switches a family off

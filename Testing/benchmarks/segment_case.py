@@ -1,0 +1,54 @@
+"""Wall-clock time and peak memory of `braintumorseg segment`, files to files, as shares of their limits."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+LIMIT_SECONDS, LIMIT_GB = 30.0, 4.0
+
+
+def measure(case: Path) -> dict:
+    """One case in a fresh process: seconds, peak GB, their shares of the limits, and the engine's own times per step."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "result"
+        began = time.perf_counter()
+        process = subprocess.Popen([sys.executable, "-m", "braintumorseg.cli", "segment", str(case), "--out", str(out), "--json"],
+                                   stdout=subprocess.PIPE)
+        report = json.loads(process.stdout.read())
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - began
+        if status:
+            raise SystemExit(f"segment failed on {case.name}")
+    gigabytes = usage.ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
+    return {"case": case.name, "seconds": round(seconds, 2), "share_of_30_s": round(seconds / LIMIT_SECONDS, 3), "peak_gb": round(gigabytes, 2),
+            "share_of_4_gb": round(gigabytes / LIMIT_GB, 3), "provider": report["provider"], "passes": report["passes"],
+            "steps": {step: round(value, 2) for step, value in report["seconds"].items()}}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("cases", type=Path, nargs="+")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    from braintumorseg.model_zoo import load_model
+
+    card = load_model().card
+    rows = [measure(case) for case in args.cases]
+    result = {"machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the end", "model": card.name,
+              "version": card.version, "sha256": card.sha256, "limits": {"seconds": LIMIT_SECONDS, "gb": LIMIT_GB}, "cases": rows}
+    args.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    for row in rows:
+        print(f"{row['case']:<24} {row['seconds']:6.1f} s ({row['share_of_30_s']:.0%} of 30 s)   {row['peak_gb']:.2f} GB ({row['share_of_4_gb']:.0%} of 4 GB)"
+              f"   {row['provider']}   " + " ".join(f"{step} {value}" for step, value in row["steps"].items()))
+
+
+if __name__ == "__main__":
+    main()
