@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,21 +41,20 @@ _PLANES = (_Plane("axial", 2, ("R", "L", "A", "P")), _Plane("coronal", 1, ("R", 
            _Plane("sagittal", 0, ("A", "P", "S", "I")))
 
 
-def draw_overlay(study: Study, segmentation: Segmentation, path: Path, moved: Mapping[str, np.ndarray] | None = None) -> None:
+def draw_overlay(study: Study, segmentation: Segmentation, path: Path) -> None:
     """Write the PNG. With nothing found, the middle slices say so. Holds nothing that identifies a patient.
 
     Args:
         study: the images; all are shown on the reference's grid in its nearest anatomical orientation, voxels in true proportion.
         segmentation: labels on that grid, drawn in their table's colours.
         path: the file to write, in an existing folder.
-        moved: role -> 4x4 rigid transform, reference world -> that sequence's world; none where they agree.
     """
     labels = segmentation.labels.canonical()
     reference = study.reference.canonical()
     found = bool(labels.voxels.any())
     where = _slices(labels.voxels) if found else _middle(reference)                  # one index per axis
     crop = _crop(reference, labels)                                                  # one slice per axis
-    sequences = {role: _Sequence.of(volume, reference.grid, (moved or {}).get(role)) for role, volume in study.volumes.items()}
+    sequences = {role: _Sequence.of(volume, reference.grid, segmentation.moved.get(role)) for role, volume in study.volumes.items()}
 
     pictures = {(role, plane): _on_screen(sequence.grey(plane.axis, where[plane.axis]), plane.axis, crop)
                 for role, sequence in sequences.items() for plane in _PLANES}        # (rows, columns) uint8

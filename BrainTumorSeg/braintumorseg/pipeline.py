@@ -50,7 +50,8 @@ def segment(study: Study, model: Model, *, device: str = "auto", threads: int = 
         if card.brain_only and not stripped:
             for role, volume in study.volumes.items():
                 require_brain_only(role, volume)
-        ready = prepare(study, card, {role: alignment.moved for role, alignment in alignments.items() if alignment.moved is not None})
+        moved = {role: alignment.moved for role, alignment in alignments.items() if alignment.moved is not None}
+        ready = prepare(study, card, moved)
     with progress.step("predict") as tell:
         session = open_session(model.weights, device, threads)
         probabilities, passes = predict(ready.channels, session, card.size_multiple, card.bytes_per_voxel, progress=tell, cancel=progress.cancel)
@@ -58,9 +59,9 @@ def segment(study: Study, model: Model, *, device: str = "auto", threads: int = 
         labels = onto_native(probabilities, ready.grid, study.reference.grid, card)
     provenance = Provenance(
         model=card.name, version=card.version, sha256=card.sha256, provider=session.provider, provider_note=session.note, passes=passes,
-        reference=study.reference_role, roles=study.sources, missing=tuple(role for role in card.roles if role not in study.volumes),
+        reference=study.reference_role, roles=dict(study.sources), missing=tuple(role for role in card.roles if role not in study.volumes),
         alignment={role: alignment.text for role, alignment in alignments.items()}, seconds=progress.seconds, software=_software())
-    return Segmentation(study.reference.with_voxels(labels), card.labels, provenance)
+    return Segmentation(study.reference.with_voxels(labels), card.labels, provenance, moved)
 
 
 def _require_readable(study: Study, card: ModelCard) -> None:

@@ -67,27 +67,26 @@ class Flag:
             raise ValueError(f"a flag is {' or '.join(SEVERITIES)}, not {self.severity}")
 
 
-def check(study: Study, segmentation: Segmentation, brain: Volume | None = None,
-          moved: Mapping[str, np.ndarray] | None = None) -> tuple[Flag, ...]:
+def check(study: Study, segmentation: Segmentation, brain: Volume | None = None) -> tuple[Flag, ...]:
     """The flags of a result, warnings first; () when there is nothing to say.
 
     Args:
         study: the images that were segmented.
         segmentation: labels on the grid of the study's reference; its provenance says which sequences the network lacked.
         brain: 0 outside the brain, on any grid; by default what differs from the reference's background.
-        moved: role -> 4x4 rigid transform, reference world -> that sequence's world; none where they agree.
     """
     reference = study.reference
     tumour = segmentation.labels.voxels != 0         # (I, J, K) bool
     shown = _brain(reference, brain)                 # (I, J, K) bool
     sections = _sections(shown)                      # (I,), (J,), (K,) voxels
-    looks = _Looks(study, moved or {})
+    looks = _Looks(study, segmentation.moved)
     flags = [
         *_empty(tumour),
         *_edges(reference, _sections(tumour), sections),
         *_size(reference, tumour, shown),
         *_islands(segmentation),
         *(Flag("missing_sequence", *_WITHOUT[role]) for role in segmentation.provenance.missing),
+        *_doubtful(segmentation),
         *_outside(looks, tumour),
         *_contrast(looks, shown),
         *_coarse(study),
@@ -136,6 +135,14 @@ def _islands(segmentation: Segmentation) -> Iterator[Flag]:
         yield Flag("scattered", "warning",
                    f"The tumour lies in {islands} separate islands, more than gliomas usually have: some may be other bright "
                    "spots or another disease; check each in the images.")
+
+
+def _doubtful(segmentation: Segmentation) -> Iterator[Flag]:
+    for role, text in segmentation.provenance.alignment.items():
+        if text.startswith("doubtful"):
+            yield Flag("doubtful_alignment", "warning",
+                       f"{TITLES[role]} may not lie where the other sequences do ({text}): look whether its outlines fit, "
+                       "or align it yourself and use --registered.")
 
 
 def _outside(looks: _Looks, tumour: np.ndarray) -> Iterator[Flag]:

@@ -1,10 +1,7 @@
 """How the patient moved between the sequences of a study, or that the headers already agree.
 
-Rigid, by the mutual information of Mattes 2003 (doi:10.1109/TMI.2003.809072), coarse to fine, with ITK. Nothing is resampled
-for the network here: an `Alignment` holds the transform that `resample` and `prepare` take as `moved`.
-
-Points are drawn with a fixed seed and the work is cut into a fixed number of pieces, so the same images give the same transform
-on one machine. Other processors and versions of ITK round sums differently: expect agreement to some 0.01 mm, not to the bit.
+Rigid, by mutual information, coarse to fine (see rigid). Nothing is resampled for the network here: an `Alignment` holds the
+transform that `resample` and `prepare` take as `moved`.
 """
 
 from __future__ import annotations
@@ -14,31 +11,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .io.itk import to_itk
-from .resample import canonical_grid, resample
+from .rigid import Pair, View
 from .study import Study
-from .volume import Grid, Volume
+from .volume import Grid
 
 __all__ = ["Alignment", "align"]
 
-# A motion below both is within the error of the method (its median is 0.2 to 0.4 mm on 5 mm slices), and the headers are kept.
-AGREE_MM, AGREE_DEGREES = 0.5, 0.5
+# A motion below these is within the error of the method, and the headers are kept. The error grows with the slices.
+AGREE_MM, AGREE_SLICES, AGREE_DEGREES = 0.5, 0.15, 0.5
 LEAST_GAIN = 0.005  # relative; the similarity of aligned images varies that much with interpolation alone
 # Nobody moves further in a head coil between two series; a result past these is a wrong optimum.
 LARGEST_MM, LARGEST_DEGREES = 60.0, 45.0
-LEAST_OVERLAP = 0.5  # of the smaller of both foregrounds
+LEAST_OVERLAP = 0.5  # of what one image shows, in the other
 LEAST_SLICES, LEAST_EXTENT_MM = 4, 20.0
-DECOY_MM, LEAST_PEAK = 15.0, 1.15  # the place found must be this much more similar than places so far from it
+# The images must be this much more alike in the place found than so far from it. Aligned heads measure 1.5 to 4, noise 1.0; a wrong
+# valley may measure 1.7, so this tells that there is nothing to align, not that the alignment is right.
+DECOY_MM, LEAST_PEAK = 15.0, 1.15
 
-_COARSE_MM, _COARSE_POINTS = 4.0, 6_000
-_FINE_MM, _FINE_POINTS = 2.0, 15_000
-_BINS = 32
-_SEED = 20
-_PIECES = 1
-# The search measures lengths in this unit, about the radius of a head: then a step in an angle (rad) and in a shift move the head
-# equally far, which is what its step lengths take for granted.
-_UNIT_MM = 60.0
-_FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])  # RAS+ <-> LPS+
+_LEVELS_MM = (8.0, 4.0, 2.0)
+_POINTS = (6_000, 6_000, 15_000)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +44,16 @@ class Alignment:
     moved: np.ndarray | None
     text: str
     doubtful: bool = False
+
+    def __post_init__(self):
+        if self.moved is None:
+            return
+        moved = np.array(self.moved, np.float64)
+        turn = moved[:3, :3]
+        if moved.shape != (4, 4) or not np.allclose(turn @ turn.T, np.eye(3), atol=1e-6) or np.linalg.det(turn) < 0:
+            raise ValueError(f"not a rigid 4x4 transform: {moved.tolist()}")
+        moved.setflags(write=False)
+        object.__setattr__(self, "moved", moved)
 
 
 def align(study: Study, *, progress: Callable[[float], None] = lambda done: None) -> dict[str, Alignment]:
@@ -73,121 +74,49 @@ def align(study: Study, *, progress: Callable[[float], None] = lambda done: None
         elif _too_thin(volume.grid) or _too_thin(study.reference.grid):
             found[role] = _doubtful("there are too few slices to compare the images")
         else:
-            reference = reference or [_View.of(study.reference, mm) for mm in (_COARSE_MM, _FINE_MM)]
-            coarse, fine = (_Pair(fixed, _View.of(volume, mm)) for fixed, mm in zip(reference, (_COARSE_MM, _FINE_MM), strict=True))
-            found[role] = _align(coarse, fine)
+            reference = reference or [View.of(study.reference, mm) for mm in _LEVELS_MM]
+            found[role] = _align(*(Pair(fixed, View.of(volume, mm)) for fixed, mm in zip(reference, _LEVELS_MM, strict=True)))
         progress(number / len(others))
     return found
 
 
-@dataclass(frozen=True, eq=False)
-class _View:
-    """An image at a working resolution and where it shows something: a bool mask (I, J, K); some 4000 points (N, 4), mm and a 1."""
-
-    volume: Volume
-    shown: np.ndarray
-    points: np.ndarray
-
-    @classmethod
-    def of(cls, volume: Volume, mm: float) -> _View:
-        """Voxels of `mm`, but no finer than they are: a slice of 5 mm stays one."""
-        spacing = tuple(max(mm, own) for own in volume.canonical().spacing_mm)
-        small = resample(volume, canonical_grid(volume.grid, spacing), fill=float(volume.voxels.min()))
-        shown = _foreground(small.voxels)
-        indices = np.argwhere(shown)
-        indices = indices[:: max(1, len(indices) // 4000)]
-        return cls(small, shown, np.c_[indices, np.ones(len(indices))] @ small.affine.T)
-
-
-@dataclass(frozen=True, eq=False)
-class _Pair:
-    """The reference and another sequence at one working resolution. Transforms are 4x4, world mm RAS+, fixed -> moving."""
-
-    fixed: _View
-    moving: _View
-
-    def similarity(self, moved: np.ndarray) -> float:
-        """Mutual information (nats) a point of the reference, over all of them; 0 where the images do not meet."""
-        method = self._method(moved)
-        try:
-            information = -method.MetricEvaluate(_itk(self.fixed.volume), _itk(self.moving.volume))
-        except RuntimeError as error:
-            _require_no_overlap(error)
-            return 0.0
-        # ITK looks only at points that fall inside the moving image; the others have nothing to tell.
-        return information * _inside(self.fixed.points @ moved.T, self.moving.volume.grid)
-
-    def search(self, moved: np.ndarray, points: int, *, downhill: bool, step_mm: float) -> np.ndarray:
-        """The rigid transform nearest to `moved` where the images are most alike; `moved` itself where they do not meet.
-
-        Down the gradient (reaches far), or by Powell's method, which asks for no gradient (exact: ITK's gradient of an image
-        with thick slices does not fit the image that it interpolates).
-        """
-        method = self._method(moved)
-        method.SetMetricSamplingStrategy(method.RANDOM)
-        method.SetMetricSamplingPercentage(min(1.0, points / self.fixed.shown.sum()), _SEED)
-        step = step_mm / _UNIT_MM
-        if downhill:
-            method.SetOptimizerAsRegularStepGradientDescent(step, step / 40, 200, 0.6, 1e-6)
-        else:
-            method.SetOptimizerAsPowell(20, 20, step, step / 50, 1e-6)
-        method.SetOptimizerScales([1.0] * 6)
-        try:
-            return _matrix(method.Execute(_itk(self.fixed.volume), _itk(self.moving.volume)))
-        except RuntimeError as error:
-            _require_no_overlap(error)
-            return moved
-
-    def overlap(self, moved: np.ndarray) -> float:
-        """Share 0..1 of what one image shows that the other shows too; the larger of both (a slab lies wholly within a head)."""
-        return max(_inside(self.fixed.points @ moved.T, self.moving.volume.grid, self.moving.shown),
-                   _inside(self.moving.points @ np.linalg.inv(moved).T, self.fixed.volume.grid, self.fixed.shown))
-
-    def centred(self) -> np.ndarray:
-        """The shift that lays the middle of what one image shows on the middle of what the other shows."""
-        moved = np.eye(4)
-        moved[:, 3] += self.moving.points.mean(axis=0) - self.fixed.points.mean(axis=0)
-        return moved
-
-    def _method(self, moved: np.ndarray):
-        import SimpleITK as sitk
-
-        method = sitk.ImageRegistrationMethod()
-        method.SetNumberOfWorkUnits(_PIECES)
-        method.SetMetricAsMattesMutualInformation(_BINS)
-        method.SetMetricFixedMask(_itk(self.fixed.volume.with_voxels(self.fixed.shown)))
-        method.SetInterpolator(sitk.sitkLinear)
-        method.SetInitialTransform(_euler(moved, self.fixed.points.mean(axis=0)))
-        return method
-
-
-def _align(coarse: _Pair, fine: _Pair) -> Alignment:
+def _align(coarse: Pair, middle: Pair, fine: Pair) -> Alignment:
     apart = coarse.overlap(np.eye(4)) < LEAST_OVERLAP
-    start = coarse.centred() if apart else np.eye(4)
-    found = coarse.search(start, _COARSE_POINTS, downhill=True, step_mm=4.0)
-    found = coarse.search(found, _COARSE_POINTS, downhill=False, step_mm=2.0)
-    found = fine.search(found, _FINE_POINTS, downhill=False, step_mm=0.5)
+    found, start = _nearest(coarse, middle, coarse.centred() if apart else [np.eye(4)])
+    found = middle.search(found, _POINTS[1], downhill=False, step_mm=2.0)
+    found = fine.search(found, _POINTS[2], downhill=False, step_mm=0.5)
 
-    mm, degrees = _motion(coarse.fixed.points, start, found)
+    mm, degrees = _motion(fine.fixed.points, start, found)
     size = f"{mm:.1f} mm, {degrees:.1f} degrees"
-    doubt = _doubt(coarse, found, mm, degrees)
+    doubt = _doubt(middle, found, mm, degrees)
     if doubt:
         return _doubtful(doubt)
     if apart:
-        far, turned = _motion(coarse.fixed.points, np.eye(4), found)
+        far, turned = _motion(fine.fixed.points, np.eye(4), found)
         return Alignment(found, f"registered: {far:.1f} mm, {turned:.1f} degrees (the headers put the images side by side)")
-    if mm < AGREE_MM and degrees < AGREE_DEGREES:
+    if mm < max(AGREE_MM, AGREE_SLICES * max(fine.spacings_mm)) and degrees < AGREE_DEGREES:
         return Alignment(None, f"headers agree: within {size}")
     if fine.similarity(found) < (1 + LEAST_GAIN) * fine.similarity(start):
         return Alignment(None, f"headers agree: moving by {size} makes the images no more alike")
     return Alignment(found, f"registered: {size}")
 
 
+def _nearest(coarse: Pair, middle: Pair, starts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """(best transform, the start that it came from). Downhill from one start alone ends in a wrong valley one time in seven."""
+    tried = []
+    for start in starts:
+        for turned in coarse.turned(start):
+            found = coarse.search(turned, _POINTS[0], downhill=True, step_mm=2.0)
+            tried.append((middle.similarity(found), found, start))
+    _, found, start = max(tried, key=lambda one: one[0])
+    return found, start
+
+
 def _doubtful(why: str) -> Alignment:
     return Alignment(None, f"doubtful: {why}; the headers are trusted", doubtful=True)
 
 
-def _doubt(pair: _Pair, found: np.ndarray, mm: float, degrees: float) -> str:
+def _doubt(pair: Pair, found: np.ndarray, mm: float, degrees: float) -> str:
     """Why the transform found cannot be trusted; empty when it can."""
     if mm > LARGEST_MM or degrees > LARGEST_DEGREES:
         return f"a motion of {mm:.0f} mm and {degrees:.0f} degrees is more than a patient makes"
@@ -210,67 +139,8 @@ def _too_thin(grid: Grid) -> bool:
     return min(grid.shape) < LEAST_SLICES or min(grid.size_mm) < LEAST_EXTENT_MM
 
 
-def _foreground(voxels: np.ndarray) -> np.ndarray:
-    """(I, J, K) bool: the head, or the brain that was cut out, without holes; what exceeds a tenth of the range of brightness.
-
-    The threshold is that of BET (Smith 2002, doi:10.1002/hbm.10062).
-    """
-    from scipy import ndimage
-
-    low, high = np.percentile(voxels, (2, 98))
-    bright = voxels > low + 0.1 * (high - low)
-    solid = ndimage.binary_opening(bright)
-    parts, count = ndimage.label(solid if solid.any() else bright)
-    largest = parts == 1 + np.bincount(parts.ravel())[1:].argmax() if count else np.ones(voxels.shape, bool)
-    return ndimage.binary_fill_holes(largest)
-
-
-def _inside(points: np.ndarray, grid: Grid, shown: np.ndarray | None = None) -> float:
-    """Share of `points` (N, 4) that fall on voxels of `grid`, or on those where `shown`."""
-    indices = np.rint(points @ np.linalg.inv(grid.affine).T)[:, :3].astype(int)
-    within = ((indices >= 0) & (indices < grid.shape)).all(axis=1)
-    if shown is not None:
-        within[within] = shown[tuple(indices[within].T)]
-    return float(within.mean())
-
-
 def _motion(points: np.ndarray, start: np.ndarray, end: np.ndarray) -> tuple[float, float]:
     """(mean displacement of `points` in mm, angle in degrees) from one rigid transform to another."""
     mm = np.linalg.norm(points @ (end - start).T, axis=1).mean()
     turn = end[:3, :3] @ start[:3, :3].T
     return float(mm), float(np.degrees(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1))))
-
-
-def _itk(volume: Volume):
-    """A SimpleITK image, float32 or a uint8 mask, with its place in units of _UNIT_MM."""
-    affine = volume.affine.copy()
-    affine[:3] /= _UNIT_MM
-    return to_itk(Volume(volume.voxels, affine))
-
-
-def _euler(moved: np.ndarray, centre: np.ndarray):
-    """ITK's transform (LPS, units) that turns about `centre` (4, mm)."""
-    import SimpleITK as sitk
-
-    lps, about = _FLIP @ moved @ _FLIP, (_FLIP @ centre)[:3]
-    transform = sitk.Euler3DTransform()
-    transform.SetCenter((about / _UNIT_MM).tolist())
-    transform.SetMatrix(lps[:3, :3].ravel().tolist(), 1e-5)
-    transform.SetTranslation(((lps[:3, :3] @ about + lps[:3, 3] - about) / _UNIT_MM).tolist())
-    return transform
-
-
-def _matrix(transform) -> np.ndarray:
-    """4x4, world mm RAS+, of an ITK transform in units; read off from where it puts four points."""
-    corners = np.c_[np.zeros(3), np.eye(3)].T
-    placed = np.array([transform.TransformPoint(corner.tolist()) for corner in corners])
-    lps = np.eye(4)
-    lps[:3, :3] = (placed[1:] - placed[0]).T
-    lps[:3, 3] = placed[0] * _UNIT_MM
-    return _FLIP @ lps @ _FLIP
-
-
-def _require_no_overlap(error: RuntimeError) -> None:
-    """Accepts ITK's complaint that too few points fall inside the moving image; raises any other."""
-    if "overlap" not in str(error) and "outside" not in str(error):
-        raise error

@@ -34,11 +34,15 @@ class Provenance:
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """uint8 labels (I, J, K) on the reference's native grid, the table that names them, and their provenance."""
+    """uint8 labels (I, J, K) on the reference's native grid, the table that names them, and their provenance.
+
+    moved: role -> 4x4 rigid transform, reference world -> that sequence's world (mm, RAS+), for those that were registered.
+    """
 
     labels: Volume
     table: tuple[Label, ...]
     provenance: Provenance
+    moved: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self):
         if self.labels.voxels.dtype != np.uint8:

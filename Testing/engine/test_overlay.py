@@ -1,5 +1,7 @@
 """The picture, read back pixel by pixel: right on the left, true proportions, the card's colours, and no text in the file."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -30,9 +32,9 @@ def segmented(study: Study, labels: np.ndarray) -> Segmentation:
     return Segmentation(study.reference.with_voxels(labels.astype(np.uint8)), TABLE, Provenance("made up", "1", "0" * 64, "CPU"))
 
 
-def drawn(study: Study, labels: np.ndarray, folder, **more) -> np.ndarray:
+def drawn(study: Study, labels: np.ndarray, folder, moved=None) -> np.ndarray:
     """(rows, columns, 3) of the picture down to its last panel: the legend below has the labels' colours too."""
-    draw_overlay(study, segmented(study, labels), folder / "overlay.png", **more)
+    draw_overlay(study, replace(segmented(study, labels), moved=moved or {}), folder / "overlay.png")
     picture = np.asarray(Image.open(folder / "overlay.png"))
     return picture[:np.flatnonzero((picture[:, 15] == 0).all(axis=1)).max()]
 

@@ -2,7 +2,7 @@ import threading
 
 import numpy as np
 import pytest
-from braintumorseg.errors import Cancelled, GridMismatch, ModelError, NotBrainOnly
+from braintumorseg.errors import Cancelled, GridMismatch, ModelError, NotBrainOnly, ResourceError
 from braintumorseg.pipeline import segment
 from braintumorseg.progress import Progress
 from braintumorseg.study import Study
@@ -68,6 +68,14 @@ def test_a_sequence_that_the_network_cannot_do_without_is_asked_for(toy_model, t
     strict = replace(toy_model, card=replace(toy_model.card, may_be_missing=("t2",)))
     with pytest.raises(ModelError, match="without t1 and t1ce"):
         segment(Study({"flair": toy_study.volumes["flair"]}), strict, registered=True)
+
+
+def test_a_study_that_does_not_fit_into_memory_is_refused_with_its_need(toy_model, toy_study, monkeypatch):
+    import psutil
+
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 3e8, "total": 1e9}))
+    with pytest.raises(ResourceError, match=r"needs about \d\.\d GB more memory and 0\.3 GB are free"):
+        segment(toy_study, toy_model, registered=True)
 
 
 def test_progress_grows_to_the_end_of_each_step_and_a_cancel_stops_the_run(toy_model, toy_study):

@@ -41,8 +41,8 @@ def segmented(of: Study, tumour=TUMOUR) -> Segmentation:
                         Provenance("made up", "1", "0" * 64, "CPU", missing=of.missing))
 
 
-def codes(of: Study, tumour=TUMOUR, **more) -> list[str]:
-    return [flag.code for flag in check(of, segmented(of, tumour), **more)]
+def codes(of: Study, tumour=TUMOUR, moved=None, **more) -> list[str]:
+    return [flag.code for flag in check(of, replace(segmented(of, tumour), moved=moved or {}), **more)]
 
 
 def test_a_tumour_well_inside_a_whole_brain_with_all_sequences_raises_nothing():
@@ -153,6 +153,16 @@ def test_a_sequence_that_has_moved_is_looked_up_where_it_has_moved_to():
     away = Volume(image(3).voxels, shift @ AFFINE)
     assert codes(study(flair=away)) == ["outside_sequence"]
     assert codes(study(flair=away), moved={"flair": shift}) == []
+
+
+def test_a_doubtful_alignment_is_told_with_its_reason():
+    of = study()
+    result = segmented(of, TUMOUR)
+    made = replace(result.provenance, alignment={"t1": "headers agree: within 0.2 mm", "flair": "doubtful: too few slices"})
+    flags = check(of, replace(result, provenance=made))
+    assert [flag.code for flag in flags] == ["doubtful_alignment"]
+    assert "FLAIR" in flags[0].text
+    assert "too few slices" in flags[0].text
 
 
 def test_the_last_layers_of_a_brain_that_the_image_just_cuts_off_are_an_edge_though_they_taper():

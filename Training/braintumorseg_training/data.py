@@ -54,8 +54,15 @@ class Split:
 
 
 def read_split(path: Path) -> Split:
-    given = json.loads(path.read_text(encoding="utf-8"))
-    return Split(tuple(given["train"]), tuple(given["validation"]), given.get("reason", ""))
+    """A split file: JSON with `train`, `validation` and, better than not, the `reason` for the choice."""
+    try:
+        given = json.loads(path.read_text(encoding="utf-8"))
+        return Split(tuple(given["train"]), tuple(given["validation"]), given.get("reason", ""))
+    except (OSError, ValueError) as error:
+        raise InputError(f"The split {path.name} cannot be read ({error.__class__.__name__}).", "Check its path and that it is JSON.") from None
+    except (KeyError, TypeError):
+        raise InputError(f"The split {path.name} lacks a list of train or validation cases.",
+                         'Write it as {"train": [...], "validation": [...]}.') from None
 
 
 def read_conventions(table: Path) -> dict[str, str]:

@@ -74,7 +74,7 @@ def _dice_rows(results: list[CaseResult]) -> dict:
 
 
 def _subsets(model: Model, loaded: dict[str, tuple[Study, Volume]], say: Callable[[str], None]) -> dict[str, dict[str, float]]:
-    """'t1ce + flair' -> mean Dice per region over the cases (ET over those with enough of it)."""
+    """'t1ce + flair' -> mean Dice per region over the cases (ET over those with enough of it, absent where there is none)."""
     from braintumorseg.metrics import dice
 
     table = {}
@@ -88,6 +88,6 @@ def _subsets(model: Model, loaded: dict[str, tuple[Study, Volume]], say: Callabl
                 if region != "ET" or wanted.sum() * truth.voxel_ml >= ENOUGH_ET_ML:
                     scores[region].append(dice(wanted, np.isin(labels, values)))
         name = " + ".join(roles)
-        table[name] = {region: round(float(np.mean(values)), 4) for region, values in scores.items()}
+        table[name] = {region: round(float(np.mean(values)), 4) for region, values in scores.items() if values}
         say(f"{name:<24}" + "  ".join(f"{region} {value:.3f}" for region, value in table[name].items()))
     return table
