@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from braintumorseg.labels import REGIONS
 from braintumorseg.model_card import Label, ModelCard, write_card
 from braintumorseg.model_zoo import Model, sha256_of

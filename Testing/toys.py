@@ -1,6 +1,7 @@
 """Made-up studies small enough to count by hand."""
 
 import numpy as np
+
 from braintumorseg.study import Study
 from braintumorseg.volume import Volume
 

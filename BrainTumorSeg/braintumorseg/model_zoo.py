@@ -88,7 +88,8 @@ def add_model(archive: Path) -> Model:
     except zipfile.BadZipFile:
         raise ModelError(f"{archive.name} is not a zip file, or a damaged one.", "Download it again.") from None
     except OSError as error:
-        raise OutputError(f"The network cannot be stored in {folder} ({error.strerror}).", "Set BRAINTUMORSEG_MODELS to a folder with room.") from None
+        raise OutputError(f"The network cannot be stored in {folder} ({error.strerror}).",
+                          "Set BRAINTUMORSEG_MODELS to a folder with room.") from None
     return Model(card, folder / f"{card.name}.onnx")
 
 

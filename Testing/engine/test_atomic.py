@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from braintumorseg.errors import OutputError
 from braintumorseg.io.atomic import MARKER, output_folder
 

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from braintumorseg.cli import main
 from braintumorseg.io.nifti import write_nifti
 from braintumorseg.io.readers import read_volume

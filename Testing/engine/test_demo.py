@@ -4,6 +4,7 @@ import json
 
 import pydicom
 import pytest
+
 from braintumorseg.cli import main
 from braintumorseg.io.dicom_seg import read_dicom_seg
 from braintumorseg.io.readers import read_volume
@@ -19,7 +20,8 @@ def demo(tmp_path_factory):
 
 
 def test_the_demo_leaves_the_patient_and_every_result(demo):
-    assert {path.name for path in (demo / "result").iterdir()} == {"overlay.png", "report.html", "report.json", "segmentation.dcm", "segmentation.nii.gz"}
+    assert {path.name for path in (demo / "result").iterdir()} == {
+        "overlay.png", "report.html", "report.json", "segmentation.dcm", "segmentation.nii.gz"}
     assert {path.name for path in (demo / "dicom").iterdir()} == {"t1", "t1ce", "t2", "flair"}
     assert json.loads((demo / "result" / "report.json").read_text(encoding="utf-8"))["model"]["name"] == "glioma"
 

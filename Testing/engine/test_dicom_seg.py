@@ -14,6 +14,8 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+
 from braintumorseg.errors import BadImage, GridMismatch, MissingFile, NotAnImage, OutputError
 from braintumorseg.io import dicom_seg
 from braintumorseg.io.dicom_grid import onto_grid, series_grid
@@ -21,7 +23,6 @@ from braintumorseg.io.dicom_seg import read_dicom_seg, write_dicom_seg
 from braintumorseg.io.itk import from_itk
 from braintumorseg.io.nrrd import read_nrrd
 from braintumorseg.volume import Grid, Volume
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 
 @dataclasses.dataclass(frozen=True)

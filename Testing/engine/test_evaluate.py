@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import surface_distance
 import torch
+from monai.metrics import compute_dice, compute_hausdorff_distance
+
 from braintumorseg import metrics
 from braintumorseg.errors import GridMismatch, InputError, MissingFile, UnknownLabels
 from braintumorseg.evaluate import STRUCTURES, evaluate, evaluate_folders, evaluate_pair
 from braintumorseg.volume import Volume
-from monai.metrics import compute_dice, compute_hausdorff_distance
 
 LPS = np.array([[-1.0, 0, 0, 0], [0, -1, 0, 239], [0, 0, 1, 0], [0, 0, 0, 1]])
 

@@ -7,11 +7,12 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
+
 from braintumorseg.errors import OutputError, ResourceError
 from braintumorseg.evaluate import STRUCTURES, CaseResult, Evaluation, Scores
 from braintumorseg.evaluation_report import METRICS, format_table, summarise, to_json, write_box_plots, write_csv
 from braintumorseg.lesions import LesionScores
-from PIL import Image
 
 
 def result(case: str, dice: float, hd95: float = 2.0, truth_ml: float = 10.0, found_ml: float = 12.0) -> CaseResult:

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from braintumorseg.errors import UnknownLabels
 from braintumorseg.labels import from_convention, region_mask
 

@@ -6,8 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import braintumorseg
 import pytest
+
+import braintumorseg
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGINE = ROOT / "BrainTumorSeg" / "braintumorseg"

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import surface_distance
-from braintumorseg.lesions import PENALTY_MM, LesionScores, lesion_wise
 from scipy import ndimage
+
+from braintumorseg.lesions import PENALTY_MM, LesionScores, lesion_wise
 
 SHAPE = (40, 24, 24)
 CUBIC = (1.0, 1.0, 1.0)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import surface_distance
 import torch
-from braintumorseg import metrics
 from monai.metrics import compute_hausdorff_distance, compute_iou, compute_surface_dice, get_confusion_matrix
 from scipy import ndimage
+
+from braintumorseg import metrics
 
 SPACINGS = [(1.0, 1.0, 1.0), (0.9, 0.9, 3.0), (0.5, 1.2, 5.0)]
 

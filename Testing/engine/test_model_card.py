@@ -1,6 +1,7 @@
 import json
 
 import pytest
+
 from braintumorseg.errors import ModelError
 from braintumorseg.model_card import read_card, write_card
 

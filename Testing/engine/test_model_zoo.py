@@ -3,6 +3,7 @@ import shutil
 import zipfile
 
 import pytest
+
 from braintumorseg.errors import ModelError
 from braintumorseg.model_zoo import add_model, list_models, load_model, remove_model
 

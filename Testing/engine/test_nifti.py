@@ -6,6 +6,7 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
 from braintumorseg.errors import BadImage, MissingFile, NotAnImage
 from braintumorseg.io.itk import from_itk
 from braintumorseg.io.nifti import read_nifti, write_nifti

@@ -2,6 +2,7 @@ import threading
 
 import numpy as np
 import pytest
+
 from braintumorseg.errors import Cancelled, GridMismatch, ModelError, NotBrainOnly, ResourceError
 from braintumorseg.pipeline import segment
 from braintumorseg.progress import Progress
@@ -93,11 +94,11 @@ def test_progress_grows_to_the_end_of_each_step_and_a_cancel_stops_the_run(toy_m
 
 
 def test_a_real_case_gives_the_tumour_on_its_own_grid(data_folder):
+    from braintumorseg.io.readers import read_volume
     from braintumorseg.labels import from_convention
     from braintumorseg.metrics import dice
     from braintumorseg.model_zoo import load_model
     from braintumorseg.read import read_study
-    from braintumorseg.io.readers import read_volume
 
     folder = data_folder / "cases" / "BraTS2021_01658"  # a validation case: never trained on
     study = read_study([folder])

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from braintumorseg.model_card import PostProcessing
 from braintumorseg.postprocess import decide, onto_native
 from braintumorseg.volume import Grid

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from braintumorseg.labels import REGIONS
 from braintumorseg.model_card import Label, ModelCard, Normalisation
 from braintumorseg.preprocess import normalise, prepare

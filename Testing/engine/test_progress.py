@@ -1,6 +1,7 @@
 import threading
 
 import pytest
+
 from braintumorseg.errors import Cancelled
 from braintumorseg.progress import Progress
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from braintumorseg.errors import BadImage, MissingFile, NotAnImage, UnclearRoles
 from braintumorseg.io.nifti import write_nifti
 from braintumorseg.read import read_study

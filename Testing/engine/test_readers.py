@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
 from braintumorseg.errors import BadImage, MissingFile, NotAnImage
 from braintumorseg.io.nifti import write_nifti
 from braintumorseg.io.nrrd import write_nrrd

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from braintumorseg import register
 from braintumorseg.register import Alignment, align
 from braintumorseg.resample import resample

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from braintumorseg.resample import canonical_grid, resample
 from braintumorseg.volume import Grid, Volume
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from braintumorseg.errors import MissingFile, NotAnImage, UnclearRoles
 from braintumorseg.roles import find_images, left_out, recognise_roles
 

@@ -3,6 +3,7 @@ import threading
 
 import numpy as np
 import pytest
+
 from braintumorseg.errors import Cancelled, ModelError, ResourceError
 from braintumorseg.runtime import open_session
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from braintumorseg.errors import BadImage, UnclearRoles
 from braintumorseg.study import Study
 from braintumorseg.volume import Volume

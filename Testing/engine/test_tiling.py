@@ -3,6 +3,7 @@ import threading
 
 import numpy as np
 import pytest
+
 from braintumorseg.errors import Cancelled, ResourceError
 from braintumorseg.runtime import OutOfMemory
 from braintumorseg.tiling import largest_tile, predict, tile_starts

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from braintumorseg.errors import BadImage
 from braintumorseg.volume import Grid, Volume
 

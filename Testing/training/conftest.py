@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from braintumorseg_training.config import Config
 from braintumorseg_training.data import pack_case
 from braintumorseg_training.export import draft_card

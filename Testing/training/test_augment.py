@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+
 from braintumorseg_training.augment import augment, cut
 
 

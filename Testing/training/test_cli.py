@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+
 from braintumorseg.io.nifti import write_nifti
 from braintumorseg.model_zoo import load_model
 from braintumorseg_training.cli import main
@@ -43,7 +44,8 @@ def test_from_cases_to_a_card_with_its_numbers(cases, capsys):
     assert metrics["dice"]["WT"]["n"] == 1
     assert "c" in metrics["split"]
     assert len(metrics["dice_by_sequences"]) == 15
-    assert {"validation.json", "validation.csv", "validation.png", "subsets.json", "worst_c"} <= {path.name for path in (cases / "validation").iterdir()}
+    written = {path.name for path in (cases / "validation").iterdir()}
+    assert written >= {"validation.json", "validation.csv", "validation.png", "subsets.json", "worst_c"}
 
 
 @pytest.mark.parametrize("arguments, words", [

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+
 from braintumorseg.errors import ModelError
 from braintumorseg_training.config import Config, read_config, write_config
 

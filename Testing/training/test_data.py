@@ -3,9 +3,10 @@ import json
 import numpy as np
 import pytest
 import torch
+
 from braintumorseg.errors import InputError, MissingFile
-from braintumorseg_training.data import Patches, Split, load_cases, pack_folder, read_conventions, read_split
 from braintumorseg_training.cli import OWN_SPLIT
+from braintumorseg_training.data import Patches, Split, load_cases, pack_folder, read_conventions, read_split
 from braintumorseg_training.export import draft_card
 
 

@@ -2,6 +2,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+
 from braintumorseg.errors import ModelError
 from braintumorseg.model_zoo import load_model
 from braintumorseg.runtime import open_session

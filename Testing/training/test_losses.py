@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from braintumorseg_training.losses import RegionLoss, region_targets
 
 

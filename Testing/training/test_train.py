@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+
 from braintumorseg.errors import ModelError, OutputError
 from braintumorseg_training import train
 from braintumorseg_training.data import Split

@@ -1,5 +1,6 @@
 import numpy as np
 import torch
+
 from braintumorseg_training.data import load_cases
 from braintumorseg_training.transplant import transplant
 

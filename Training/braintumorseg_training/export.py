@@ -111,8 +111,7 @@ def write_onnx(network: nn.Module, example: np.ndarray, path: Path) -> None:
 
     plain = _plain_norms(_Probabilities(network)).eval()
     with warnings.catch_warnings():
-        # The tracing exporter is deprecated, and says that norms use each image's own statistics, which is their point. The newer one
-        # writes shape arithmetic for free axes that ONNX Runtime does not fold.
+        # It says that it is the older of torch's two exporters, and that norms use each image's own statistics, which is their point.
         warnings.simplefilter("ignore")
         torch.onnx.export(plain, (torch.from_numpy(example)[None],), str(path), dynamo=False, opset_version=OPSET,
                           input_names=["channels"], output_names=["probabilities"],

@@ -28,7 +28,8 @@ __all__ = ["fit", "load_checkpoint", "pick_device"]
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.csv"
 # Which fields may differ between a checkpoint and the run that takes it up: they change how long, not what.
-MAY_CHANGE = {"steps", "tumour_share", "save_every", "validate_every", "decay_share", "learning_rate", "phantom_share", "transplant", "all_sequences_share", "ema"}
+MAY_CHANGE = {"steps", "decay_share", "learning_rate", "ema", "tumour_share", "phantom_share", "transplant", "all_sequences_share",
+              "save_every", "validate_every"}
 
 
 def fit(config: Config, packed: Path, split: Split, out: Path, *, device: str = "auto", say: Callable[[str], None] = print) -> Path:
