@@ -15,6 +15,7 @@ from .metrics import dice
 from .model_zoo import load_model
 from .phantom import Phantom, make_phantom, write_dicom
 from .pipeline import segment
+from .progress import Progress
 from .read import read_study
 from .results import write_results
 from .study import Study
@@ -38,10 +39,12 @@ def run_demo(out: Path, *, seed: int = 0, force: bool = False) -> Iterator[str]:
         for role, volume in demo_study(phantom).volumes.items():
             write_nifti(volume, input_folder / f"phantom_{role}.nii.gz")
         write_nifti(phantom.truth_t1ce, input_folder / "truth.nii.gz")
-        study = read_study([path for path in sorted(input_folder.iterdir()) if path.name != "truth.nii.gz"])
-        segmentation = segment(study, model)
+        progress = Progress()
+        with progress.step("read"):
+            study = read_study([input_folder])
+        segmentation = segment(study, model, progress=progress)
         report = write_results(study, segmentation, model.card, folder / "result",
-                               dicom_source=[pydicom.dcmread(path) for path in series["t1ce"]])
+                               dicom_source=[pydicom.dcmread(path) for path in series["t1ce"]], progress=progress)
         yield from summary(report)
         found, truth = segmentation.labels.voxels, phantom.truth_t1ce.voxels
         yield "Dice against the phantom's truth  " + "   ".join(

@@ -96,7 +96,7 @@ def _provenance(report: Mapping, card: ModelCard) -> Html:
              ["Result on the grid of", _title(report["reference"])],
              ["Missing sequences", ", ".join(map(_title, report["missing"])) or "none"],
              ["Software", ", ".join(f"{name} {number}" for name, number in report["software"].items()) or "not stated"]]
-    images = [[_title(role), what["grid"], what["recognised"], report["alignment"].get(role, "")]
+    images = [[_title(role), what["grid"], what["recognised"], report["alignment"].get(role, "reference")]
               for role, what in report["sequences"].items()]
     return section("How it came about", join([
         table("", (), facts),

@@ -47,7 +47,8 @@ def main() -> None:
     args.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     for row in rows:
         print(f"{row['case']:<24} {row['seconds']:6.1f} s ({row['share_of_30_s']:.0%} of 30 s)   "
-              f"{row['peak_gb']:.2f} GB ({row['share_of_4_gb']:.0%} of 4 GB)   {row['provider']}   " + " ".join(f"{step} {value}" for step, value in row["steps"].items()))
+              f"{row['peak_gb']:.2f} GB ({row['share_of_4_gb']:.0%} of 4 GB)   {row['provider']}   "
+              + " ".join(f"{step} {value}" for step, value in row["steps"].items()))
 
 
 if __name__ == "__main__":
