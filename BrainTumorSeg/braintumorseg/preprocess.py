@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .brain import brain_only_mask
+from .metrics import bounding_box
 from .model_card import ModelCard, Normalisation
 from .resample import canonical_grid, resample
 from .study import Study
@@ -76,18 +77,15 @@ def _onto(volume: Volume, grid: Grid, moved: np.ndarray | None) -> Volume:
 
 
 def _background(volume: Volume) -> float:
-    voxels = volume.voxels
-    return float(voxels[~brain_only_mask(volume)].flat[0]) if not brain_only_mask(volume).all() else float(voxels.min())
+    outside = ~brain_only_mask(volume)
+    return float(volume.voxels[outside][0]) if outside.any() else float(volume.voxels.min())
 
 
 def _crop_box(brain: np.ndarray, multiple: int) -> tuple[np.ndarray, np.ndarray]:
     """First voxel and size of the box around `brain` with its margin; the size is a multiple, the box may reach outside the volume."""
-    if not brain.any():
-        low, high = np.zeros(3, int), np.array(brain.shape)
-    else:
-        spans = [np.flatnonzero(brain.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
-        low = np.array([span[0] for span in spans]) - _MARGIN
-        high = np.array([span[-1] + 1 for span in spans]) + _MARGIN
+    box = bounding_box(brain) or tuple(slice(0, n) for n in brain.shape)
+    low = np.array([side.start for side in box]) - _MARGIN
+    high = np.array([side.stop for side in box]) + _MARGIN
     size = -(-(high - low) // multiple) * multiple
     return low - (size - (high - low)) // 2, size
 

@@ -24,12 +24,14 @@ LEAST_GAIN = 0.005  # relative; the similarity of aligned images varies that muc
 LARGEST_MM, LARGEST_DEGREES = 60.0, 45.0
 LEAST_OVERLAP = 0.5  # of what one image shows, in the other
 LEAST_SLICES, LEAST_EXTENT_MM = 4, 20.0
-# The images must be this much more alike in the place found than so far from it. Aligned heads measure 1.5 to 4, noise 1.0; a wrong
-# valley may measure 1.7, so this tells that there is nothing to align, not that the alignment is right.
+# The images must be this much more alike in the place found than so far from it: aligned heads measure 1.5 to 4, noise 1.0.
 DECOY_MM, LEAST_PEAK = 15.0, 1.15
 
-_LEVELS_MM = (8.0, 4.0, 2.0)
+# (voxel mm, voxels of margin around what is shown). The outer edge leads from afar, 7 of 7 starts where without it half go astray;
+# the last step does without, because two tools that cut out a brain leave two edges.
+_LEVELS = ((8.0, 1), (4.0, 1), (2.0, 0))
 _POINTS = (6_000, 6_000, 15_000)
+LEAST_ARRIVALS, ARRIVAL_MM = 3, 8.0  # of the 7 starts, this many must end this near to the best
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,21 +76,21 @@ def align(study: Study, *, progress: Callable[[float], None] = lambda done: None
         elif _too_thin(volume.grid) or _too_thin(study.reference.grid):
             found[role] = _doubtful("there are too few slices to compare the images")
         else:
-            reference = reference or [View.of(study.reference, mm) for mm in _LEVELS_MM]
-            found[role] = _align(*(Pair(fixed, View.of(volume, mm)) for fixed, mm in zip(reference, _LEVELS_MM, strict=True)))
+            reference = reference or [View.of(study.reference, *level) for level in _LEVELS]
+            found[role] = _align(*(Pair(fixed, View.of(volume, *level)) for fixed, level in zip(reference, _LEVELS, strict=True)))
         progress(number / len(others))
     return found
 
 
 def _align(coarse: Pair, middle: Pair, fine: Pair) -> Alignment:
     apart = coarse.overlap(np.eye(4)) < LEAST_OVERLAP
-    found, start = _nearest(coarse, middle, coarse.centred() if apart else [np.eye(4)])
+    found, start, arrivals = _from_afar(coarse, coarse.centred() if apart else [np.eye(4)])
     found = middle.search(found, _POINTS[1], downhill=False, step_mm=2.0)
     found = fine.search(found, _POINTS[2], downhill=False, step_mm=0.5)
 
     mm, degrees = _motion(fine.fixed.points, start, found)
     size = f"{mm:.1f} mm, {degrees:.1f} degrees"
-    doubt = _doubt(middle, found, mm, degrees)
+    doubt = _doubt(middle, found, mm, degrees, arrivals)
     if doubt:
         return _doubtful(doubt)
     if apart:
@@ -101,27 +103,29 @@ def _align(coarse: Pair, middle: Pair, fine: Pair) -> Alignment:
     return Alignment(found, f"registered: {size}")
 
 
-def _nearest(coarse: Pair, middle: Pair, starts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """(best transform, the start that it came from). Downhill from one start alone ends in a wrong valley one time in seven."""
+def _from_afar(pair: Pair, starts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, int]:
+    """(best transform, the start that it came from, how many of the turned copies of that start end there)."""
     tried = []
     for start in starts:
-        for turned in coarse.turned(start):
-            found = coarse.search(turned, _POINTS[0], downhill=True, step_mm=2.0)
-            tried.append((middle.similarity(found), found, start))
-    _, found, start = max(tried, key=lambda one: one[0])
-    return found, start
+        ends = [pair.search(turned, _POINTS[0], downhill=True, step_mm=2.0) for turned in pair.turned(start)]
+        best = max(ends, key=pair.similarity)
+        arrivals = sum(_motion(pair.fixed.points, best, end)[0] < ARRIVAL_MM for end in ends)
+        tried.append((best, start, arrivals))
+    return max(tried, key=lambda one: pair.similarity(one[0]))
 
 
 def _doubtful(why: str) -> Alignment:
     return Alignment(None, f"doubtful: {why}; the headers are trusted", doubtful=True)
 
 
-def _doubt(pair: Pair, found: np.ndarray, mm: float, degrees: float) -> str:
+def _doubt(pair: Pair, found: np.ndarray, mm: float, degrees: float, arrivals: int) -> str:
     """Why the transform found cannot be trusted; empty when it can."""
     if mm > LARGEST_MM or degrees > LARGEST_DEGREES:
         return f"a motion of {mm:.0f} mm and {degrees:.0f} degrees is more than a patient makes"
     if pair.overlap(found) < LEAST_OVERLAP:
         return "the images do not show the same part of the head"
+    if arrivals < LEAST_ARRIVALS:
+        return "searches from several places end in several places"
     if pair.similarity(found) < LEAST_PEAK * max(pair.similarity(decoy) for decoy in _decoys(found)):
         return f"the images are hardly more alike than when moved apart by {DECOY_MM:.0f} mm"
     return ""

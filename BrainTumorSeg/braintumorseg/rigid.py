@@ -37,11 +37,11 @@ class View:
     points: np.ndarray
 
     @classmethod
-    def of(cls, volume: Volume, mm: float) -> View:
-        """Voxels of `mm`, but no finer than they are: a slice of 5 mm stays one."""
+    def of(cls, volume: Volume, mm: float, margin: int = 0) -> View:
+        """Voxels of `mm`, but no finer than they are: a slice of 5 mm stays one. `margin`: voxels around the head that belong to it."""
         spacing = tuple(max(mm, own) for own in volume.canonical().spacing_mm)
         small = resample(volume, canonical_grid(volume.grid, spacing), fill=float(volume.voxels.min()))
-        shown = _foreground(small.voxels)
+        shown = _foreground(small.voxels, margin)
         indices = np.argwhere(shown)
         indices = indices[:: max(1, len(indices) // 4000)]
         return cls(small, shown, np.c_[indices, np.ones(len(indices))] @ small.affine.T)
@@ -67,6 +67,7 @@ class Pair:
 
     @property
     def spacings_mm(self) -> tuple[float, ...]:
+        """Edge lengths of both images' voxels."""
         return self.fixed.volume.spacing_mm + self.moving.volume.spacing_mm
 
     def search(self, moved: np.ndarray, points: int, *, downhill: bool, step_mm: float) -> np.ndarray:
@@ -125,7 +126,7 @@ class Pair:
         return method
 
 
-def _foreground(voxels: np.ndarray) -> np.ndarray:
+def _foreground(voxels: np.ndarray, margin: int) -> np.ndarray:
     """(I, J, K) bool: the head, or the brain that was cut out, without holes; what exceeds a tenth of the range of brightness.
 
     The threshold is that of BET (Smith 2002, doi:10.1002/hbm.10062).
@@ -137,7 +138,8 @@ def _foreground(voxels: np.ndarray) -> np.ndarray:
     solid = ndimage.binary_opening(bright)
     parts, count = ndimage.label(solid if solid.any() else bright)
     largest = parts == 1 + np.bincount(parts.ravel())[1:].argmax() if count else np.ones(voxels.shape, bool)
-    return ndimage.binary_fill_holes(largest)
+    filled = ndimage.binary_fill_holes(largest)
+    return ndimage.binary_dilation(filled, iterations=margin) if margin else filled
 
 
 def _inside(points: np.ndarray, grid: Grid, shown: np.ndarray | None = None) -> float:
