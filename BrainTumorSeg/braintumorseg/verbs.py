@@ -22,6 +22,8 @@ def segment(args, talk: Talk) -> None:
     model = load_model(args.model)
     with progress.step("read"):
         study = read_study(args.paths, t1=args.t1, t1ce=args.t1ce, t2=args.t2, flair=args.flair)
+    if "left_out" in study.sources:
+        talk.text(f"Not used: {study.sources['left_out']}")
     segmentation = run(study, model, device=args.device, threads=args.threads, registered=args.registered, stripped=args.stripped,
                        progress=progress)
     report = write_results(study, segmentation, model.card, args.out, force=args.force, progress=progress)
