@@ -62,7 +62,7 @@ def _add_segment(verbs) -> None:
     verb = verbs.add_parser(
         "segment", help="segment the tumour of one patient",
         description="Segment the tumour of one patient from T1, contrast-enhanced T1, T2 and FLAIR, or any of them. Which file is which is "
-                    f"told by its name (…_t1ce.nii.gz, …-t2f.nii.gz) or by the options. {RESEARCH_ONLY}",
+                    f"told by its name (*_t1ce.nii.gz, *-t2f.nii.gz) or by the options. {RESEARCH_ONLY}",
         epilog="DIR gets segmentation.nii.gz (labels 1 necrosis, 2 oedema, 3 enhancing; on the reference's own grid), overlay.png, "
                "report.json and report.html.")
     verb.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="images (NIfTI, NRRD, MHA) or a folder of them")
