@@ -69,7 +69,8 @@ def models_show(args, talk: Talk) -> None:
     from .model_zoo import load_model
 
     card = load_model(args.name).card
-    data = [f"  {one['name']}: {one['licence']}. {one['citation']}" for one in card.training_data]
+    data = [f"  {one.get('name', '')} ({one.get('cases', '?')} cases): {one.get('licence', '')}. {one.get('citation', '')}"
+            for one in card.training_data]
     talk.text(f"{card.name} {card.version}: {card.task}", f"Reads {', '.join(card.roles)} at {' x '.join(f'{mm:g}' for mm in card.spacing_mm)} mm; "
               f"may be missing: {', '.join(card.may_be_missing) or 'none'}", f"Licence: {card.licence}", f"Intended use: {card.intended_use}",
               "Limits:", *(f"  {limit}" for limit in card.limits), "Training data:", *data, "Accuracy:", *_accuracy(card.metrics),

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from braintumorseg.brain import brain_only_mask, require_brain_only
 from braintumorseg.errors import NotBrainOnly
 from braintumorseg.volume import Volume
@@ -35,5 +36,5 @@ def test_noise_that_fills_the_image_and_a_head_of_three_litres_are_no_brain():
     with pytest.raises(NotBrainOnly, match="nothing around the brain is empty"):
         require_brain_only("t1", volume.with_voxels(noise))
     require_brain_only("t1", head(0, spacing=3.0)[0])         # 900 ml
-    with pytest.raises(NotBrainOnly, match="flair .* ml are not empty"):
+    with pytest.raises(NotBrainOnly, match=r"flair .* ml are not empty"):
         require_brain_only("flair", head(0, spacing=4.5)[0])  # 3.0 l

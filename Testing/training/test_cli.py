@@ -36,7 +36,7 @@ def test_from_cases_to_a_card_with_its_numbers(cases, capsys):
     run("prepare", cases / "cases", "--labels", "brats2021", "--out", cases / "packed")
     assert "left" in run("fit", "--data", cases / "packed", "--split", cases / "split.json", "--config", cases / "config.json",
                          "--out", cases / "run", "--device", "cpu")
-    run("export", cases / "run", "--data", cases / "packed", "--out", cases / "network", "--name", "tiny")
+    run("export", cases / "run", "--data", cases / "packed", "--split", cases / "split.json", "--out", cases / "network", "--name", "tiny")
     model = cases / "network" / "tiny.onnx"
     run("validate", cases / "cases", "--labels", "brats2021", "--model", model, "--split", cases / "split.json", "--out", cases / "validation",
         "--subsets", "--write-card")

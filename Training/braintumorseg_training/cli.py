@@ -52,8 +52,10 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("run_folder", type=Path, metavar="RUN", help="folder that fit wrote")
     verb.add_argument("--data", type=Path, required=True, help="folder that prepare wrote; one crop of it is the check")
     verb.add_argument("--out", type=Path, required=True, help="folder for NAME.onnx and NAME.json")
+    verb.add_argument("--split", type=Path, default=OWN_SPLIT, help="the split that fit was given")
     verb.add_argument("--name", default="glioma")
     verb.add_argument("--version", default="0.1.0")
+    verb.add_argument("--remark", default="", help="what else the card should say of the training")
     verb.set_defaults(run=_export)
 
     verb = verbs.add_parser("validate", help="run an exported network through the engine on the validation cases and fill in its card")
@@ -98,9 +100,10 @@ def _fit(args) -> None:
 
 
 def _export(args) -> None:
+    from .data import read_split
     from .export import export
 
-    path = export(args.run_folder, args.data, args.out, args.name, args.version, say=print)
+    path = export(args.run_folder, args.data, read_split(args.split), args.out, args.name, args.version, say=print, remark=args.remark)
     print(path)
 
 

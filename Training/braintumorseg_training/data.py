@@ -25,7 +25,7 @@ from .augment import augment, cut
 from .config import Config
 from .transplant import transplant
 
-__all__ = ["Case", "Patches", "Split", "load_cases", "pack_case", "pack_folder", "read_conventions", "read_split"]
+__all__ = ["PHANTOM", "Case", "Patches", "Split", "load_cases", "load_made_up", "pack_case", "pack_folder", "read_conventions", "read_split"]
 
 PHANTOM = "phantom"
 
@@ -135,6 +135,12 @@ def load_cases(packed: Path, names: Iterable[str] | None = None) -> list[Case]:
             spots = {value: file[str(value)] for value in (NCR, ED, ET)}
             cases.append(Case(name, str(file["cohort"]), np.load(packed / f"{name}.channels.npy", mmap_mode="r"), file["labels"], spots))
     return cases
+
+
+def load_made_up(packed: Path) -> list[Case]:
+    """The packed phantoms; [] when there are none."""
+    names = sorted(path.stem for path in packed.glob(f"{PHANTOM}_*.npz"))
+    return load_cases(packed, names) if names else []
 
 
 class Patches(Dataset):

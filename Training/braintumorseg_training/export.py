@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from braintumorseg.runtime import open_session
 from braintumorseg.study import ROLES
 
 from .config import Config
-from .data import load_cases
+from .data import PHANTOM, Case, Split, load_cases, load_made_up
 from .networks import build
 from .train import CHECKPOINT, load_checkpoint
 
@@ -38,13 +39,18 @@ LABELS = (
 # 0.2 ml of enhancement in a whole brain is more often a vessel than tumour (Isensee 2018 takes 0.5 ml, for high grades only).
 POST_PROCESSING = PostProcessing(smallest_lesion_ml=0.1, smallest_et_ml=0.2)
 
-TRAINING_DATA = (
-    {"name": "RSNA-ASNR-MICCAI BraTS 2021 (cases of UPenn, TCGA and others)", "licence": "CC BY 4.0",
-     "citation": "Baid et al. 2021, arXiv:2107.02314; TCIA doi 10.7937/jc8x-9874"},
-    {"name": "BraTS-TCGA-GBM and BraTS-TCGA-LGG labels on TCIA images", "licence": "CC BY 3.0",
-     "citation": "Bakas et al. 2017, Sci Data 4:170117, doi 10.7937/K9/TCIA.2017.KLXWJJ1Q and 10.7937/K9/TCIA.2017.GJQ7R0EF; "
-                 "Menze et al. 2015, IEEE TMI; Clark et al. 2013, J Digit Imaging"},
-)
+# Cohort of a packed case -> what to say of it in the card.
+DATA_SETS = {
+    "BraTS2021": {
+        "name": "RSNA-ASNR-MICCAI BraTS 2021", "licence": "CC BY 4.0",
+        "citation": "Baid et al. 2021, arXiv:2107.02314; TCIA doi 10.7937/jc8x-9874"},
+    "TCIA": {
+        "name": "BraTS-TCGA-GBM and BraTS-TCGA-LGG labels on TCIA images", "licence": "CC BY 3.0",
+        "citation": "Bakas et al. 2017, Sci Data 4:170117, doi 10.7937/K9/TCIA.2017.KLXWJJ1Q and 10.7937/K9/TCIA.2017.GJQ7R0EF; "
+                    "Menze et al. 2015, IEEE TMI; Clark et al. 2013, J Digit Imaging"},
+    PHANTOM: {
+        "name": "BrainTumorSeg phantoms (made up)", "licence": "MIT", "citation": "this package, braintumorseg.phantom"},
+}
 
 
 class _Probabilities(nn.Module):
@@ -66,8 +72,10 @@ def draft_card(**known) -> ModelCard:
         "brain_only": True, "regions": tuple(REGIONS), "labels": LABELS, "post_processing": POST_PROCESSING, **known})
 
 
-def export(run: Path, packed: Path, out: Path, name: str, version: str, say: Callable[[str], None]) -> Path:
+def export(run: Path, packed: Path, split: Split, out: Path, name: str, version: str, say: Callable[[str], None], remark: str = "") -> Path:
     """Write out/NAME.onnx and NAME.json from the averaged weights of a run; returns the .onnx path.
+
+    `split` is the run's own: the card counts its training cases. `remark` goes into the card's account of the training.
 
     Raises ModelError, and leaves nothing, when ONNX Runtime and torch differ by more than LARGEST_DIFFERENCE anywhere on a real crop.
     """
@@ -78,8 +86,8 @@ def export(run: Path, packed: Path, out: Path, name: str, version: str, say: Cal
     # Rounded before the comparison: float16 is how the weights are stored, so torch is to be compared with those.
     for tensor in network.parameters():
         tensor.data = tensor.data.half().float()
-    case = load_cases(packed)[0]
-    crop = _middle(np.array(case.channels), config)
+    trained_on = [*load_cases(packed, split.train), *load_made_up(packed)]
+    crop = _middle(np.array(trained_on[0].channels), config)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out) as temporary:
         weights = Path(temporary) / f"{name}.onnx"
@@ -89,20 +97,26 @@ def export(run: Path, packed: Path, out: Path, name: str, version: str, say: Cal
         if difference > LARGEST_DIFFERENCE:
             raise ModelError(f"ONNX Runtime and torch differ by {difference:.1e} in probability (at most {LARGEST_DIFFERENCE:.0e} is allowed).",
                              "Nothing was written; look for an operator that exports wrongly.")
-        split = len([case for case in load_cases(packed) if case.cohort != "phantom"])
         card = draft_card(
             name=name, version=version, sha256=sha256_of(weights), size_multiple=config.size_multiple, spacing_mm=config.spacing_mm,
             bytes_per_voxel=_bytes_per_voxel(config),
-            licence="MIT (weights); attribution of the training data below", training_data=TRAINING_DATA,
+            licence="MIT (weights); attribution of the training data below", training_data=_training_data(trained_on),
             intended_use="Research on gliomas (WHO grades 2 to 4) of adults before surgery, on MR. Not a medical device.",
             limits=("Trained on few patients before surgery: resection cavities, metastases, meningiomas and children's tumours were never seen.",
                     "Reads the brain alone: skull and face must be removed first.",
                     "Without T1ce, enhancing tumour and core are guesses; without FLAIR, oedema is underestimated."),
-            training={"steps": saved["step"], "packed_cases": split, "recipe": saved["config"]})
+            training={"steps": saved["step"], "recipe": saved["config"], "remark": remark})
         write_card(card, Path(temporary) / f"{name}.json")
         for suffix in (".onnx", ".json"):
             (Path(temporary) / f"{name}{suffix}").replace(out / f"{name}{suffix}")
     return out / f"{name}.onnx"
+
+
+def _training_data(cases: list[Case]) -> tuple[dict, ...]:
+    """One entry a data set, with its number of cases; a cohort that is not known here is named and left without a licence."""
+    counts = Counter(case.cohort for case in cases)
+    return tuple({**DATA_SETS.get(cohort, {"name": cohort, "licence": "not stated", "citation": ""}), "cases": count}
+                 for cohort, count in counts.items())
 
 
 def write_onnx(network: nn.Module, example: np.ndarray, path: Path) -> None:

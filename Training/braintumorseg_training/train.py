@@ -19,7 +19,7 @@ from braintumorseg.errors import ModelError, OutputError
 from braintumorseg.labels import REGIONS, region_mask
 
 from .config import Config, write_config
-from .data import Case, Patches, Split, load_cases
+from .data import Case, Patches, Split, load_cases, load_made_up
 from .losses import RegionLoss
 from .networks import build
 
@@ -48,8 +48,8 @@ def fit(config: Config, packed: Path, split: Split, out: Path, *, device: str = 
     optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.99))
     step = _resume(out, config, network, average, optimiser, where)
     write_config(config, out / "config.json")
-    made_up = [path.stem for path in packed.glob("phantom*.npz")]
-    train_cases = load_cases(packed, [*split.train, *made_up])
+    made_up = load_made_up(packed)
+    train_cases = load_cases(packed, split.train) + made_up
     watch_cases = load_cases(packed, split.validation) if split.validation else []
     loss_of = RegionLoss(config.deep_supervision)
     say(f"{len(train_cases)} cases ({len(made_up)} made up), {sum(p.numel() for p in network.parameters()) / 1e6:.1f} M weights, "
