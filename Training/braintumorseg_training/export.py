@@ -35,7 +35,7 @@ LABELS = (
     Label(3, "Enhancing Lesion", ("C113842", "NCIt", "Enhancing Lesion"), (128, 174, 128)),
 )
 
-# Chosen before validation, from the literature and not from the validation cases: islands of 100 voxels at 1 mm are noise, and less than
+# Round numbers near the literature's, set once at an early checkpoint and not tuned: islands of 100 voxels at 1 mm are noise, and less than
 # 0.2 ml of enhancement in a whole brain is more often a vessel than tumour (Isensee 2018 takes 0.5 ml, for high grades only).
 POST_PROCESSING = PostProcessing(smallest_lesion_ml=0.1, smallest_et_ml=0.2)
 
