@@ -13,7 +13,7 @@ from .errors import Cancelled
 __all__ = ["Progress", "Update"]
 
 # Share of a run that each step takes on two cores, measured on co-registered cases; only the forecast hangs on it.
-_SHARES = {"read": 0.1, "align": 0.1, "prepare": 0.1, "predict": 0.45, "decide": 0.05, "measure": 0.02, "draw": 0.13, "write": 0.05}
+_SHARES = {"read": 0.07, "align": 0.05, "prepare": 0.14, "predict": 0.48, "decide": 0.07, "measure": 0.03, "draw": 0.14, "write": 0.02}
 
 
 @dataclass(frozen=True)

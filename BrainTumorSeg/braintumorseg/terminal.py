@@ -74,6 +74,8 @@ def _print_json(value: object) -> None:
 
 
 def _cancel_at_end_of_stdin(cancel: threading.Event) -> None:
+    if sys.stdin is None:  # started without one: nobody can close it
+        return
     try:
         while sys.stdin.buffer.raw.read(4096):  # unbuffered: a lock held on the buffer would hang the interpreter's exit
             pass

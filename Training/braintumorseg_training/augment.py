@@ -18,7 +18,7 @@ __all__ = ["augment", "cut"]
 def cut(channels: torch.Tensor, labels: torch.Tensor, centre: np.ndarray, config: Config, rng: np.random.Generator):
     """Patch (C, *patch) float32 and labels (*patch) uint8 around `centre` (voxel), with a random rotation, scaling and flip.
 
-    Half of the patches are taken as they are (flips only): interpolation blurs, and clinical images are not all blurred.
+    Two in five patches are taken as they are (flips only): interpolation blurs, and clinical images are not all blurred.
     """
     size = np.array(config.patch)
     if config.spatial > 0 and rng.random() < 0.6:

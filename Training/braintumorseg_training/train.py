@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from braintumorseg.errors import ModelError, OutputError
 from braintumorseg.labels import REGIONS, region_mask
+from braintumorseg.metrics import dice
 
 from .config import Config, write_config
 from .data import Case, Patches, Split, load_cases, load_made_up
@@ -94,8 +95,6 @@ def learning_rate(config: Config, step: int) -> float:
 @torch.inference_mode()
 def watch(network: torch.nn.Module, cases: list[Case], config: Config, where: torch.device) -> dict[str, float]:
     """Mean Dice per region over whole cases, all sequences, threshold 0.5 (both empty counts 1). For watching; the card's numbers come from ONNX."""
-    from braintumorseg.metrics import dice
-
     scores = {region: [] for region in REGIONS}
     for case in cases:
         shape = case.labels.shape

@@ -13,6 +13,7 @@ import numpy as np
 from braintumorseg.evaluate import CaseResult, Evaluation, evaluate_pair
 from braintumorseg.evaluation_report import METRICS, format_table, summarise, to_json, write_box_plots, write_csv
 from braintumorseg.labels import REGIONS
+from braintumorseg.metrics import dice
 from braintumorseg.model_card import write_card
 from braintumorseg.model_zoo import Model, load_model
 from braintumorseg.pipeline import segment
@@ -75,8 +76,6 @@ def _dice_rows(results: list[CaseResult]) -> dict:
 
 def _subsets(model: Model, loaded: dict[str, tuple[Study, Volume]], say: Callable[[str], None]) -> dict[str, dict[str, float]]:
     """'t1ce + flair' -> mean Dice per region over the cases (ET over those with enough of it, absent where there is none)."""
-    from braintumorseg.metrics import dice
-
     table = {}
     for roles in subset_names():
         scores: dict[str, list[float]] = {region: [] for region in REGIONS}
