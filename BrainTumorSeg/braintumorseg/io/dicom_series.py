@@ -1,0 +1,90 @@
+"""What a folder of DICOM files holds: stacks of slices that are each one checked volume, and what was left aside with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..volume import Grid
+
+__all__ = ["Facts", "Frame", "LeftAside", "Scan", "Stack"]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the header says of a series that helps to tell its sequence. Free text (description, protocol) may hold anything, a name too:
+    it is for recognising only and is never shown, logged or written unless the user asks for identity."""
+
+    study_uid: str = ""
+    series_uid: str = ""
+    frame_of_reference_uid: str = ""
+    patient_key: str = ""                       # tells patients apart within one scan; not the identifier itself
+    number: int | None = None                   # SeriesNumber
+    modality: str = ""
+    sop_class_uid: str = ""
+    image_type: tuple[str, ...] = ()
+    description: str = ""                       # SeriesDescription, free text
+    protocol: str = ""                          # ProtocolName, free text
+    sequence_name: str = ""                     # SequenceName / PulseSequenceName, the vendor's
+    scanning_sequence: tuple[str, ...] = ()     # SE, GR, IR, EP, RM
+    sequence_variant: tuple[str, ...] = ()
+    scan_options: tuple[str, ...] = ()
+    acquisition_type: str = ""                  # '2D' or '3D'
+    repetition_ms: float | None = None
+    echo_ms: float | None = None
+    inversion_ms: float | None = None
+    flip_deg: float | None = None
+    echo_train: int | None = None
+    echo_number: int | None = None
+    b_value: float | None = None                # s/mm2, where the header says so
+    contrast_agent: str = ""                    # ContrastBolusAgent, or 'yes' where only a sequence of items says so
+    acquired: str = ""                          # date and time of the first slice, sortable; '' where unknown
+    body_part: str = ""
+    manufacturer: str = ""
+    model: str = ""
+    thickness_mm: float | None = None
+    lossy: bool = False                         # LossyImageCompression '01'
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One slice: its file, and the frame within the file (0 in a classic single-frame object)."""
+
+    path: Path
+    index: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """Slices of one series that make one regular volume, checked without their pixels. `io.dicom.read_stack` reads them.
+
+    grid: where the volume lies when it is read: I along a row, J down a column, K along the normal (after the resampling of a tilted stack).
+    frames: in slice order.
+    notes: what was noticed and dealt with ("1 slice was there twice and is read once"); nothing that identifies a patient.
+    shear_deg: gantry tilt; not 0 where slices are shifted against their normal, and then reading resamples.
+    """
+
+    facts: Facts
+    grid: Grid
+    frames: tuple[Frame, ...]
+    notes: tuple[str, ...] = ()
+    shear_deg: float = 0.0
+
+
+@dataclass(frozen=True)
+class LeftAside:
+    """A file or a series that is not used: `what` it is ("series 4", "3 files"; never a path's folder), why, and how to fix it ('' if nothing is wrong)."""
+
+    what: str
+    why: str
+    fix: str = ""
+    series_uid: str = ""
+    damaged: bool = False                       # True where data is missing or broken, False where it is just nothing for us
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """Everything that was found below one or more paths."""
+
+    stacks: tuple[Stack, ...] = ()
+    left_aside: tuple[LeftAside, ...] = field(default_factory=tuple)
