@@ -19,7 +19,7 @@ from braintumorseg.io.dicom_source import source_series
 from braintumorseg.io.itk import from_itk
 from braintumorseg.volume import Volume
 from dicom_oracles import by_dcmqi, no_dciodvfy_error
-from dicom_toys import ABOUT, COLUMNS, FIRST, ROWS, SLICES, SPACING, TABLE, axes, enhanced, mr_series, save, tilted, tumour
+from seg_toys import ABOUT, COLUMNS, FIRST, ROWS, SLICES, SPACING, TABLE, axes, enhanced, mr_series, save, tilted, tumour
 
 
 @pytest.fixture

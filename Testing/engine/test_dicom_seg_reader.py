@@ -12,7 +12,7 @@ from braintumorseg.io.dicom_seg import write_dicom_seg
 from braintumorseg.io.dicom_seg_reader import read_dicom_seg, read_seg_labels
 from braintumorseg.volume import Grid
 from dicom_oracles import by_dcmqi
-from dicom_toys import ABOUT, TABLE, mr_series, save, tumour
+from seg_toys import ABOUT, TABLE, mr_series, save, tumour
 
 # File below the real data's dicom folder -> the segments that dcmqi finds there.
 REAL = {

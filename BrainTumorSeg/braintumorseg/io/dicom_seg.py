@@ -105,7 +105,7 @@ def _placed(labels: Volume, series: SourceSeries) -> Volume:
     ends = np.array([found.min(axis=0), found.max(axis=0)]) if len(found) else np.zeros((0, 3))
     places = np.linalg.inv(series.grid.affine) @ labels.affine @ np.vstack([ends.T, np.ones(len(ends))])
     axes = labels.affine[:3, :3] / labels.spacing_mm
-    outside = (places[:3].T < -1).any() or (places[:3].T > series.grid.shape).any()
+    outside = (places[:3].T < -1).any() or (series.grid.shape < places[:3].T).any()
     if outside or np.abs(axes.T @ axes - np.eye(3)).max() > 1e-4:
         raise GridMismatch(f"The result is {labels.grid.describe()}, and the slices of the series, which lean, are not there "
                            "or its own axes lean too.", "Give the series in which the segmentation was made, as this program read it.")
