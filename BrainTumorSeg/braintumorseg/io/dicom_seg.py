@@ -46,6 +46,7 @@ class SegSummary:
     left_out: tuple[str, ...]  # names of the labels without a voxel: readers reject empty segments
     series_uid: str = ""
     sop_uid: str = ""
+    sop_class_uid: str = ""
 
 
 def write_dicom_seg(labels: Volume, source: SourceSeries | Sequence[Dataset], table: Sequence[SegmentLabel], path: Path | str, *,
@@ -63,7 +64,7 @@ def write_dicom_seg(labels: Volume, source: SourceSeries | Sequence[Dataset], ta
         path: the file.
         algorithm: what found it, its `version` and the SHA-256 of its weights; '' when a person drew it.
         edited: a person has changed what the algorithm found.
-        labelmap: write a LABELMAP, a tenth of the size, which many viewers do not read yet, instead of BINARY.
+        labelmap: write a LABELMAP, run-length coded and a tenth of the size, which many viewers do not read yet, instead of BINARY.
 
     Raises GridMismatch when the grids differ, BadImage when the source cannot carry a SEG, OutputError when the file reads back wrong.
     """
@@ -83,7 +84,7 @@ def write_dicom_seg(labels: Volume, source: SourceSeries | Sequence[Dataset], ta
         descriptions = [_description(*pair, algorithm, version, sha256, edited) for pair in zip(segments, kept, strict=True)]
         seg = _segmentation(labels, series, segments, descriptions, algorithm, version, labelmap)
         _save(seg, path, labels, kept)
-    return SegSummary(path, segments, left_out, str(seg.SeriesInstanceUID), str(seg.SOPInstanceUID))
+    return SegSummary(path, segments, left_out, str(seg.SeriesInstanceUID), str(seg.SOPInstanceUID), str(seg.SOPClassUID))
 
 
 def _save(seg: Segmentation, path: Path, labels: Volume, kept: Sequence[SegmentLabel]) -> None:
@@ -100,12 +101,14 @@ def _save(seg: Segmentation, path: Path, labels: Volume, kept: Sequence[SegmentL
 def _placed(labels: Volume, series: SourceSeries) -> Volume:
     """`labels` with their axes as the series has them; where its slices lean, as they are once they prove to lie within them."""
     if not series.tilted:
-        return onto_grid(labels, series.grid, "The result")
+        labels = onto_grid(labels, series.grid, "The result")
+    if series.complete:
+        return labels
     found = np.argwhere(labels.voxels)                                                               # (N, 3)
     ends = np.array([found.min(axis=0), found.max(axis=0)]) if len(found) else np.zeros((0, 3))
-    places = np.linalg.inv(series.grid.affine) @ labels.affine @ np.vstack([ends.T, np.ones(len(ends))])
+    places = (np.linalg.inv(series.grid.affine) @ labels.affine @ np.vstack([ends.T, np.ones(len(ends))]))[:3].T
     axes = labels.affine[:3, :3] / labels.spacing_mm
-    outside = (places[:3].T < -1).any() or (series.grid.shape < places[:3].T).any()
+    outside = bool(len(ends)) and (places.min() < -1 or (places.max(axis=0) > series.grid.shape).any())
     if outside or np.abs(axes.T @ axes - np.eye(3)).max() > 1e-4:
         raise GridMismatch(f"The result is {labels.grid.describe()}, and the slices of the series, which lean, are not there "
                            "or its own axes lean too.", "Give the series in which the segmentation was made, as this program read it.")
@@ -145,7 +148,7 @@ def _description(segment: WrittenSegment, label: SegmentLabel, algorithm: str, v
 def _segmentation(labels: Volume, series: SourceSeries, segments: Sequence[WrittenSegment],
                   descriptions: Sequence[SegmentDescription], algorithm: str, version: str, labelmap: bool) -> Segmentation:
     import highdicom
-    from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+    from pydicom.uid import ExplicitVRLittleEndian, RLELossless, generate_uid
 
     numbers = np.zeros(256, np.uint8)
     for segment in segments:
@@ -165,14 +168,14 @@ def _segmentation(labels: Volume, series: SourceSeries, segments: Sequence[Writt
         manufacturer_model_name=algorithm or MANUFACTURER,
         software_versions=version or "0",
         device_serial_number=version or "0",
-        transfer_syntax_uid=ExplicitVRLittleEndian,
+        transfer_syntax_uid=RLELossless if labelmap else ExplicitVRLittleEndian,  # single bits cannot be run-length coded
         content_label="BRAIN_TUMOR",
         content_description=f"Brain tumour parts, {drawn}; research use only",
         series_description="Brain tumour segmentation (research use only)",
     )
     seg.ContentCreatorName = None  # type 2: must be there, and nobody is named
     put_character_set(seg, series)
-    if series.frames and not series.tilted:
+    if series.frames and series.complete:
         _keep_references(seg, series.frames)
     return seg
 
@@ -181,11 +184,11 @@ def _planes(numbers: np.ndarray, labels: Volume, series: SourceSeries) -> dict[s
     """How highdicom is given segment numbers (slices, rows, columns) and their place.
 
     On the source's slices as a bare array with those slices' own places, digit by digit: highdicom then refers to each as the same place.
-    On a grid of its own as a highdicom Volume, which carries its place.
+    Where the slices are not the source's own (resampled, made up) as a highdicom Volume, which carries its place.
     """
     import highdicom
 
-    if series.tilted:
+    if not series.complete:
         return {"pixel_array": highdicom.Volume(numbers, LPS_FROM_RAS @ labels.affine[:, [2, 1, 0, 3]], coordinate_system="PATIENT",
                                                 frame_of_reference_uid=series.first.FrameOfReferenceUID)}
     if not series.frames:

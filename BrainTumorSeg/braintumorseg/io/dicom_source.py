@@ -6,26 +6,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ..errors import BadImage, InputError
 from ..volume import Grid
-from .dicom_grid import series_grid
+from .dicom_enhanced import frames_of, is_enhanced
+from .dicom_grid import grid_of, place_of, slots_of, tilt_deg
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["MANUFACTURER", "SourceSeries", "put_character_set", "series_number", "source_series"]
+    from .dicom_series import Stack
+
+__all__ = ["MANUFACTURER", "SourceSeries", "put_character_set", "series_number", "source_of_stack", "source_series"]
 
 MANUFACTURER = "BrainTumorSeg"
 # Away from the scanner's own series, and beside the source when a viewer sorts by number.
 _SERIES_NUMBER_OFFSETS = {"SEG": 1000, "SR": 2000, "SC": 3000}
-
 # Type 2 attributes that some exports drop and that our objects copy: present and empty says "not known".
 _MAY_BE_EMPTY = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex",
                  "AccessionNumber", "StudyID", "StudyDate", "StudyTime", "ReferringPhysicianName")
 _MUST_BE_THERE = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "FrameOfReferenceUID")
-_LEAST_SHEAR = 1e-3  # of the slice distance: above what rounded positions make of an upright stack
+_TILTED_DEG = 0.05  # as the reader has it: above what rounded positions make of an upright stack
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,13 +33,15 @@ class SourceSeries:
     """One series, checked: its slices make a regular box, and it has the UIDs that others refer to.
 
     headers: without pixels, absent type 2 attributes filled with nothing; in slice order, or the one of a multi-frame object.
-    frames: for each slice along K the number of its frame within that object (1..n); () for single-frame slices.
+    frames: for each slice that is there the number of its frame within that object (1..n); () for single-frame slices.
+    slots: the slice along K of `grid` that each header, or each of `frames`, is.
     grid: I along a row, J down a column, K from slice to slice; K leans where the gantry was tilted.
     character_set: in which the texts that are copied from it are to be written; None for plain ASCII.
     """
 
     headers: tuple[Dataset, ...]
     frames: tuple[int, ...]
+    slots: tuple[int, ...]
     grid: Grid
     character_set: object = None
 
@@ -51,34 +53,54 @@ class SourceSeries:
     @property
     def tilted(self) -> bool:
         """True when the slices are shifted against their normal, so that no result lies on their voxels."""
-        row, column, step = self.grid.affine[:3, :3].T
-        normal = np.cross(row, column)
-        return bool(np.linalg.norm(np.cross(step, normal)) > _LEAST_SHEAR * np.linalg.norm(step) * np.linalg.norm(normal))
+        return tilt_deg(self.grid) > _TILTED_DEG
 
-    def slice_header(self, index: int) -> Dataset:
-        """The header of the object that holds slice `index` along K."""
-        return self.headers[0] if self.frames else self.headers[index]
+    @property
+    def complete(self) -> bool:
+        """True when every slice of the grid is one of the series' own: nothing was resampled or made up."""
+        return not self.tilted and len(self.slots) == self.grid.shape[2]
+
+    def slice_of(self, k: int) -> tuple[Dataset, int | None] | None:
+        """(header, frame number or None) of the object that shows slice `k` along K; None where it is not the series' own."""
+        if self.tilted or k not in self.slots:
+            return None
+        index = self.slots.index(k)
+        return (self.headers[0], self.frames[index]) if self.frames else (self.headers[index], None)
 
 
-def source_series(headers: Sequence[Dataset], frames: Sequence[int] = ()) -> SourceSeries:
+def source_of_stack(stack: Stack) -> SourceSeries:
+    """The series of a stack that `scan_dicom` found. Raises as `source_series`, and NotAnImage for a header that cannot be read."""
+    from .dicom import stack_headers
+
+    one_file = len({frame.path for frame in stack.frames}) == 1
+    frames = tuple(frame.index + 1 for frame in stack.frames) if one_file else ()
+    return source_series(stack_headers(stack), frames, gaps=bool(stack.missing))
+
+
+def source_series(headers: Sequence[Dataset], frames: Sequence[int] = (), gaps: bool = False) -> SourceSeries:
     """The series of these headers: its single-frame slices in any order, or one multi-frame object (pixels are not looked at).
 
     frames: of a multi-frame object that holds several volumes, the frame numbers (1..n) of the one that is meant.
+    gaps: slices may be missing between them.
     Raises BadImage when UIDs are missing or the slices do not make one regular box, InputError for several series at once.
     """
     filled = [_filled(header) for header in headers]
     series = {str(header.SeriesInstanceUID) for header in filled}
     if len(series) > 1:
         raise InputError(f"{len(series)} DICOM series were given, and a result refers to one.", "Give the files of one series only.")
-    if any("NumberOfFrames" in header for header in filled) and len(filled) > 1:
-        raise BadImage("The DICOM series is made of several multi-frame objects.", "Give the one file in which the segmentation was made.")
-    character_set = _character_set(headers[0], filled[0])
-    if "NumberOfFrames" not in filled[0]:
-        order = _order(filled)
-        return SourceSeries(tuple(filled[index] for index in order), (), series_grid(filled), character_set)
-    numbers = list(frames) or list(range(1, int(filled[0].NumberOfFrames) + 1))
-    planes = [_plane(filled[0], number) for number in numbers]
-    return SourceSeries(tuple(filled), tuple(numbers[index] for index in _order(planes)), series_grid(planes), character_set)
+    if any(is_enhanced(header) for header in filled) and len(filled) > 1:
+        raise BadImage(f"The DICOM series is made of {len(filled)} multi-frame objects, and a DICOM result here refers to one of them.",
+                       "Export the series as single images, or use the NIfTI result.")
+    several = is_enhanced(filled[0])
+    numbers = list(frames) or list(range(1, int(filled[0].get("NumberOfFrames") or 1) + 1)) if several else []
+    every = frames_of(filled[0]) if several else []
+    places = [place_of(plane) for plane in ([every[number - 1] for number in numbers] if several else filled)]
+    grid = grid_of(places, fill_gaps=gaps)
+    slots = slots_of(places, grid)
+    order = sorted(range(len(slots)), key=slots.__getitem__)
+    return SourceSeries(headers=tuple(filled if several else (filled[index] for index in order)),
+                        frames=tuple(numbers[index] for index in order) if several else (),
+                        slots=tuple(slots[index] for index in order), grid=grid, character_set=_character_set(headers[0], filled[0]))
 
 
 def _filled(header: Dataset) -> Dataset:
@@ -97,32 +119,6 @@ def _filled(header: Dataset) -> Dataset:
             setattr(filled, name, None)
     filled.pop("SpecificCharacterSet", None)  # highdicom copies it, and refuses many valid ones: `put_character_set` does it for us
     return filled
-
-
-def _order(planes: Sequence[Dataset]) -> list[int]:
-    """The planes' indices along their common normal; as they are when one has no place (`series_grid` says so then)."""
-    if any("ImagePositionPatient" not in plane or "ImageOrientationPatient" not in plane for plane in planes):
-        return list(range(len(planes)))
-    row, column = np.array(planes[0].ImageOrientationPatient, float).reshape(2, 3)
-    along = [float(np.dot(np.array(plane.ImagePositionPatient, float), np.cross(row, column))) for plane in planes]
-    return [int(index) for index in np.argsort(along, kind="stable")]
-
-
-def _plane(header: Dataset, number: int) -> Dataset:
-    """Frame `number` of a multi-frame object as the header of a slice: its place alone (PS3.3 C.7.6.16)."""
-    from pydicom import Dataset
-
-    plane = Dataset()
-    plane.Rows, plane.Columns = header.Rows, header.Columns
-    shared = (header.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
-    own = header.PerFrameFunctionalGroupsSequence[number - 1] if "PerFrameFunctionalGroupsSequence" in header else Dataset()
-    for sequence, names in (("PlanePositionSequence", ("ImagePositionPatient",)), ("PlaneOrientationSequence", ("ImageOrientationPatient",)),
-                            ("PixelMeasuresSequence", ("PixelSpacing", "SliceThickness", "SpacingBetweenSlices"))):
-        for group in own.get(sequence) or shared.get(sequence) or ():
-            for name in names:
-                if name in group:
-                    setattr(plane, name, group[name].value)
-    return plane
 
 
 def series_number(series: SourceSeries, kind: str) -> int:
