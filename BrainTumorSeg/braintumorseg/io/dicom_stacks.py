@@ -30,7 +30,8 @@ def stacks_of(slices: Iterable[Slice], fill_gaps: bool = False) -> tuple[list[St
         series.setdefault((facts.patient_key, facts.study_uid, facts.series_uid, facts.sop_class_uid), []).append(one)
     stacks: list[Stack] = []
     aside: list[LeftAside] = []
-    for key in sorted(series, key=lambda key: (key[:2], series[key][0].facts.number or 0, key)):
+    studies = {key[:2]: order for order, key in reversed(list(enumerate(series)))}  # as they were met
+    for key in sorted(series, key=lambda key: (studies[key[:2]], series[key][0].facts.number or 0)):
         kept, notes, refused = _usable(series[key])
         aside += refused
         for group in _alike(kept):
