@@ -15,7 +15,7 @@ from braintumorseg.volume import Volume
 
 __all__ = ["NAME", "axis_orders", "enhanced", "oblique", "save", "same_place", "slices_of_volume", "toy_volume"]
 
-NAME = "Secret^Patient"     # must never be seen in a message
+NAME = "Sorgenfrei^Ada"     # must never be seen in a message
 _LPS = np.array([-1.0, -1.0, 1.0])
 
 
