@@ -32,9 +32,10 @@ class Orthanc:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.http_port}/dicom-web"
 
-    def rest(self, path: str, method: str = "GET"):
+    def rest(self, path: str, method: str = "GET", body: str = ""):
         """Orthanc's own interface, so that what arrived is seen without our code."""
-        request = urllib.request.Request(f"http://127.0.0.1:{self.http_port}{path}", method=method, headers={"Authorization": _CREDENTIALS})
+        request = urllib.request.Request(f"http://127.0.0.1:{self.http_port}{path}", method=method, data=body.encode() or None,
+                                         headers={"Authorization": _CREDENTIALS})
         with urllib.request.urlopen(request, timeout=10) as answer:
             content = answer.read()
         return json.loads(content) if answer.headers.get_content_type() == "application/json" else content
@@ -68,6 +69,7 @@ def run_orthanc(folder: Path) -> Iterator[Orthanc]:
         "DicomAlwaysAllowEcho": False, "DicomAlwaysAllowStore": False, "DicomAlwaysAllowFind": False, "DicomAlwaysAllowGet": False,
         "DicomAlwaysAllowMove": False, "DicomCheckModalityHost": True, "DicomCheckCalledAet": True, "UnknownSopClassAccepted": True,
         "DicomModalities": {"us": {"AET": "BRAINTUMORSEG", "Host": "127.0.0.1", "Port": orthanc.store_port, "AllowGet": True, "AllowMove": True}},
+        "MaximumStorageCacheSize": 0,   # what a test deletes from the disk must be gone
         "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
     }
     (folder / "orthanc.json").write_text(json.dumps(settings), encoding="utf-8")

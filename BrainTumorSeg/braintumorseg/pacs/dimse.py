@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import NotAnImage, OutputError, PacsError
+from ..errors import NotAnImage, PacsError
 from .config import DimseSettings
 from .dimse_link import TRANSFER_SYNTAXES, associate, check_status, listening, storage_contexts
 from .inbox import Inbox
-from .node import Query, SeriesFound, StudyFound, check_complete, check_uid, stop_if, with_retries
+from .node import Query, SeriesFound, StudyFound, check_uid, stop_if, with_retries
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -63,9 +63,9 @@ class DimseNode:
         classes = {one.uid: self._images(study_uid, one.uid) for one in wanted}
         promised = sum(max(len(classes[one.uid]), one.images or 0) for one in wanted)
         inbox = Inbox(folder, [list(classes[one.uid]) for one in wanted], promised, progress)
-        for one in wanted:
-            with_retries(lambda one=one: self._fetch(study_uid, one.uid, classes[one.uid], inbox, cancel), cancel)
-        check_complete(self.name, inbox.count, promised)
+        with inbox.whole(self.name):
+            for one in wanted:
+                with_retries(lambda one=one: self._fetch(study_uid, one.uid, classes[one.uid], inbox, cancel), cancel)
         return inbox.count
 
     def store(self, files: Sequence[Path], *, progress: Callable[[float], None] = lambda done: None,
@@ -115,7 +115,7 @@ class DimseNode:
         return answers
 
     def _fetch(self, study_uid: str, series_uid: str, classes: dict[str, str], inbox: Inbox, cancel) -> None:
-        """One series by C-GET or C-MOVE. What is missing in the end is seen by counting, whatever the archive's last word was."""
+        """One series by C-GET or C-MOVE."""
         from pynetdicom import build_role, evt
 
         found = tuple(dict.fromkeys(classes.values()))
@@ -135,7 +135,7 @@ class DimseNode:
         for status, _ in responses:
             stop_if(cancel)
             if inbox.trouble is not None:
-                raise OutputError(f"An image cannot be written ({inbox.trouble.strerror}).", "Free some space, or choose a folder on another disk.")
+                raise inbox.trouble
             check_status(self.settings, status, "sending images")
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+
+from ..errors import OutputError, PacsError, PartialRetrieve
 
 __all__ = ["Inbox"]
 
@@ -17,7 +20,7 @@ class Inbox:
     """
 
     def __init__(self, folder: Path, promised: Sequence[Sequence[str]], total: int, progress: Callable[[float], None] = lambda done: None):
-        self.trouble: OSError | None = None
+        self.trouble: OutputError | None = None
         self._places = {uid: folder / f"{number:02d}" / f"{index:04d}.dcm"
                         for number, uids in enumerate(promised, start=1) for index, uid in enumerate(uids, start=1)}
         self._came: set[str] = set()
@@ -29,13 +32,31 @@ class Inbox:
     def count(self) -> int:
         return len(self._came)
 
+    @contextmanager
+    def whole(self, name: str) -> Iterator[None]:
+        """Around the transfer from archive `name`: raises PartialRetrieve, with the count, when it ends or fails half way."""
+        why, fix = "", "Try again; if it stays so, ask those who run the archive whether the study is complete there."
+        try:
+            yield
+        except PacsError as error:
+            if not self.count:
+                raise
+            why, fix = f" ({error.what.rstrip('.')})", error.fix
+        if self.count < self._total:
+            raise PartialRetrieve(f"Only {self.count} of {self._total} images came from {name}{why}; nothing is used of an incomplete study.", fix)
+
     def put(self, uid: str, content: bytes) -> None:
-        """Write one image. Raises OSError, and KeyError for one that was not promised."""
+        """Write one image, unless it came before. Raises OutputError, and KeyError for one that was not promised."""
         place = self._places[uid]
-        place.parent.mkdir(parents=True, exist_ok=True)
+        if uid in self._came:   # sent again after a broken connection
+            return
         partial = place.with_suffix(".partial")
-        partial.write_bytes(content)
-        os.replace(partial, place)
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_bytes(content)
+            os.replace(partial, place)
+        except OSError as error:
+            raise OutputError(f"An image cannot be written ({error.strerror}).", "Free some space, or choose a folder on another disk.") from error
         with self._lock:
             self._came.add(uid)
             self._progress(len(self._came) / self._total)
@@ -46,7 +67,7 @@ class Inbox:
             self.put(str(event.request.AffectedSOPInstanceUID), event.encoded_dataset())
         except KeyError:
             return 0xA900   # not what was asked for
-        except OSError as error:
+        except OutputError as error:
             self.trouble = error
             return 0xA700   # out of resources
         return 0x0000

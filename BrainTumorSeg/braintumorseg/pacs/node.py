@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ..errors import Cancelled, ConfigError, ConnectionLost, PacsError, PartialRetrieve
+from ..errors import Cancelled, ConfigError, ConnectionLost, PacsError
 from .config import DimseSettings, WebSettings
 
-__all__ = ["Node", "Query", "SeriesFound", "StudyFound", "check_complete", "check_uid", "open_node", "stop_if", "with_retries"]
+__all__ = ["Node", "Query", "SeriesFound", "StudyFound", "check_uid", "open_node", "stop_if", "with_retries"]
 
 _ATTEMPTS = 3
 _FIRST_WAIT_S = 1.0   # doubled before each further attempt
@@ -131,10 +131,3 @@ def with_retries(action: Callable[[], object], cancel: threading.Event | None = 
                 raise
         cancel.wait(_FIRST_WAIT_S * 2 ** attempt)
     return None
-
-
-def check_complete(name: str, came: int, promised: int) -> None:
-    """Raises PartialRetrieve when fewer images came than were promised."""
-    if came < promised:
-        raise PartialRetrieve(f"Only {came} of {promised} images came from {name}; nothing is used of an incomplete study.",
-                              "Try again; if it stays so, ask those who run the archive whether the study is complete there.")

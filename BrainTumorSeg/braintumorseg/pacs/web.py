@@ -13,7 +13,7 @@ from ..errors import ConfigError, ConnectionLost, PacsError
 from .config import WebSettings
 from .inbox import Inbox
 from .multipart import pack, unpack
-from .node import Query, SeriesFound, StudyFound, check_complete, check_uid, with_retries
+from .node import Query, SeriesFound, StudyFound, check_uid, with_retries
 
 __all__ = ["WebNode"]
 
@@ -58,12 +58,11 @@ class WebNode:
         images = {one.uid: self._images(study_uid, one.uid) for one in wanted}
         promised = sum(max(len(images[one.uid]), one.images or 0) for one in wanted)
         inbox = Inbox(folder, list(images.values()), promised, progress)
-        for series_uid, uids in images.items():
-            for uid in uids:
+        with inbox.whole(self.name):
+            for series_uid, uid in [(series_uid, uid) for series_uid, uids in images.items() for uid in uids]:
                 content = with_retries(lambda series_uid=series_uid, uid=uid: self._image(study_uid, series_uid, uid), cancel)
                 if content is not None:
                     inbox.put(uid, content)
-        check_complete(self.name, inbox.count, promised)
         return inbox.count
 
     def store(self, files: Sequence[Path], *, progress: Callable[[float], None] = lambda done: None,
