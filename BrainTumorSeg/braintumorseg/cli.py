@@ -6,7 +6,10 @@ Exit 0 done; 1 an error of ours, one line on stderr; 2 wrong usage; 130 cancelle
 from __future__ import annotations
 
 import argparse
+import importlib
+import logging
 import sys
+import warnings
 from pathlib import Path
 
 from . import __version__
@@ -22,11 +25,15 @@ RESEARCH_ONLY = "For research use only; not a medical device."
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb and return its exit code."""
     args = _parser().parse_args(arguments)
+    _hush()
     talk = Talk(json_lines=getattr(args, "progress", None) == "json", json_result=getattr(args, "json", False))
     try:
         args.run(args, talk)
-    except (KeyboardInterrupt, Cancelled):
+    except KeyboardInterrupt:
         talk.error(Cancelled("The run was cancelled; nothing was written."))
+        return 130
+    except Cancelled as error:
+        talk.error(error)
         return 130
     except BrainTumorSegError as error:
         talk.error(error)
@@ -37,6 +44,14 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _hush() -> None:
+    """Warnings of the DICOM libraries quote values of headers, a patient's name among them: they must not reach the terminal."""
+    for library in ("pydicom", "highdicom", "pynetdicom"):
+        warnings.filterwarnings("ignore", module=rf"{library}\b")
+        logging.getLogger(library).addHandler(logging.NullHandler())  # without a handler Python prints warnings itself
+        logging.getLogger(library).propagate = False
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="braintumorseg", description=f"Brain tumour segmentation on MR. {RESEARCH_ONLY}",
                                      epilog="'braintumorseg VERB --help' says more of each.")
@@ -45,6 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_segment(verbs)
     _add_evaluate(verbs)
     _add_models(verbs)
+    _add_pacs(verbs)
+    _add_anonymise(verbs)
 
     verb = verbs.add_parser("doctor", help="what hardware there is, which provider a real session used, what is missing")
     verb.add_argument("--json", action="store_true", help="one JSON line on stdout instead of text")
@@ -69,6 +86,12 @@ def _add_segment(verbs) -> None:
     verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results; it must not exist yet (see --force)")
     for role, words in (("t1", "T1 before contrast"), ("t1ce", "T1 after contrast"), ("t2", "T2"), ("flair", "T2-FLAIR")):
         verb.add_argument(f"--{role}", type=Path, metavar="FILE", help=words)
+    _add_segment_options(verb)
+    verb.set_defaults(run=_lazily("segment"))
+
+
+def _add_segment_options(verb) -> None:
+    """What `segment` and `pacs segment` have in common."""
     verb.add_argument("--model", default="glioma", metavar="NAME", help="a network of 'braintumorseg models list', or an .onnx file (default glioma)")
     verb.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the network runs (default auto)")
     verb.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads for the network (default: all cores)")
@@ -77,7 +100,6 @@ def _add_segment(verbs) -> None:
     verb.add_argument("--json", action="store_true", help="print the report as one JSON line at the end of stdout")
     verb.add_argument("--progress", choices=("json",), help="one JSON object a line on stdout, for programs; closing stdin then cancels")
     verb.add_argument("--force", action="store_true", help="replace the results of an earlier run in DIR")
-    verb.set_defaults(run=_lazily("segment"))
 
 
 def _add_evaluate(verbs) -> None:
@@ -113,12 +135,65 @@ def _add_models(verbs) -> None:
         action.add_argument("--json", action="store_true", help="one JSON line on stdout instead of text")
 
 
-def _lazily(name: str):
-    """The function of that name in `verbs`, imported when it runs: --help must not wait for scientific packages."""
-    def run(args, talk: Talk) -> None:
-        from . import verbs
+def _add_pacs(verbs) -> None:
+    verb = verbs.add_parser(
+        "pacs", help="find, fetch, segment and send back studies of a DICOM archive",
+        description=f"Talk to a DICOM archive (PACS), over the classic network or DICOMweb. {RESEARCH_ONLY}",
+        epilog="Archives and their credentials are in a settings file (~/.config/braintumorseg/pacs.toml, or BRAINTUMORSEG_PACS, or --config), "
+               "never on the command line. Needs the extra: pip install 'braintumorseg[pacs]'.")
+    actions = verb.add_subparsers(required=True, metavar="ACTION")
 
-        getattr(verbs, name)(args, talk)
+    def add(name: str, words: str, wait_for_json: bool = True):
+        action = actions.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
+        action.add_argument("node", metavar="NODE", help="an archive of the settings file")
+        action.add_argument("--config", type=Path, metavar="FILE", help="another settings file")
+        if wait_for_json:
+            action.add_argument("--json", action="store_true", help="one JSON line on stdout instead of text")
+        action.set_defaults(run=_lazily(f"pacs_{name}", "verbs_pacs"))
+        return action
+
+    add("echo", "ask the archive for a sign of life")
+    action = add("find", "list studies: date, number of series, modalities and UID")
+    action.add_argument("--patient-id-file", metavar="F", help="file that holds the patient's ID; - reads it from stdin, unseen by other users")
+    action.add_argument("--accession-file", metavar="F", help="likewise for the accession number")
+    action.add_argument("--study-uid", default="", metavar="UID")
+    action.add_argument("--date", default="", metavar="YYYYMMDD[-YYYYMMDD]", help="a day, or a range with either side left open")
+    action.add_argument("--modality", default="", metavar="MR", help="only studies with a series of this modality")
+    action.add_argument("--with-identity", action="store_true", help="show names, IDs and descriptions too")
+    action = add("retrieve", "fetch a study into a new folder")
+    action.add_argument("study_uid", metavar="STUDY_UID")
+    action.add_argument("--out", type=Path, required=True, metavar="DIR", help="a folder that does not exist yet")
+    action.add_argument("--modality", default="", metavar="MR", help="only its series of this modality")
+    action = add("send", "send DICOM files")
+    action.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    action = add("segment", "fetch a study, segment it, and send results back", wait_for_json=False)
+    action.add_argument("study_uid", metavar="STUDY_UID")
+    action.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results; it must not exist yet (see --force)")
+    action.add_argument("--send-back", default="", metavar="seg,sr,sc", help="which results go to the archive: segmentation, measurements, pictures")
+    _add_segment_options(action)
+
+
+def _add_anonymise(verbs) -> None:
+    verb = verbs.add_parser(
+        "anonymise", help="write a copy of DICOM files for research, without identity",
+        description="Write a copy of DICOM images without identity (DICOM PS3.15, Basic Profile): names, numbers, free text and private "
+                    "attributes removed, UIDs replaced consistently, dates shifted by one number of days per patient.",
+        epilog="The face can be seen in images of the head, and this does not remove it: share only under an agreement that says so.")
+    verb.add_argument("paths", nargs="+", type=Path, metavar="IN", help="DICOM files or folders, of one patient or many")
+    verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="a folder that does not exist yet")
+    verb.add_argument("--seed-file", type=Path, metavar="F", help="secret from which pseudonyms are made (written if it is not there): the same "
+                      "file gives the same patient the same pseudonym next time. Keep it as safe as the names themselves")
+    verb.add_argument("--keep-dates", action="store_true", help="leave dates as they are (Retain Full Dates Option)")
+    verb.add_argument("--keep-age-sex", action="store_true",
+                      help="keep sex and age in years, 90 for all who are older (Retain Patient Characteristics Option)")
+    verb.add_argument("--json", action="store_true", help="one JSON line on stdout instead of text")
+    verb.set_defaults(run=_lazily("anonymise", "verbs_pacs"))
+
+
+def _lazily(name: str, module: str = "verbs"):
+    """The function of that name in `module`, imported when it runs: --help must not wait for scientific packages."""
+    def run(args, talk: Talk) -> None:
+        getattr(importlib.import_module(f".{module}", __package__), name)(args, talk)
 
     return run
 

@@ -8,9 +8,13 @@ BrainTumorSegError
 │   ├── GridMismatch        volumes that must share one grid and do not
 │   ├── UnclearRoles        which file is which sequence is not certain, or said twice
 │   ├── NotBrainOnly        a whole head where the network reads the brain alone
-│   └── UnknownLabels       label values outside the declared convention
+│   ├── UnknownLabels       label values outside the declared convention
+│   └── ConfigError         a settings file that is contradictory, incomplete, or open to others though it holds a secret
 ├── ModelError              a network or its card is unknown, damaged or contradictory
 ├── OutputError             the result cannot be written (folder exists, disk full, no permission)
+├── PacsError               an archive cannot be reached, refuses, or answers with a failure
+│   ├── ConnectionLost      the connection broke or never came about; the same again may work
+│   └── PartialRetrieve     fewer images came than the archive says it has
 ├── ResourceError           not enough memory, or no runtime installed
 └── Cancelled               the user stopped the run (exit 130)
 
@@ -21,6 +25,8 @@ __all__ = [
     "BadImage",
     "BrainTumorSegError",
     "Cancelled",
+    "ConfigError",
+    "ConnectionLost",
     "GridMismatch",
     "InputError",
     "MissingFile",
@@ -28,6 +34,8 @@ __all__ = [
     "NotAnImage",
     "NotBrainOnly",
     "OutputError",
+    "PacsError",
+    "PartialRetrieve",
     "ResourceError",
     "UnclearRoles",
     "UnknownLabels",
@@ -83,11 +91,27 @@ class UnknownLabels(InputError):
     pass
 
 
+class ConfigError(InputError):
+    pass
+
+
 class ModelError(BrainTumorSegError):
     pass
 
 
 class OutputError(BrainTumorSegError):
+    pass
+
+
+class PacsError(BrainTumorSegError):
+    pass
+
+
+class ConnectionLost(PacsError):
+    pass
+
+
+class PartialRetrieve(PacsError):
     pass
 
 

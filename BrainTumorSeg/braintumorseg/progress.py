@@ -14,6 +14,7 @@ __all__ = ["Progress", "Update"]
 
 # Share of a run that each step takes on two cores, measured on co-registered cases; only the forecast hangs on it.
 _SHARES = {"read": 0.07, "align": 0.05, "prepare": 0.14, "predict": 0.48, "decide": 0.07, "measure": 0.03, "draw": 0.14, "write": 0.02}
+_SHARES |= {"retrieve": 1.0, "send": 1.0}  # each a whole in itself: see `Progress.part`
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,10 @@ class Progress:
         self._before += share
         self.check()
 
+    def part(self, low: float, high: float) -> Progress:
+        """The progress of a run within this one, whose 0..1 is `low`..`high` here; the same cancel stops both."""
+        return Progress(lambda update: self._listener(Update(update.step, low + (high - low) * update.done, update.eta_s)), self.cancel)
+
     def check(self) -> None:
         if self.cancel.is_set():
-            raise Cancelled("The run was cancelled.")
+            raise Cancelled("The run was cancelled; nothing was written.")

@@ -16,7 +16,7 @@ from .progress import Progress, Update
 __all__ = ["Talk"]
 
 _WORDS = {"read": "reading", "align": "aligning sequences", "prepare": "preparing", "predict": "segmenting", "decide": "deciding labels",
-          "measure": "measuring", "draw": "drawing", "write": "writing"}
+          "measure": "measuring", "draw": "drawing", "write": "writing", "retrieve": "fetching images", "send": "sending results"}
 
 
 class Talk:
