@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import BadImage, NotAnImage
+from ..errors import BadImage, GridMismatch, NotAnImage
 from ..volume import Grid, Volume
 from .dicom_codes import SegmentLabel, value_of_segment
 from .dicom_grid import LPS_FROM_RAS, onto_grid
@@ -23,7 +23,7 @@ from .files import existing_file
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["read_dicom_seg", "read_seg_labels"]
+__all__ = ["joint_grid", "read_dicom_seg", "read_seg_labels"]
 
 _SEGMENTATION_STORAGE = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")  # the second holds LABELMAPs
 _HALF = 0.5                      # from this probability or occupancy on a voxel of a FRACTIONAL segment belongs to it
@@ -66,6 +66,22 @@ def read_seg_labels(path: Path | str, reference: Grid | None = None) -> Volume:
     path = existing_file(path)
     dataset = _opened(path)
     return _labels(dataset, {number: value_of_segment(segment) for number, segment in _segments(dataset).items()}, path.name, reference)
+
+
+def joint_grid(a: Grid, b: Grid) -> Grid:
+    """The smallest grid on the voxels of `a` that holds `b` too: two SEGs of one series hold different slices of it.
+
+    Raises GridMismatch when the voxels of `b` are none of that lattice.
+    """
+    corners = np.array([[i, j, k, 1] for i in (0, b.shape[0] - 1) for j in (0, b.shape[1] - 1) for k in (0, b.shape[2] - 1)])
+    places = (corners @ (np.linalg.inv(a.affine) @ b.affine).T)[:, :3]
+    low = np.minimum(np.rint(places.min(axis=0)).astype(int), 0)
+    shape = np.maximum(np.rint(places.max(axis=0)).astype(int) + 1, a.shape) - low
+    if np.abs(places - np.rint(places)).max() > _OFF_GRID or shape.max() > _MOST_SLICES:
+        raise GridMismatch(f"One SEG is {a.describe()} and the other {b.describe()}: they share no voxels.", "Give two of one series.")
+    affine = a.affine.copy()
+    affine[:3, 3] = a.affine[:3, :3] @ low + a.affine[:3, 3]
+    return Grid(tuple(shape.tolist()), affine)
 
 
 def _opened(path: Path) -> Dataset:
