@@ -28,7 +28,8 @@ def dcmqi_tool(name: str) -> str:
 
 def by_dcmqi(path: Path, folder: Path) -> dict[int, Volume]:
     """Segment number -> what dcmqi's segimage2itkimage makes of it; meta.json stays in `folder`."""
-    subprocess.run([dcmqi_tool("segimage2itkimage"), "--inputDICOM", path, "--outputDirectory", folder, "-t", "nrrd"], check=True, capture_output=True)
+    subprocess.run([dcmqi_tool("segimage2itkimage"), "--inputDICOM", path, "--outputDirectory", folder, "-t", "nrrd"],
+                   check=True, capture_output=True)
     return {int(file.stem): read_nrrd(file) for file in folder.glob("*.nrrd")}
 
 

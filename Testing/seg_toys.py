@@ -9,7 +9,7 @@ from braintumorseg.io.dicom_grid import series_grid
 from braintumorseg.model_card import Label
 from braintumorseg.volume import Volume
 
-__all__ = ["ABOUT", "COLUMNS", "FIRST", "ROWS", "SLICES", "SPACING", "TABLE", "axes", "enhanced", "mr_series", "save", "tilted", "tumour"]
+__all__ = ["ABOUT", "COLUMNS", "FIRST", "ROWS", "SLICES", "SPACING", "TABLE", "axes", "enhanced", "image_of", "mr_series", "save", "tilted", "tumour"]
 
 TABLE = (Label(1, "NCR", ("6574001", "SCT", "Necrosis"), (216, 191, 216)),
          Label(2, "ED", ("79654002", "SCT", "Edema"), (140, 224, 228)),
@@ -91,6 +91,12 @@ def tumour(series):
     voxels[0, 0, 3] = 3
     voxels[1:3, 4, 4] = 3
     return Volume(voxels, series_grid(series).affine)
+
+
+def image_of(source, affine):
+    """The voxels of the series (I, J, K) on a grid with this affine."""
+    slices = sorted(source, key=lambda one: one.InstanceNumber)
+    return Volume(np.stack([np.frombuffer(one.PixelData, "<u2").reshape(ROWS, COLUMNS).T for one in slices], -1), affine)
 
 
 def save(series, folder):

@@ -111,8 +111,9 @@ def _why_none(args, scan: Scan) -> str:
 
 
 def _named(stacks: Sequence[Stack]) -> str:
-    """'series 4 (23 slices)': the number alone, for descriptions are free text."""
-    return ", ".join(f"series {'?' if stack.facts.number is None else stack.facts.number} ({stack.grid.describe()})" for stack in stacks)
+    """'series 4 (240 x 240 x 23 voxels ...)': the number alone, for descriptions are free text."""
+    return ", ".join(f"series {'?' if stack.facts.number is None else stack.facts.number} ({stack.grid.describe()})"
+                     for stack in sorted(stacks, key=lambda stack: stack.facts.number or 0))
 
 
 def _ours(file: Path) -> bool:
