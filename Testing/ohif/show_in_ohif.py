@@ -26,6 +26,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import pydicom
+
 from orthanc import _CREDENTIALS, Orthanc, free_port, run_orthanc, why_no_orthanc
 
 OHIF = "@ohif/app@3.13.2"
