@@ -59,6 +59,7 @@ def _image(patient_id: str, date: str, study: int, series: int, index: int) -> F
     ds.Modality, ds.SeriesNumber, ds.InstanceNumber = "MR", series, index + 1
     ds.SeriesDescription = ("Griselda Wanderløst t1_mpr_sag +C", "AX T2 FLAIR Quackenbush")[(series - 1) % 2]
     ds.Manufacturer, ds.ManufacturerModelName, ds.MagneticFieldStrength = "SIEMENS", "Skyra", 3.0
+    ds.SequenceName, ds.SoftwareVersions = "*tfl3d1", "syngo MR E11"
     ds.BodyPartExamined, ds.PatientPosition, ds.PositionReferenceIndicator = "HEAD", "HFS", ""
     ds.ImageType = ["ORIGINAL", "PRIMARY", "M"]
     ds.ScanningSequence, ds.SequenceVariant, ds.ScanOptions, ds.MRAcquisitionType = "GR", "SP", "", "3D"

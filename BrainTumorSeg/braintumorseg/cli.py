@@ -187,7 +187,7 @@ def _add_anonymise(verbs) -> None:
     verb.add_argument("--keep-age-sex", action="store_true",
                       help="keep sex and age in years, 90 for all who are older (Retain Patient Characteristics Option)")
     verb.add_argument("--json", action="store_true", help="one JSON line on stdout instead of text")
-    verb.set_defaults(run=_lazily("anonymise", "verbs_pacs"))
+    verb.set_defaults(run=_lazily("anonymise", "verbs_anonymise"))
 
 
 def _lazily(name: str, module: str = "verbs"):
