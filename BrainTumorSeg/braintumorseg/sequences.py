@@ -46,8 +46,8 @@ _NOT_GIVEN = re.compile(r"(?:none?|n|n/?a|nil|null|false|unk(?:nown)?|not\b.*|no
 class Judgement:
     """What a series is: `role` of ROLES, or '' with a reason in `left_out`.
 
-    why: from our vocabulary and numbers only. confidence: 0..1, see SURE.
-    contrast: 'yes', 'no' or '' for a T1, and what says so in `contrast_by` ('words', 'agent', 'order', 'image' or '').
+    why: from our vocabulary and numbers only. confidence: 0..1, of the weighting; a T1 with and one without contrast are one.
+    contrast: 'yes', 'no' or '' for a T1; what says so in `contrast_by` ('words', 'agent', 'order', 'image' or ''), and its confidence.
     reserve: derived from other images, so it is taken only where nothing better has its role.
     """
 
@@ -57,11 +57,17 @@ class Judgement:
     confidence: float = 1.0
     contrast: str = ""
     contrast_by: str = ""
+    contrast_confidence: float = 1.0
     reserve: bool = False
 
     @property
     def is_t1(self) -> bool:
         return self.role in ("t1", "t1ce")
+
+    @property
+    def sure(self) -> bool:
+        """True when the role can be acted on."""
+        return bool(self.role) and min(self.confidence, self.contrast_confidence) >= SURE
 
 
 def judge(facts: Facts) -> Judgement:
@@ -82,7 +88,8 @@ def judge(facts: Facts) -> Judgement:
     contrast, contrast_by = _contrast(facts, words) if role == "t1" else ("", "")
     if contrast_by == "agent":
         why += "; contrast agent in the header" if contrast == "yes" else "; the header says that no contrast was given"
-    return Judgement("t1ce" if contrast == "yes" else role, "", why, confidence, contrast, contrast_by, _derived(facts))
+    return Judgement("t1ce" if contrast == "yes" else role, "", why, confidence, contrast, contrast_by,
+                     {"words": _BOTH, "agent": _WORDS}.get(contrast_by, _NUMBERS), _derived(facts))
 
 
 def _words(facts: Facts) -> Words:
