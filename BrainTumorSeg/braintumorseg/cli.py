@@ -81,7 +81,8 @@ def _add_segment(verbs) -> None:
 
 
 def _add_images(verb) -> None:
-    verb.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="folders of DICOM series (any nesting), images (NIfTI, NRRD, MHA), or folders of them")
+    verb.add_argument("paths", nargs="*", type=Path, metavar="PATH",
+                      help="folders or files of DICOM series, images (NIfTI, NRRD, MHA), or folders of them")
     for role, words in (("t1", "T1 before contrast"), ("t1ce", "T1 after contrast"), ("t2", "T2"), ("flair", "T2-FLAIR")):
         verb.add_argument(f"--{role}", type=Path, metavar="WHICH", help=f"{words}: an image, a DICOM series' folder or a file of it, or its number")
     verb.add_argument("--study", type=int, metavar="N", help="which of several DICOM studies, 1 the earliest")

@@ -41,7 +41,7 @@ def read_study(paths: Iterable[Path | str] = (), *, t1: Path | str | None = None
 def _refuse_unclear(found: Survey) -> None:
     if found.question:
         raise UnclearRoles(f"Which sequence some series are is not certain: {found.question}.", _OPTIONS)
-    if found.chosen or not found.found and not found.left_aside:
+    if found.chosen or (not found.found and not found.left_aside):
         return
     if not found.found:
         worst = max(found.left_aside, key=lambda aside: aside.damaged)  # what is broken, before what is merely nothing for us
@@ -52,5 +52,6 @@ def _refuse_unclear(found: Survey) -> None:
 
 
 def _left_out(found: Survey) -> tuple[LeftAside, ...]:
-    unused = [LeftAside(one.name, one.left_out, series_uid=one.stack.facts.series_uid if one.stack is not None else "") for one in found.found if not one.role]
+    unused = [LeftAside(one.name, one.left_out, series_uid=one.stack.facts.series_uid if one.stack is not None else "")
+              for one in found.found if not one.role]
     return (*unused, *found.left_aside)

@@ -8,7 +8,7 @@ from pathlib import Path
 from .errors import BadImage
 from .io.readers import read_volume
 from .roles import Recognised
-from .sequences_by_image import Look, brighter, kinds_of
+from .sequences_by_image import Look, roles_of
 from .study import ROLES, Study
 
 __all__ = ["recognise_by_image"]
@@ -37,17 +37,5 @@ def recognise_by_image(paths: Sequence[Path]) -> dict[str, Recognised]:
         if look is None:
             return {}
         looks[str(path)] = look
-    opinions = kinds_of(looks)
-    if not all(opinion.certain for opinion in opinions.values()):
-        return {}
-    named = {kind: [name for name, opinion in opinions.items() if opinion.kind == kind] for kind in ("t1", "t2", "flair")}
-    if len(named["t2"]) > 1 or len(named["flair"]) > 1 or len(named["t1"]) not in (0, 2):
-        return {}  # whether a lone T1 is after contrast, its image does not tell
-    roles = {kind: named[kind][0] for kind in ("t2", "flair") if named[kind]}
-    if named["t1"]:
-        one, two = named["t1"]
-        after = brighter(looks[one], looks[two])
-        if after not in ("one", "other"):
-            return {}
-        roles |= {"t1ce": one, "t1": two} if after == "one" else {"t1ce": two, "t1": one}
+    roles = roles_of(looks)
     return {role: Recognised(Path(roles[role]), _WHY[role]) for role in ROLES if role in roles}

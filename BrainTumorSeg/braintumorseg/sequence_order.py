@@ -50,7 +50,8 @@ class _Order:
         if time and self.not_before and time < self.not_before:
             return _settled(judged, "no", _TELLS, "before another T1 that is said to be native")
         if time and self.given_by and time > self.given_by:
-            return _settled(judged, "yes", _TELLS, "after the perfusion series, which needs contrast" if self.bolus else "after a series with contrast")
+            reason = "after the perfusion series, which needs contrast" if self.bolus else "after a series with contrast"
+            return _settled(judged, "yes", _TELLS, reason)
         if judged.contrast_by == "agent" and not self.agent_means_nothing:
             return judged
         if not judged.contrast and "yes" in self.agents and not self.agent_means_nothing:

@@ -62,7 +62,7 @@ def _too_few(stack: Stack, judged: Judgement) -> bool:
 
 
 def _may_be(judged: Judgement) -> tuple[str, ...]:
-    return _T1S if judged.is_t1 and not judged.contrast_by == "words" else (judged.role,) if judged.role else ROLES
+    return _T1S if judged.is_t1 and judged.contrast_by != "words" else (judged.role,) if judged.role else ROLES
 
 
 def _left_out(judged: Judgement) -> str:
@@ -92,7 +92,8 @@ def _take_better(found: list[SeriesRole], role: str, judged: list[Judgement]) ->
     found = list(found)
     for other in candidates:
         if other is not best:
-            found[other.place] = replace(found[other.place], role="", left_out=f"{series_name(best.stack)} is the better {role}: {best.better(other)}")
+            why_not = f"{series_name(best.stack)} is the better {role}: {best.better(other)}"
+            found[other.place] = replace(found[other.place], role="", left_out=why_not)
     others = ", ".join(series_name(one.stack) for one in candidates if one is not best)
     found[best.place] = replace(found[best.place], why=f"{found[best.place].why}; better than {others}")
     return found
@@ -159,8 +160,9 @@ class _Images:
             if opinion.certain and (opinion.kind == "t1" or told.count(opinion.kind) == 1):
                 contrast = judged.contrast if judged.contrast_by == "words" else ""
                 role = "t1ce" if opinion.kind == "t1" and contrast == "yes" else opinion.kind
-                self.judged[place] = replace(judged, role=role, confidence=SURE, contrast=contrast,
-                                             contrast_confidence=1.0 if opinion.kind != "t1" or contrast else 0.0, why=f"{judged.why}; {_BY_IMAGE[opinion.kind]}")
+                contrast_known = 1.0 if opinion.kind != "t1" or contrast else 0.0
+                self.judged[place] = replace(judged, role=role, confidence=SURE, contrast=contrast, contrast_confidence=contrast_known,
+                                             why=f"{judged.why}; {_BY_IMAGE[opinion.kind]}")
 
     def _judge_contrast(self) -> None:
         """T1s whose contrast is not certain, against every other T1 of the study."""
@@ -183,17 +185,17 @@ class _Images:
             elif verdict == "one" and known != "t1ce":
                 self._settle(place, "yes", f"brighter in places than {series_name(self.stacks[other])}")
             elif verdict == "neither":
-                contrast = "yes" if known == "t1ce" else "no"
-                self._settle(place, contrast, f"the same picture as {series_name(self.stacks[other])}, which is {'after' if known == 't1ce' else 'without'} "
-                                              "contrast" if known else f"no brighter than {series_name(self.stacks[other])}")
+                where = f"the same picture as {series_name(self.stacks[other])}"
+                after = known == "t1ce"
+                self._settle(place, "yes" if after else "no", f"{where}, which is {'after' if after else 'without'} contrast" if known else where)
             else:
                 continue
             return
 
     def _settle(self, place: int, contrast: str, reason: str) -> None:
         judged = self.judged[place]
-        self.judged[place] = replace(judged, role="t1ce" if contrast == "yes" else "t1", contrast=contrast, contrast_by="image", contrast_confidence=SURE,
-                                     why=f"{judged.why}; {reason}")
+        self.judged[place] = replace(judged, role="t1ce" if contrast == "yes" else "t1", contrast=contrast, contrast_by="image",
+                                     contrast_confidence=SURE, why=f"{judged.why}; {reason}")
 
     def _open(self, place: int) -> bool:
         return not self.judged[place].left_out and self._taken(place) is None

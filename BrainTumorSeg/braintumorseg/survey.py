@@ -137,7 +137,8 @@ def _one_study(stacks: Sequence[Stack], given: Mapping[str, Stack], number: int 
         raise UnclearRoles(f"There is no study {number}: {len(ordered)} stud{'y was' if len(ordered) == 1 else 'ies were'} found.",
                            "Look at them with 'braintumorseg study'.")
     if number is None and len(useful) > 1 and len(given) < len(ROLES):
-        raise UnclearRoles(f"{len(ordered)} studies of this patient were found, the earliest first: {_listed(ordered, roles)}.", "Choose one with --study N.")
+        raise UnclearRoles(f"{len(ordered)} studies of this patient were found, the earliest first: {_listed(ordered, roles)}.",
+                           "Choose one with --study N.")
     taken = number - 1 if number is not None else useful[0] if useful else 0
     others = [LeftAside(f"study {place + 1}", "another study was chosen" if roles[place] else "another study, without a sequence of ours")
               for place in range(len(ordered)) if place != taken]
