@@ -73,7 +73,7 @@ class Stack:
 
 @dataclass(frozen=True)
 class LeftAside:
-    """A file or a series that is not used: `what` it is ("series 4", "3 files"; never a path's folder), why, and how to fix it ('' if nothing is wrong)."""
+    """A file or a series that is not used: `what` it is ("series 4", "3 files"; never a path's folder), why, and the fix ('' if none is needed)."""
 
     what: str
     why: str
