@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
@@ -33,7 +32,8 @@ def find_secrets(content: bytes) -> list[str]:
     return [word for word in SECRETS if any(form in content for form in encodings(word))]
 
 
-def write_patient(folder: Path, *, series: int = 2, slices: int = 4, patient_id: str = PATIENT_ID, date: str = "20190923", study: int = 1) -> list[Path]:
+def write_patient(folder: Path, *, series: int = 2, slices: int = 4, patient_id: str = PATIENT_ID, date: str = "20190923",
+                  study: int = 1) -> list[Path]:
     """Write series of 16 x 16 MR images; every file holds every one of SECRETS (the defaults' ones)."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []

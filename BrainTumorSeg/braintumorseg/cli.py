@@ -8,8 +8,12 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import signal
 import sys
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from . import __version__
@@ -28,7 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
     _hush()
     talk = Talk(json_lines=getattr(args, "progress", None) == "json", json_result=getattr(args, "json", False))
     try:
-        args.run(args, talk)
+        with _terminated_like_interrupted():
+            args.run(args, talk)
     except KeyboardInterrupt:
         talk.error(Cancelled("The run was cancelled; nothing was written."))
         return 130
@@ -44,12 +49,27 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """SIGTERM, which a batch system or a shutdown sends, ends a run like Ctrl-C: temporary folders go with it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _hush() -> None:
     """Warnings of the DICOM libraries quote values of headers, a patient's name among them: they must not reach the terminal."""
+    warnings.simplefilter("ignore", UserWarning)
     for library in ("pydicom", "highdicom", "pynetdicom"):
-        warnings.filterwarnings("ignore", module=rf"{library}\b")
-        logging.getLogger(library).addHandler(logging.NullHandler())  # without a handler Python prints warnings itself
-        logging.getLogger(library).propagate = False
+        logger = logging.getLogger(library)
+        logger.propagate = False
+        if not logger.handlers:  # without one Python prints warnings itself
+            logger.addHandler(logging.NullHandler())
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -9,12 +9,12 @@ import sys
 import numpy as np
 import pydicom
 import pytest
-from made_up_patient import SECRETS, encodings, find_secrets, write_patient
 from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 
 from braintumorseg import confidentiality
 from braintumorseg.cli import main
 from braintumorseg.confidentiality import DATES, KEPT, SEQUENCES, clean_description
+from made_up_patient import SECRETS, encodings, find_secrets, write_patient
 
 UID_ROOT = "1.2.826.0.1.3680043.9.9999"
 
@@ -198,8 +198,8 @@ def test_pixels_that_stand_behind_the_last_one_are_cut_off(patient, tmp_path, ca
     assert len(copies(tmp_path / "out")[0].PixelData) == 512
 
 
-@pytest.mark.parametrize("keyword", ["Manufacturer", "SequenceName", "SoftwareVersions", "BodyPartExamined", "SliceThickness", "StudyTime", "ImageType",
-                                     "StudyDate", "Modality", "ScanOptions"])
+@pytest.mark.parametrize("keyword", ["Manufacturer", "SequenceName", "SoftwareVersions", "BodyPartExamined", "SliceThickness", "StudyTime",
+                                     "ImageType", "StudyDate", "Modality", "ScanOptions"])
 def test_identity_in_an_attribute_that_may_stay_does_not_stay(patient, tmp_path, capsys, keyword):
     """Such a value is what a careless export or a malicious file holds; it is written past pydicom's checks."""
     for path in patient.iterdir():
@@ -210,7 +210,7 @@ def test_identity_in_an_attribute_that_may_stay_does_not_stay(patient, tmp_path,
         ds.save_as(path)
         content = path.read_bytes()
         path.write_bytes(content.replace(_head(keyword, "LO"), _head(keyword, dictionary_VR(keyword))))
-    assert "WANDERL".encode("utf-8") in next(patient.iterdir()).read_bytes()
+    assert b"WANDERL" in next(patient.iterdir()).read_bytes()
     code, _, err = run(capsys, patient, "--out", tmp_path / "out")
     assert (code, err.count("\n")) in ((0, 0), (1, 1))
     for path in (tmp_path / "out").rglob("*.dcm"):
@@ -337,3 +337,9 @@ def test_the_search_for_secrets_finds_them_in_every_encoding():
     for word in SECRETS:
         for form in encodings(word):
             assert word in find_secrets(b"..." + form + b"...")
+
+
+def test_an_image_that_is_there_twice_is_copied_once(patient, tmp_path, capsys):
+    (patient / "again.dcm").write_bytes((patient / "Wanderløst_1_1_0.dcm").read_bytes())
+    report = json.loads(run(capsys, patient, "--out", tmp_path / "out", "--json")[1])
+    assert (report["images"], report["left_out"]) == (8, {"an image that was there before": 1})

@@ -9,12 +9,12 @@ import sys
 
 import pydicom
 import pytest
-from made_up_patient import ACCESSION, PATIENT_ID, find_secrets, write_patient
-from orthanc import PASSWORD, USER
 
 from braintumorseg.cli import main
 from braintumorseg.errors import BadImage
 from braintumorseg.io.atomic import output_folder
+from made_up_patient import ACCESSION, PATIENT_ID, find_secrets, write_patient
+from orthanc import PASSWORD, USER
 
 STUDY = "1.2.826.0.1.3680043.9.9999.1"
 RESULTS = {"segmentation.dcm": "1.2.840.10008.5.1.4.1.1.66.4", "measurements.dcm": "1.2.840.10008.5.1.4.1.1.88.34"}
@@ -169,11 +169,27 @@ def test_images_that_a_killed_run_had_fetched_are_gone_after_the_next_run(full, 
     program = ("import os, signal, sys; import braintumorseg.verbs as verbs\n"
                "verbs.segment = lambda args, talk: os.kill(os.getpid(), signal.SIGKILL)\n"
                "from braintumorseg.cli import main; main(sys.argv[1:])")
-    done = subprocess.run([sys.executable, "-c", program, "pacs", "segment", "web", STUDY, "--out", str(tmp_path / "out")], env=os.environ, check=False)
+    arguments = ["pacs", "segment", "web", STUDY, "--out", str(tmp_path / "out")]
+    done = subprocess.run([sys.executable, "-c", program, *arguments], env=os.environ, check=False)
     assert done.returncode == -signal.SIGKILL
     assert len(list(temporary.rglob("*.dcm"))) == 8
     monkeypatch.setattr("braintumorseg.verbs.segment", stand_in([]))
     assert run(capsys, "segment", "web", STUDY, "--out", tmp_path / "out")[0] == 0
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="this system has no SIGTERM")
+def test_a_terminated_run_takes_its_images_with_it(full, tmp_path, temporary):
+    program = ("import sys, time; import braintumorseg.verbs as verbs\n"
+               "verbs.segment = lambda args, talk: (print('ready', flush=True), time.sleep(600))\n"
+               "from braintumorseg.cli import main; sys.exit(main(sys.argv[1:]))")
+    child = subprocess.Popen([sys.executable, "-c", program, "pacs", "segment", "web", STUDY, "--out", str(tmp_path / "out")],
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "ready\n"
+    assert len(list(temporary.rglob("*.dcm"))) == 8
+    child.terminate()
+    assert child.communicate(timeout=60)[1] == "braintumorseg: The run was cancelled; nothing was written.\n"
+    assert child.returncode == 130
     assert list(temporary.iterdir()) == []
 
 
