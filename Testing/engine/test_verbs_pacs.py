@@ -13,7 +13,7 @@ import pytest
 from braintumorseg.cli import main
 from braintumorseg.errors import BadImage
 from braintumorseg.io.atomic import output_folder
-from made_up_patient import ACCESSION, PATIENT_ID, find_secrets, write_patient
+from made_up_patient import ACCESSION, PATIENT_ID, find_secrets, write_patient, write_study
 from orthanc import PASSWORD, USER
 
 STUDY = "1.2.826.0.1.3680043.9.9999.1"
@@ -162,6 +162,23 @@ def test_results_that_cannot_be_sent_stay_and_it_is_said_where(full, capsys, tmp
     assert code == 1
     assert "The results are in out, and not all of them are in the archive" in err
     assert (tmp_path / "out" / "segmentation.dcm").exists()
+
+
+@pytest.mark.parametrize("node", ["classic", "web"])
+def test_a_study_of_the_archive_is_really_segmented_and_sent_back(orthanc, config, capsys, tmp_path, temporary, toy_study, toy_model, node):
+    files = write_study(toy_study, tmp_path / "study")
+    study = str(pydicom.dcmread(files[0]).StudyInstanceUID)
+    assert run(capsys, "send", node, *files)[0] == 0
+    code, out, err = run(capsys, "segment", node, study, "--out", tmp_path / "out", "--model", toy_model.weights, "--send-back", "seg")
+    assert (code, err) == (0, "")
+    assert f"Sent to {node}: segmentation.dcm" in out
+    assert find_secrets(out.encode()) == []
+    assert list(temporary.iterdir()) == []
+    series = [orthanc.rest(f"/series/{one}") for one in orthanc.rest("/series")]
+    assert sorted(one["MainDicomTags"]["Modality"] for one in series) == ["MR", "MR", "MR", "MR", "SEG"]
+    assert {one["ParentStudy"] for one in series} == {series[0]["ParentStudy"]}
+    seg = next(one for one in series if one["MainDicomTags"]["Modality"] == "SEG")
+    assert orthanc.rest(f"/instances/{seg['Instances'][0]}/file") == (tmp_path / "out" / "segmentation.dcm").read_bytes()
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
