@@ -12,6 +12,8 @@ from braintumorseg.model_zoo import Model, sha256_of
 from braintumorseg.study import ROLES, Study
 from toys import make_toy_study
 
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"   # for tests that import onnxruntime themselves
+
 LABELS = (Label(1, "Necrosis", ("6574001", "SCT", "Necrosis"), (216, 191, 216)),
           Label(2, "Edema", ("79654002", "SCT", "Edema"), (140, 224, 228)),
           Label(3, "Enhancing Lesion", ("C113842", "NCIt", "Enhancing Lesion"), (128, 174, 128)))

@@ -5,17 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
-__all__ = ["ACCESSION", "PATIENT_ID", "SECRETS", "encodings", "find_secrets", "write_patient"]
+from braintumorseg.study import Study
+from dicom_toys import save, slices_of_volume
+
+__all__ = ["ACCESSION", "PATIENT_ID", "SECRETS", "encodings", "find_secrets", "write_patient", "write_study"]
 
 PATIENT_ID, ACCESSION = "QX-4711", "ACC998877"
 # Words, none of which may be found in anything that leaves; unlike any word of DICOM or of ours.
 SECRETS = ("Wanderløst", "Griselda", "Öztürk", "QX-4711", "QX4711", ACCESSION, "19530217", "Whistlebury", "Quackenbush", "Mumblethorpe",
            "20190923", "SCANNERXYZ9", "Rumpelstiltskin", "0049-555-0199", "SERIAL12345Z", "1.2.826.0.1.3680043.9.9999")
+# Number: role, description with a name in it, and what tells the sequence.
+_SCANS = {
+    1: ("t1", "Griselda Wanderløst t1_se", {"RepetitionTime": 500, "EchoTime": 10}),
+    2: ("t1ce", "t1_se +C Wanderløst", {"RepetitionTime": 500, "EchoTime": 10, "ContrastBolusAgent": "Quackenbush mix"}),
+    3: ("t2", "Griselda t2_tse", {"RepetitionTime": 5000, "EchoTime": 100}),
+    4: ("flair", "flair Mumblethorpe", {"RepetitionTime": 9000, "EchoTime": 100, "InversionTime": 2500, "ScanningSequence": ["SE", "IR"]}),
+}
 _UID = "1.2.826.0.1.3680043.9.9999"   # stands for the hospital's own root: it says where the images were made
 
 
@@ -33,7 +42,8 @@ def find_secrets(content: bytes) -> list[str]:
     return [word for word in SECRETS if any(form in content for form in encodings(word))]
 
 
-def write_patient(folder: Path, *, series: int = 2, slices: int = 4, patient_id: str = PATIENT_ID, date: str = "20190923", study: int = 1) -> list[Path]:
+def write_patient(folder: Path, *, series: int = 2, slices: int = 4, patient_id: str = PATIENT_ID, date: str = "20190923",
+                  study: int = 1) -> list[Path]:
     """Write series of 16 x 16 MR images; every file holds every one of SECRETS (the defaults' ones)."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
@@ -42,6 +52,22 @@ def write_patient(folder: Path, *, series: int = 2, slices: int = 4, patient_id:
             path = folder / f"Wanderløst_{study}_{one}_{index}.dcm"
             _image(patient_id, date, study, one, index).save_as(path, enforce_file_format=True)
             paths.append(path)
+    return paths
+
+
+def write_study(study: Study, folder: Path) -> list[Path]:
+    """Write the sequences of a study as DICOM series folder/1 (T1) .. folder/4 (FLAIR) that hold SECRETS, the descriptions too."""
+    paths = []
+    uid, frame = generate_uid(), generate_uid()
+    for number, (role, description, attributes) in _SCANS.items():
+        slices = slices_of_volume(study.volumes[role], study=uid, frame=frame)
+        for ds in slices:
+            _put_identity(ds)
+            ds.SpecificCharacterSet = "ISO_IR 192"
+            ds.SeriesNumber, ds.SeriesDescription, ds.ProtocolName, ds.BodyPartExamined = number, description, description, "HEAD"
+            for name, value in attributes.items():
+                setattr(ds, name, value)
+        paths += save(slices, folder / str(number))
     return paths
 
 
@@ -59,6 +85,7 @@ def _image(patient_id: str, date: str, study: int, series: int, index: int) -> F
     ds.Modality, ds.SeriesNumber, ds.InstanceNumber = "MR", series, index + 1
     ds.SeriesDescription = ("Griselda Wanderløst t1_mpr_sag +C", "AX T2 FLAIR Quackenbush")[(series - 1) % 2]
     ds.Manufacturer, ds.ManufacturerModelName, ds.MagneticFieldStrength = "SIEMENS", "Skyra", 3.0
+    ds.SequenceName, ds.SoftwareVersions = "*tfl3d1", "syngo MR E11"
     ds.BodyPartExamined, ds.PatientPosition, ds.PositionReferenceIndicator = "HEAD", "HFS", ""
     ds.ImageType = ["ORIGINAL", "PRIMARY", "M"]
     ds.ScanningSequence, ds.SequenceVariant, ds.ScanOptions, ds.MRAcquisitionType = "GR", "SP", "", "3D"
@@ -73,7 +100,8 @@ def _image(patient_id: str, date: str, study: int, series: int, index: int) -> F
     return ds
 
 
-def _put_identity(ds: Dataset, patient_id: str, date: str) -> None:
+def _put_identity(ds: Dataset, patient_id: str = PATIENT_ID, date: str = "20190923") -> None:
+    """Write every one of SECRETS into a data set."""
     ds.PatientName, ds.PatientID, ds.PatientBirthDate = "Wanderløst^Griselda^Öztürk", patient_id, "19530217"
     ds.PatientSex, ds.PatientAge, ds.PatientWeight, ds.PatientSize = "F", "066Y", 71.5, 1.68
     ds.OtherPatientIDs, ds.PatientAddress, ds.PatientTelephoneNumbers = "QX4711", "1 Whistlebury Lane", "0049-555-0199"

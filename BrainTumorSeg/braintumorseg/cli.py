@@ -8,8 +8,12 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import signal
 import sys
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from . import __version__
@@ -28,7 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
     _hush()
     talk = Talk(json_lines=getattr(args, "progress", None) == "json", json_result=getattr(args, "json", False))
     try:
-        args.run(args, talk)
+        with _terminated_like_interrupted():
+            args.run(args, talk)
     except KeyboardInterrupt:
         talk.error(Cancelled("The run was cancelled; nothing was written."))
         return 130
@@ -44,12 +49,27 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """SIGTERM, which a batch system or a shutdown sends, ends a run like Ctrl-C: temporary folders go with it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _hush() -> None:
     """Warnings of the DICOM libraries quote values of headers, a patient's name among them: they must not reach the terminal."""
+    warnings.simplefilter("ignore", UserWarning)
     for library in ("pydicom", "highdicom", "pynetdicom"):
-        warnings.filterwarnings("ignore", module=rf"{library}\b")
-        logging.getLogger(library).addHandler(logging.NullHandler())  # without a handler Python prints warnings itself
-        logging.getLogger(library).propagate = False
+        logger = logging.getLogger(library)
+        logger.propagate = False
+        if not logger.handlers:  # without one Python prints warnings itself
+            logger.addHandler(logging.NullHandler())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -58,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"braintumorseg {__version__}")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     _add_segment(verbs)
+    _add_study(verbs)
     _add_evaluate(verbs)
     _add_models(verbs)
     _add_export(verbs)
@@ -79,14 +100,13 @@ def _parser() -> argparse.ArgumentParser:
 def _add_segment(verbs) -> None:
     verb = verbs.add_parser(
         "segment", help="segment the tumour of one patient",
-        description="Segment the tumour of one patient from T1, contrast-enhanced T1, T2 and FLAIR, or any of them. Which file is which is "
-                    f"told by its name (*_t1ce.nii.gz, *-t2f.nii.gz) or by the options. {RESEARCH_ONLY}",
+        description="Segment the tumour of one patient from T1, contrast-enhanced T1, T2 and FLAIR, or any of them. Which series is which is "
+                    "told by its DICOM header, a file's name (*_t1ce.nii.gz, *-t2f.nii.gz), the image itself, or the options; 'braintumorseg study' "
+                    f"shows it beforehand. {RESEARCH_ONLY}",
         epilog="DIR gets segmentation.nii.gz (labels 1 necrosis, 2 oedema, 3 enhancing; on the reference's own grid), overlay.png, "
                "report.json and report.html.")
-    verb.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="images (NIfTI, NRRD, MHA) or a folder of them")
+    _add_images(verb)
     verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results; it must not exist yet (see --force)")
-    for role, words in (("t1", "T1 before contrast"), ("t1ce", "T1 after contrast"), ("t2", "T2"), ("flair", "T2-FLAIR")):
-        verb.add_argument(f"--{role}", type=Path, metavar="FILE", help=words)
     _add_segment_options(verb)
     verb.set_defaults(run=_lazily("segment"))
 
@@ -101,6 +121,27 @@ def _add_segment_options(verb) -> None:
     verb.add_argument("--json", action="store_true", help="print the report as one JSON line at the end of stdout")
     verb.add_argument("--progress", choices=("json",), help="one JSON object a line on stdout, for programs; closing stdin then cancels")
     verb.add_argument("--force", action="store_true", help="replace the results of an earlier run in DIR")
+
+
+def _add_images(verb) -> None:
+    verb.add_argument("paths", nargs="*", type=Path, metavar="PATH",
+                      help="folders or files of DICOM series, images (NIfTI, NRRD, MHA), or folders of them")
+    _add_roles(verb, "an image, a DICOM series' folder or a file of it, or its number")
+    verb.add_argument("--study", type=int, metavar="N", help="which of several DICOM studies, 1 the earliest")
+
+
+def _add_roles(verb, which: str) -> None:
+    for role, words in (("t1", "T1 before contrast"), ("t1ce", "T1 after contrast"), ("t2", "T2"), ("flair", "T2-FLAIR")):
+        verb.add_argument(f"--{role}", type=Path, metavar="WHICH", help=f"{words}: {which}")
+
+
+def _add_study(verbs) -> None:
+    verb = verbs.add_parser("study", help="show which series is which sequence, without segmenting",
+                            description="A table of every series and image: which sequence it is and why, or why it is left out, and its geometry.")
+    _add_images(verb)
+    verb.add_argument("--with-identity", action="store_true", help="show the series' descriptions, too: they may hold a patient's name")
+    verb.add_argument("--json", action="store_true", help="one JSON line on stdout instead of the table")
+    verb.set_defaults(run=_lazily("study", "verbs_study"))
 
 
 def _add_evaluate(verbs) -> None:
@@ -197,6 +238,7 @@ def _add_pacs(verbs) -> None:
     action.add_argument("study_uid", metavar="STUDY_UID")
     action.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results; it must not exist yet (see --force)")
     action.add_argument("--send-back", default="", metavar="seg,sr,sc", help="which results go to the archive: segmentation, measurements, pictures")
+    _add_roles(action, "the series' number")
     _add_segment_options(action)
 
 
@@ -214,7 +256,7 @@ def _add_anonymise(verbs) -> None:
     verb.add_argument("--keep-age-sex", action="store_true",
                       help="keep sex and age in years, 90 for all who are older (Retain Patient Characteristics Option)")
     verb.add_argument("--json", action="store_true", help="one JSON line on stdout instead of text")
-    verb.set_defaults(run=_lazily("anonymise", "verbs_pacs"))
+    verb.set_defaults(run=_lazily("anonymise", "verbs_anonymise"))
 
 
 def _lazily(name: str, module: str = "verbs"):

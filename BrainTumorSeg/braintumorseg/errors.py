@@ -7,7 +7,6 @@ BrainTumorSegError
 │   ├── BadImage            an image that cannot be an MR volume (4-D, NaN, constant, singular affine, a label map)
 │   ├── GridMismatch        volumes that must share one grid and do not
 │   ├── UnclearRoles        which file is which sequence is not certain, or said twice
-│   ├── NotBrainOnly        a whole head where the network reads the brain alone
 │   ├── UnknownLabels       label values outside the declared convention
 │   └── ConfigError         a settings file that is contradictory, incomplete, or open to others though it holds a secret
 ├── ModelError              a network or its card is unknown, damaged or contradictory
@@ -32,7 +31,6 @@ __all__ = [
     "MissingFile",
     "ModelError",
     "NotAnImage",
-    "NotBrainOnly",
     "OutputError",
     "PacsError",
     "PartialRetrieve",
@@ -80,10 +78,6 @@ class GridMismatch(InputError):
 
 
 class UnclearRoles(InputError):
-    pass
-
-
-class NotBrainOnly(InputError):
     pass
 
 

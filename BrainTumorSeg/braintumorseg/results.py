@@ -19,6 +19,7 @@ from .quality import Flag, check
 from .report import build_report
 from .report_html import write_report_html
 from .segmentation import Segmentation
+from .steps_picture import draw_steps
 from .study import Study
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ __all__ = ["write_results"]
 def write_results(study: Study, segmentation: Segmentation, card: ModelCard, out: Path, *, force: bool = False,
                   dicom_source: SourceSeries | Sequence[Dataset] = (), sr: bool = False, sc: bool = False,
                   progress: Progress | None = None) -> dict:
-    """Write segmentation.nii.gz, overlay.png, report.json, report.html (and DICOM results) into `out`; returns the report.
+    """Write segmentation.nii.gz, overlay.png, report.json, report.html (steps.png, DICOM results) into `out`; returns the report.
 
     All or nothing: the folder appears when everything in it is complete. `dicom_source` is the reference's series or the headers of its
     slices: with it segmentation.dcm is written, with `sr` measurements.dcm and with `sc` overlay/*.dcm too. A series to which DICOM
@@ -44,13 +45,14 @@ def write_results(study: Study, segmentation: Segmentation, card: ModelCard, out
             measurements, flags = measure(segmentation), check(study, segmentation)
         with progress.step("draw"):
             draw_overlay(study, segmentation, folder / "overlay.png")
+            steps = folder / "steps.png" if draw_steps(study, segmentation, folder / "steps.png") else None
         with progress.step("write"):
             write_nifti(segmentation.labels, folder / "segmentation.nii.gz")
             if dicom_source:
                 flags = (*flags, *_write_dicom(study, segmentation, measurements, dicom_source, folder, sr, sc))
         report = build_report(study, segmentation, measurements, flags)
         (folder / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        write_report_html(report, folder / "overlay.png", folder / "report.html", card)
+        write_report_html(report, folder / "overlay.png", folder / "report.html", card, steps)
     return report
 
 

@@ -15,8 +15,9 @@ from .progress import Progress, Update
 
 __all__ = ["Talk"]
 
-_WORDS = {"read": "reading", "align": "aligning sequences", "prepare": "preparing", "predict": "segmenting", "decide": "deciding labels",
-          "measure": "measuring", "draw": "drawing", "write": "writing", "retrieve": "fetching images", "send": "sending results"}
+_WORDS = {"read": "reading", "align": "aligning sequences", "brain": "finding the brain", "prepare": "preparing", "predict": "segmenting",
+          "decide": "deciding labels", "measure": "measuring", "draw": "drawing", "write": "writing", "retrieve": "fetching images",
+          "send": "sending results"}
 
 
 class Talk:

@@ -43,7 +43,7 @@ def pacs_find(args, talk: Talk) -> None:
 
 def pacs_retrieve(args, talk: Talk) -> None:
     node, progress = _node(args), talk.progress()
-    with output_folder(args.out) as folder, progress.step("retrieve") as tell:
+    with output_folder(args.out) as folder, progress.part(0, 1, "retrieve").step("retrieve") as tell:
         count = node.retrieve(args.study_uid, folder, modality=args.modality, progress=tell, cancel=progress.cancel)
     talk.text(f"{count} images in {args.out}")
     talk.result({"images": count})
@@ -54,7 +54,7 @@ def pacs_send(args, talk: Talk) -> None:
 
     node, progress = _node(args), talk.progress()
     files = [existing_file(file) for file in args.files]
-    with progress.step("send") as tell:
+    with progress.part(0, 1, "send").step("send") as tell:
         node.store(files, progress=tell, cancel=progress.cancel)
     talk.text(f"{node.name} has taken {len(files)} file{'s' * (len(files) > 1)}.")
     talk.result({"sent": len(files)})
@@ -70,16 +70,16 @@ def pacs_segment(args, talk: Talk) -> None:
     check_output(args.out, args.force)
     node, progress = _node(args), talk.progress()
     with private_folder("pacs") as folder:
-        with progress.part(0, _FETCHED).step("retrieve") as tell:
+        with progress.part(0, _FETCHED, "retrieve").step("retrieve") as tell:
             node.retrieve(args.study_uid, folder, modality="MR", progress=tell, cancel=progress.cancel)
         inner = _Within(talk, progress.part(_FETCHED, _SEGMENTED))
-        segment(argparse.Namespace(**{**vars(args), "paths": [folder], "t1": None, "t1ce": None, "t2": None, "flair": None}), inner)
+        segment(argparse.Namespace(**vars(args), paths=[folder], study=None), inner)
     sent, lacking = [], []
     if wanted:
         files = _results(args.out)
         lacking = [name for name in wanted if not files[name]]
         sent = [file for name in wanted for file in files[name]]
-        _store(node, sent, args.out, progress.part(_SEGMENTED, 1))
+        _store(node, sent, args.out, progress.part(_SEGMENTED, 1, "send"))
         talk.text(f"Sent to {node.name}: {', '.join(file.name for file in sent) or 'nothing'}",
                   *(f"Not sent: this run wrote no {name.upper()}." for name in lacking))
     talk.result({"report": inner.report, "sent": [file.name for file in sent], "not_written": lacking})

@@ -228,7 +228,8 @@ def test_orientations_that_jitter_by_3e_5_are_read(tmp_path):
     slices = slices_of_volume(volume)
     random = np.random.default_rng(0)
     for one in slices:
-        one.ImageOrientationPatient = [f"{float(c) + d:.9f}" for c, d in zip(one.ImageOrientationPatient, random.uniform(-3e-5, 3e-5, 6), strict=True)]
+        jitter = random.uniform(-3e-5, 3e-5, 6)
+        one.ImageOrientationPatient = [f"{float(c) + d:.9f}" for c, d in zip(one.ImageOrientationPatient, jitter, strict=True)]
     scan = scanned(tmp_path, slices)
     assert same_place(read_stack(scan.stacks[0]), volume) and scan.left_aside == ()
 

@@ -5,13 +5,13 @@ import threading
 
 import pydicom
 import pytest
-from made_up_patient import ACCESSION, PATIENT_ID, write_patient
-from orthanc import PASSWORD, USER, free_port
 
 from braintumorseg.errors import Cancelled, ConfigError, ConnectionLost, PacsError, PartialRetrieve
 from braintumorseg.pacs import node as node_module
 from braintumorseg.pacs.config import DimseSettings, WebSettings
 from braintumorseg.pacs.node import Query, open_node
+from made_up_patient import ACCESSION, PATIENT_ID, write_patient
+from orthanc import PASSWORD, USER, free_port
 
 WAYS = ("get", "move", "web")
 
@@ -20,7 +20,8 @@ def settings(orthanc, way, **changes):
     if way == "web":
         return WebSettings(**{"name": "archive", "url": orthanc.url, "user": USER, "password": PASSWORD, "timeout_s": 20} | changes)
     more = {"retrieve": "move", "store_port": orthanc.store_port} if way == "move" else {}
-    return DimseSettings(**{"name": "archive", "ae_title": "ORTHANC", "host": "127.0.0.1", "port": orthanc.dicom_port, "timeout_s": 20} | more | changes)
+    usual = {"name": "archive", "ae_title": "ORTHANC", "host": "127.0.0.1", "port": orthanc.dicom_port, "timeout_s": 20}
+    return DimseSettings(**usual | more | changes)
 
 
 @pytest.fixture(params=WAYS)

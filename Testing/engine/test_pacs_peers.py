@@ -7,13 +7,13 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from made_up_patient import write_patient
-from orthanc import free_port
 
 from braintumorseg.errors import ConfigError, ConnectionLost, PacsError, PartialRetrieve
 from braintumorseg.pacs import node as node_module
 from braintumorseg.pacs.config import DimseSettings, Tls, WebSettings
 from braintumorseg.pacs.node import Query, open_node
+from made_up_patient import write_patient
+from orthanc import free_port
 
 STUDY, SERIES, IMAGE = "0020000D", "0020000E", "00080018"
 
@@ -35,8 +35,8 @@ def certificates(tmp_path_factory):
     for ca, name in (("ca", "good"), ("otherca", "other")):
         openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{ca}.key", "-out", f"{ca}.pem", "-subj", f"/CN={ca}", "-days", "2")
         openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", "/CN=127.0.0.1")
-        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", f"{ca}.pem", "-CAkey", f"{ca}.key", "-CAcreateserial", "-out", f"{name}.pem", "-days", "2",
-                "-extfile", "ext")
+        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", f"{ca}.pem", "-CAkey", f"{ca}.key", "-CAcreateserial", "-out", f"{name}.pem",
+                "-days", "2", "-extfile", "ext")
     return folder
 
 
@@ -128,7 +128,8 @@ def web_server():
 
 
 def as_json(*answers):
-    return 200, "application/dicom+json", json.dumps([{tag: {"vr": "UI", "Value": [value]} for tag, value in one.items()} for one in answers]).encode()
+    datasets = [{tag: {"vr": "UI", "Value": [value]} for tag, value in one.items()} for one in answers]
+    return 200, "application/dicom+json", json.dumps(datasets).encode()
 
 
 def test_https_trusts_the_authority_of_the_settings_alone(web_server, certificates):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import OutputError, PacsError, PartialRetrieve
+from ..errors import Cancelled, OutputError, PacsError, PartialRetrieve
 
 __all__ = ["Inbox"]
 
@@ -70,4 +70,6 @@ class Inbox:
         except OutputError as error:
             self.trouble = error
             return 0xA700   # out of resources
+        except Cancelled:   # by `progress`; the transfer asks for itself and ends
+            return 0xFE00
         return 0x0000
