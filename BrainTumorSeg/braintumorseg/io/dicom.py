@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import NotAnImage
 from ..volume import Volume
-from .dicom_header import DAMAGED, is_dicom
+from .dicom_facts import damage
+from .dicom_header import is_dicom
 from .dicom_pixels import read_pixels
 from .dicom_series import Scan, Stack
 from .dicom_slices import slices_of
@@ -68,6 +69,6 @@ def stack_headers(stack: Stack) -> list[Dataset]:
     for path in dict.fromkeys(frame.path for frame in stack.frames):
         try:
             headers.append(pydicom.dcmread(path, stop_before_pixels=True, force=True))
-        except DAMAGED:
+        except damage():
             raise NotAnImage(f"The header of {path.name} cannot be read.", "Copy it or export it from the PACS again.") from None
     return headers

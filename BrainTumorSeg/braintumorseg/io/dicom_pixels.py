@@ -13,9 +13,9 @@ import numpy as np
 from ..errors import BadImage, NotAnImage
 from ..volume import Volume
 from .dicom_enhanced import frames_of, is_enhanced
-from .dicom_facts import number, text
+from .dicom_facts import damage, number, text
 from .dicom_grid import grid_of, place_of, slots_of
-from .dicom_header import DAMAGED, missing_decoder
+from .dicom_header import missing_decoder
 from .dicom_jpeg12 import decode_jpeg12, is_jpeg12
 from .dicom_series import Frame, Stack
 from .dicom_tilt import upright
@@ -53,6 +53,8 @@ def _read(stack: Stack) -> Volume:
         except BadImage as error:
             raise BadImage(f"{frame.path.name}: {error.what}", error.fix) from None
         slices.append((_decoded(dataset, frame), *_scale(header, frame)))
+    if _looks_exchanged(slices[len(slices) // 2][0]):
+        raise NotAnImage(f"Rows and Columns seem to be exchanged in the header of {stack.frames[0].path.name}: the picture falls apart.", _AGAIN)
     grid = grid_of(places, fill_gaps=bool(stack.missing))
     volume = Volume(_filled(_joined(slices), slots_of(places, grid), grid.shape), grid.affine)
     volume = upright(volume) if stack.shear_deg else volume
@@ -71,7 +73,7 @@ def _open(path: Path) -> tuple[Dataset, list[Dataset]]:
         return dataset, frames_of(dataset) if is_enhanced(dataset) else [dataset]
     except FileNotFoundError:
         raise NotAnImage(f"{path.name} is not there any more.", "Scan the folder again.") from None
-    except DAMAGED as error:
+    except damage() as error:
         raise NotAnImage(f"{path.name} cannot be read: its header is damaged ({type(error).__name__}).", _AGAIN) from None
 
 
@@ -97,7 +99,7 @@ def _decoded(dataset: Dataset, frame: Frame) -> np.ndarray:
         raise NotAnImage(f"{name} is {missing[0]}.", missing[1])
     try:
         pixels = decode_jpeg12(dataset, frame.index) if is_jpeg12(dataset, syntax) else pixel_array(dataset, index=frame.index, raw=True)
-    except (*DAMAGED, RuntimeError) as error:
+    except (*damage(), RuntimeError) as error:
         raise NotAnImage(f"The pixels of {name} cannot be decoded: they are damaged or cut short ({type(error).__name__}).", _AGAIN) from None
     if pixels.shape != (dataset.Rows, dataset.Columns):
         raise NotAnImage(f"The pixels of {name} are {' x '.join(map(str, pixels.shape))}, and its header says {dataset.Rows} x {dataset.Columns}.",
@@ -106,6 +108,17 @@ def _decoded(dataset: Dataset, frame: Frame) -> np.ndarray:
     if dataset.get("PhotometricInterpretation") == "MONOCHROME1":  # the lowest value is the brightest (PS3.3 C.7.6.3.1.2)
         pixels = (-1 if signed else (1 << stored) - 1) - pixels.astype(np.int64)
     return pixels
+
+
+def _looks_exchanged(pixels: np.ndarray) -> bool:
+    """True when neighbours down a column differ far more than pixels that would be neighbours with Rows and Columns exchanged.
+
+    Nothing else in a header tells the two apart, and a file of one frame more or less is as long either way.
+    """
+    rows, columns = pixels.shape
+    flat = pixels.ravel().astype(np.float32)
+    stated, exchanged = (float(np.abs(flat[step:] - flat[:-step]).mean()) for step in (columns, rows))
+    return rows != columns and exchanged < 0.5 * stated
 
 
 def _scale(header: Dataset, frame: Frame) -> tuple[float, float]:
