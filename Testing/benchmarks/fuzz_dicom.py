@@ -24,12 +24,14 @@ from pathlib import Path
 
 import numpy as np
 from pydicom import Dataset, dcmread
+from pydicom.errors import InvalidDicomError
 from pydicom.uid import JPEGLSLossless, RLELossless, generate_uid
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from braintumorseg.errors import InputError
 from braintumorseg.io.dicom import read_stack, scan_dicom
+from braintumorseg.io.dicom_facts import damage as damage_of_bytes
 from braintumorseg.volume import Volume
 from dicom_toys import enhanced, oblique, save, slices_of_volume, toy_volume
 
@@ -188,7 +190,7 @@ def _several(paths: list[Path], chance: random.Random) -> str:
     for damage in [_swap_in_a_file, chance.choice(damages), chance.choice(damages)]:  # a swap needs whole files, so it comes first
         try:
             told.append(damage([path for path in paths if path.exists()], chance))
-        except (OSError, ValueError, AttributeError, KeyError, TypeError, NotImplementedError) as error:
+        except (*damage_of_bytes(), InvalidDicomError) as error:
             told.append(f"(not possible any more: {type(error).__name__})")
     return "; ".join(told)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +16,7 @@ from .dicom_facts import damage, number, text
 from .dicom_grid import grid_of, place_of, slots_of
 from .dicom_header import missing_decoder
 from .dicom_jpeg12 import decode_jpeg12, is_jpeg12
+from .dicom_quiet import quiet
 from .dicom_series import Frame, Stack
 from .dicom_tilt import upright
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["read_pixels"]
 
+_WHOLE = (np.uint8, np.int16, np.uint16)
 _AGAIN = "Copy it or export it from the PACS again."
 
 
@@ -33,8 +34,7 @@ def read_pixels(stack: Stack) -> Volume:
 
     Raises NotAnImage or BadImage with the name of the file that cannot be read or has changed since it was checked.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom prints values of a header in its warnings
+    with quiet():
         return _read(stack)
 
 
@@ -131,14 +131,16 @@ def _scale(header: Dataset, frame: Frame) -> tuple[float, float]:
 
 def _joined(slices: Sequence[tuple[np.ndarray, float, float]]) -> np.ndarray:
     """(columns, rows, n) in the smallest type that holds every value exactly, float32 where a scale is not whole."""
-    exact = all(slope == 1 and intercept == round(intercept) for _, slope, intercept in slices)
-    if not exact:
-        return np.stack([(pixels.T * slope + intercept).astype(np.float32) for pixels, slope, intercept in slices], axis=-1)
-    whole = [pixels.T if not intercept else pixels.T.astype(np.int64) + int(intercept) for pixels, _, intercept in slices]
-    low, high = min(int(one.min()) for one in whole), max(int(one.max()) for one in whole)
-    for kind in (np.uint8, np.int16, np.uint16, np.float32):
-        if kind is np.float32 or (np.iinfo(kind).min <= low and high <= np.iinfo(kind).max):
-            return np.stack([one.astype(kind) for one in whole], axis=-1)
+    if all(slope == 1 and intercept == round(intercept) for _, slope, intercept in slices):
+        low = min(int(pixels.min()) + int(intercept) for pixels, _, intercept in slices)
+        high = max(int(pixels.max()) + int(intercept) for pixels, _, intercept in slices)
+        kind = next((kind for kind in _WHOLE if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max), np.float32)
+    else:
+        kind = np.float32
+    voxels = np.empty((len(slices), *slices[0][0].shape), kind)  # as the slices lie in their files, so that each is one copy
+    for k, (pixels, slope, intercept) in enumerate(slices):
+        voxels[k] = pixels if (slope, intercept) == (1, 0) else pixels * slope + intercept
+    return voxels.transpose(2, 1, 0)
 
 
 def _filled(voxels: np.ndarray, slots: Sequence[int], shape: tuple[int, int, int]) -> np.ndarray:

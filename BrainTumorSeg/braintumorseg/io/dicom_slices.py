@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import BadImage
 from .dicom_enhanced import frames_of, is_enhanced, other_dimensions
 from .dicom_facts import damage, facts_of, integer, number, text, texts
 from .dicom_grid import Place, place_of
-from .dicom_header import Header
-from .dicom_series import Facts, Frame
+from .dicom_header import Header, read_header
+from .dicom_series import Facts, Frame, LeftAside
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["Slice", "slices_of"]
+__all__ = ["Slice", "slices_in"]
 
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _AGAIN = "Export the series from the PACS again."
@@ -43,8 +44,11 @@ class Slice:
     damaged: bool = True
 
 
-def slices_of(header: Header, salt: bytes) -> list[Slice]:
-    """The slices in one file; one without a place, that says why, when it cannot be used."""
+def slices_in(path: Path, salt: bytes) -> list[Slice] | LeftAside:
+    """The slices in a file, or why it holds no image. An image that cannot be used is one slice without a place, which says why."""
+    header = read_header(path)
+    if isinstance(header, LeftAside):
+        return header
     dataset = header.dataset
     trouble, fix, damaged = header.trouble, header.fix, True
     if not trouble:
