@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import InputError
+from .errors import InputError, OutputError
 from .io.atomic import output_folder
 from .io.nifti import write_nifti
 from .measure import Measurements, measure
@@ -65,7 +65,7 @@ def _write_dicom(study: Study, segmentation: Segmentation, measurements: Measure
     partial.mkdir()
     try:
         write_dicom_results(segmentation, measurements, source, partial, sr=sr, sc=sc, reference_volume=study.reference)
-    except InputError as error:
+    except (InputError, OutputError) as error:
         shutil.rmtree(partial)
         return (Flag("no_dicom_result", "warning", f"No DICOM result was written. {error}"),)
     for path in partial.iterdir():

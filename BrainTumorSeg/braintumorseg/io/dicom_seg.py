@@ -175,7 +175,7 @@ def _segmentation(labels: Volume, series: SourceSeries, segments: Sequence[Writt
     )
     seg.ContentCreatorName = None  # type 2: must be there, and nobody is named
     put_character_set(seg, series)
-    if series.frames and series.complete:
+    if series.frames:
         _keep_references(seg, series.frames)
     return seg
 
@@ -188,9 +188,11 @@ def _planes(numbers: np.ndarray, labels: Volume, series: SourceSeries) -> dict[s
     """
     import highdicom
 
-    if not series.complete:
+    made_up = np.delete(numbers, series.slots, axis=0) if not series.tilted else numbers
+    if made_up.any():
         return {"pixel_array": highdicom.Volume(numbers, LPS_FROM_RAS @ labels.affine[:, [2, 1, 0, 3]], coordinate_system="PATIENT",
                                                 frame_of_reference_uid=series.first.FrameOfReferenceUID)}
+    numbers = numbers[list(series.slots)]
     if not series.frames:
         return {"pixel_array": numbers}
     places = [series.first.PerFrameFunctionalGroupsSequence[frame - 1].PlanePositionSequence[0].ImagePositionPatient for frame in series.frames]
@@ -200,5 +202,5 @@ def _planes(numbers: np.ndarray, labels: Volume, series: SourceSeries) -> dict[s
 def _keep_references(seg: Segmentation, frames: Sequence[int]) -> None:
     """Of the frames of a multi-frame source that lie where ours do (other echoes, b-values) keep those in which the result was made."""
     for frame in seg.PerFrameFunctionalGroupsSequence:
-        for derivation in frame.DerivationImageSequence:
+        for derivation in frame.get("DerivationImageSequence", ()):
             derivation.SourceImageSequence = [item for item in derivation.SourceImageSequence if int(item.ReferencedFrameNumber) in frames]

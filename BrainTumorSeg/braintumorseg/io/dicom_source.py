@@ -115,10 +115,24 @@ def _filled(header: Dataset) -> Dataset:
     # A DICOM file keeps its texts as bytes until they are asked for, and it knows their character set: ask it, not the copy.
     filled.update({tag: header[tag] for tag in header.keys() if tag.group < 0x7FE0})  # noqa: SIM118 - without .keys() it gives elements
     for name in _MAY_BE_EMPTY:
-        if name not in filled:
+        if name not in filled or not _conforms(name, filled[name].value):
             setattr(filled, name, None)
     filled.pop("SpecificCharacterSet", None)  # highdicom copies it, and refuses many valid ones: `put_character_set` does it for us
     return filled
+
+
+def _conforms(name: str, value: object) -> bool:
+    """False for a date, time or sex as DICOM does not write it ('2024', '99', 'male'): our objects say 'not known' then."""
+    from pydicom.valuerep import DA, TM
+
+    try:
+        if name.endswith("Date"):
+            DA(value)
+        elif name.endswith("Time"):
+            TM(value)
+    except ValueError:
+        return False
+    return name != "PatientSex" or value in ("M", "F", "O", "", None)
 
 
 def series_number(series: SourceSeries, kind: str) -> int:
