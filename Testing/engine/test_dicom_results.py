@@ -8,12 +8,15 @@ import pydicom
 import pytest
 
 from braintumorseg.dicom_results import write_dicom_results
-from braintumorseg.io.dicom_source import source_series
+from braintumorseg.io.dicom import read_stack, scan_dicom
+from braintumorseg.io.dicom_grid import onto_grid
+from braintumorseg.io.dicom_source import source_of_stack, source_series
 from braintumorseg.measure import measure
 from braintumorseg.model_zoo import load_model
 from braintumorseg.results import write_results
 from braintumorseg.segmentation import Provenance, Segmentation
 from braintumorseg.study import Study
+from dicom_oracles import by_dcmqi, no_dciodvfy_error
 from seg_toys import TABLE, image_of, mr_series, tumour
 
 
@@ -75,3 +78,19 @@ def test_a_series_that_cannot_carry_them_costs_the_dicom_results_and_a_flag_says
     flag, = [flag for flag in report["flags"] if flag["code"] == "no_dicom_result"]
     assert "no FrameOfReferenceUID" in flag["text"]
     assert "Phantom" not in json.dumps(report)
+
+
+def test_on_a_real_scanners_series_dciodvfy_finds_no_error_in_any_of_them(data_folder, tmp_path):
+    stack, = scan_dicom([data_folder / "dicom" / "VS-SEG-001_T1ce_12slices"]).stacks
+    image = read_stack(stack)
+    voxels = np.zeros(image.shape, np.uint8)
+    voxels[200:240, 260:300, 3:9] = 2
+    voxels[210:230, 270:290, 4:7] = 3
+    segmentation = Segmentation(image.with_voxels(voxels), load_model().card.labels, Provenance("toy", "1.2", "ab" * 32, ""))
+    found = write_dicom_results(segmentation, measure(segmentation), source_of_stack(stack), tmp_path, sr=True, sc=True, reference_volume=image)
+    for path in (found.seg.path, found.sr.path, found.sc.paths[0]):
+        assert no_dciodvfy_error(path)
+    mask = onto_grid(by_dcmqi(found.seg.path, tmp_path)[2], image.grid, "ET", part=True)
+    np.testing.assert_array_equal(mask.voxels > 0, voxels == 3)
+    side = 20 * image.spacing_mm[0]
+    assert found.sr.diameters.long.mm == pytest.approx(side * np.sqrt(2))

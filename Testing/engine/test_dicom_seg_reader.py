@@ -143,6 +143,15 @@ def test_a_seg_that_is_damaged_or_no_volume_is_refused_in_one_line(written, tmp_
     assert "\n" not in str(caught.value)
 
 
+def test_what_stands_for_the_background_of_a_labelmap_is_no_segment(tmp_path):
+    series = mr_series()
+    labels = tumour(series)
+    write_dicom_seg(labels, series, TABLE, tmp_path / "seg.dcm", **ABOUT, labelmap=True)
+    for change in (lambda seg: setattr(seg, "PixelPaddingValue", 1), lambda seg: put_code(seg.SegmentSequence[1], "125040", "DCM")):
+        other = changed(tmp_path / "seg.dcm", tmp_path, change)
+        np.testing.assert_array_equal(read_dicom_seg(other, labels.grid).voxels, np.where(labels.voxels == 3, 2, 0))
+
+
 def test_an_object_cut_short_is_refused(written, tmp_path):
     (tmp_path / "cut.dcm").write_bytes(written[0].read_bytes()[:-400])
     with pytest.raises(NotAnImage, match=r"cut\.dcm"):

@@ -90,6 +90,21 @@ def test_values_that_dicom_does_not_know_become_empty(tmp_path, name, value, kep
     assert no_dciodvfy_error(tmp_path / "seg.dcm")
 
 
+def test_values_that_cannot_be_told_from_their_bytes_are_as_good_as_not_there(tmp_path):
+    source = mr_series()
+    for one in source:
+        one.SeriesNumber, one.EchoTime = 12, "98.5"
+    save(source, tmp_path)
+    for file in tmp_path.iterdir():
+        data = file.read_bytes()
+        assert data.count(b"DS\x04\x0098.5") == data.count(b"IS\x02\x0012") == 1
+        file.write_bytes(data.replace(b"DS\x04\x0098.5", b"DS\x04\x009?.5").replace(b"IS\x02\x0012", b"IS\x02\x00x2"))
+    read = [pydicom.dcmread(file) for file in tmp_path.iterdir()]
+    write_dicom_seg(tumour(source), read, TABLE, tmp_path / "seg.dcm", **ABOUT)
+    assert pydicom.dcmread(tmp_path / "seg.dcm").SeriesNumber == 1000
+    assert no_dciodvfy_error(tmp_path / "seg.dcm")
+
+
 def test_series_numbers_stay_away_from_the_scanners_and_within_what_dicom_allows():
     source = mr_series()
     for number, expected in ((4, 1004), (None, 1000), (2_147_483_000, 484_000)):

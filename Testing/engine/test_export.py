@@ -71,7 +71,7 @@ def test_everything_at_once_with_json(patient, capsys, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["Müller, Jörg 患者", "sc", "seg.dcm", "sr.dcm"]
 
 
-@pytest.mark.parametrize("kind", ["nrrd", "seg.nrrd", "mha", "turned", "brats2021", "dcm"])
+@pytest.mark.parametrize("kind", ["nrrd", "seg.nrrd", "mha", "turned", "brats2021", "dcm", "no suffix"])
 def test_any_label_file_in_any_order_of_its_axes_gives_the_same_segments(patient, capsys, tmp_path, kind):
     file, more = tmp_path / f"labels.{kind}", ()
     if kind == "turned":
@@ -80,7 +80,8 @@ def test_any_label_file_in_any_order_of_its_axes_gives_the_same_segments(patient
     elif kind == "brats2021":
         file, more = tmp_path / "labels.nii", ("--labels", "brats2021")
         write_nifti(patient.labels.with_voxels(np.where(patient.labels.voxels == 3, 4, patient.labels.voxels).astype(np.int16)), file)
-    elif kind == "dcm":
+    elif kind in ("dcm", "no suffix"):
+        file = file if kind == "dcm" else tmp_path / "I0001"
         run(capsys, patient.file, "--source", patient.series, "--out", file, "--model", "glioma")
     else:
         write_nrrd(patient.labels, file)

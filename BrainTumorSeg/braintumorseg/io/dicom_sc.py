@@ -6,7 +6,6 @@ Single-frame RGB objects, one for each slice: what every viewer shows. They carr
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +19,7 @@ from ..overlay_page import draw_outlines, text_font
 from ..volume import Volume
 from .dicom_codes import SegmentLabel
 from .dicom_grid import LPS_FROM_RAS, onto_grid
+from .dicom_quiet import quiet
 from .dicom_source import MANUFACTURER, SourceSeries, put_character_set, series_number
 
 if TYPE_CHECKING:
@@ -73,8 +73,7 @@ def write_dicom_sc(labels: Volume, image: Volume, series: SourceSeries, table: S
     made_by = f"{algorithm} {version}".strip() or "Drawn by hand"
     size = _size(image)
     paths = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom prints unusual patient names in its warnings
+    with quiet():
         common = _common(series, made_by, generate_uid(prefix=None))
         for number, k in enumerate(shown, start=1):
             picture = _picture(image.voxels[:, :, k].T, labels.voxels[:, :, k].T, window, size, table, made_by)  # (rows, columns, RGB)

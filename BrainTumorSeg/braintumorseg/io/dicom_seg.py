@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from ..errors import GridMismatch, OutputError
 from ..volume import Volume
 from .dicom_codes import ABNORMAL_STRUCTURE, ARTIFICIAL_INTELLIGENCE, BRAIN, SegmentLabel
 from .dicom_grid import LPS_FROM_RAS, onto_grid
+from .dicom_quiet import quiet
 from .dicom_seg_reader import read_dicom_seg
 from .dicom_source import MANUFACTURER, SourceSeries, put_character_set, series_number, source_series
 
@@ -69,8 +69,7 @@ def write_dicom_seg(labels: Volume, source: SourceSeries | Sequence[Dataset], ta
     Raises GridMismatch when the grids differ, BadImage when the source cannot carry a SEG, OutputError when the file reads back wrong.
     """
     path = Path(path)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # pydicom and highdicom print unusual patient names in theirs
+    with quiet():
         series = source if isinstance(source, SourceSeries) else source_series(source)
         labels = _placed(labels, series)
         counts = {label.value: int(np.count_nonzero(labels.voxels == label.value)) for label in table}

@@ -6,7 +6,6 @@ the same. Nothing is shared with the code that writes ours, so that reading one 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,9 @@ import numpy as np
 from ..errors import BadImage, GridMismatch, NotAnImage
 from ..volume import Grid, Volume
 from .dicom_codes import SegmentLabel, value_of_segment
+from .dicom_facts import damage
 from .dicom_grid import LPS_FROM_RAS, onto_grid
+from .dicom_quiet import quiet
 from .files import existing_file
 
 if TYPE_CHECKING:
@@ -89,10 +90,11 @@ def _opened(path: Path) -> Dataset:
     from pydicom.errors import InvalidDicomError
 
     try:
-        dataset = pydicom.dcmread(path)
+        with quiet():
+            dataset = pydicom.dcmread(path)
     except InvalidDicomError:
         raise NotAnImage(f"{path.name} is not a DICOM file.", "Give a DICOM Segmentation.") from None
-    except (EOFError, ValueError, OSError) as error:
+    except damage() as error:
         raise NotAnImage(f"{path.name} is a damaged DICOM file.", "Copy or download it again.") from error
     if dataset.get("SOPClassUID") not in _SEGMENTATION_STORAGE:
         raise NotAnImage(f"{path.name} is DICOM, and not a DICOM Segmentation.", "Give a SEG; a series of images is given as its folder.")
@@ -136,13 +138,12 @@ def _labels(dataset: Dataset, values: dict[int, int], name: str, reference: Grid
 
 
 def _frames(dataset: Dataset, name: str) -> _Frames:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom prints unusual values, a patient's name among them
-        try:
+    try:
+        with quiet():
             pixels = dataset.pixel_array.reshape(-1, dataset.Rows, dataset.Columns)
-        except (AttributeError, ValueError, RuntimeError, NotImplementedError) as error:
-            raise NotAnImage(f"The pixels of {name} cannot be decoded ({type(error).__name__}).",
-                             "Store it uncompressed (dcmtk's dcmdjpeg or dcmdrle), or copy it again.") from error
+    except (*damage(), RuntimeError) as error:
+        raise NotAnImage(f"The pixels of {name} cannot be decoded ({type(error).__name__}).",
+                         "Store it uncompressed (dcmtk's dcmdjpeg or dcmdrle), or copy it again.") from error
     try:
         own = dataset.PerFrameFunctionalGroupsSequence
         shared = (dataset.get("SharedFunctionalGroupsSequence") or [None])[0]
@@ -152,7 +153,7 @@ def _frames(dataset: Dataset, name: str) -> _Frames:
         spacing = np.array([measure.PixelSpacing for measure in measures], float)                                                  # (F, 2)
         segments = np.array([0 if dataset.get("SegmentationType") == "LABELMAP" else
                              _group(frame, shared, "SegmentIdentificationSequence").ReferencedSegmentNumber for frame in own], int)  # (F,)
-    except (AttributeError, TypeError, ValueError, IndexError) as error:
+    except damage() as error:
         raise NotAnImage(f"{name} does not say where its frames lie.", _AS_WRITTEN) from error
     if len(pixels) != len(own) or np.ptp(turns, axis=0).max() > 1e-3 or np.ptp(spacing, axis=0).max() > 1e-3:
         raise NotAnImage(f"The frames of {name} are not those of one volume.", _AS_WRITTEN)

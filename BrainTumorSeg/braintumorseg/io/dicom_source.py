@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import BadImage, InputError
 from ..volume import Grid
 from .dicom_enhanced import frames_of, is_enhanced
+from .dicom_facts import damage
 from .dicom_grid import grid_of, place_of, slots_of, tilt_deg
+from .dicom_quiet import quiet
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -84,7 +87,8 @@ def source_series(headers: Sequence[Dataset], frames: Sequence[int] = (), gaps: 
     gaps: slices may be missing between them.
     Raises BadImage when UIDs are missing or the slices do not make one regular box, InputError for several series at once.
     """
-    filled = [_filled(header) for header in headers]
+    with quiet():
+        filled = [_filled(header) for header in headers]
     series = {str(header.SeriesInstanceUID) for header in filled}
     if len(series) > 1:
         raise InputError(f"{len(series)} DICOM series were given, and a result refers to one.", "Give the files of one series only.")
@@ -107,13 +111,17 @@ def _filled(header: Dataset) -> Dataset:
     """A copy without the pixels and with empty values where attributes are missing. Raises BadImage without the UIDs."""
     from pydicom import Dataset
 
-    missing = [name for name in _MUST_BE_THERE if not header.get(name)]
+    filled = Dataset()
+    for tag in header.keys():  # noqa: SIM118 - without .keys() it gives elements
+        if tag.group < 0x7FE0:
+            # A DICOM file keeps its values as bytes until they are asked for, and it knows their character set: ask it, not the copy.
+            # What cannot be told from its bytes (letters where a number belongs) is as good as not there.
+            with suppress(*damage()):
+                filled[tag] = header[tag]
+    missing = [name for name in _MUST_BE_THERE if not filled.get(name)]
     if missing:
         raise BadImage(f"The DICOM series has no {', '.join(missing)}, so no DICOM result can refer to it.",
                        "Export the series from the PACS again, or use the NIfTI result.")
-    filled = Dataset()
-    # A DICOM file keeps its texts as bytes until they are asked for, and it knows their character set: ask it, not the copy.
-    filled.update({tag: header[tag] for tag in header.keys() if tag.group < 0x7FE0})  # noqa: SIM118 - without .keys() it gives elements
     for name in _MAY_BE_EMPTY:
         if name not in filled or not _conforms(name, filled[name].value):
             setattr(filled, name, None)

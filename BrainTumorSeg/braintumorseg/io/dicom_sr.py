@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from ..measure import LABEL_VALUES, Measurements
 from ..volume import Volume
 from .dicom_codes import ABNORMAL_STRUCTURE, BRAIN, Code, SegmentLabel
 from .dicom_grid import onto_grid
+from .dicom_quiet import quiet
 from .dicom_seg import SegSummary
 from .dicom_source import MANUFACTURER, SourceSeries, put_character_set, series_number
 
@@ -68,8 +68,7 @@ def write_dicom_sr(labels: Volume, measurements: Measurements, series: SourceSer
     if not series.tilted:
         labels = onto_grid(labels, series.grid, "The result")
     diameters = largest_diameters(labels.voxels == ET, labels.grid)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # pydicom and highdicom print unusual patient names in theirs
+    with quiet():
         made_by = None
         if algorithm:
             made_by = highdicom.sr.AlgorithmIdentification(name=algorithm, version=version, parameters=[f"weights_sha256={sha256}"])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..errors import NotAnImage
 from ..volume import Grid, Volume
+from .dicom_header import is_dicom
 from .files import existing_file
 from .nifti import NIFTI_SUFFIXES, read_nifti
 from .nrrd import NRRD_SUFFIXES, read_nrrd
@@ -33,8 +34,10 @@ def read_volume(path: Path | str) -> Volume:
 
 
 def is_seg(path: Path | str) -> bool:
-    """True when a label file's name says that it is a DICOM Segmentation, whose labels are told by codes and not by a convention."""
-    return label_suffix(Path(path)) == SEG_SUFFIX
+    """True for a label file that is DICOM, by its name or, where that says nothing, by its start: its labels are told by codes, not by a
+    convention."""
+    suffix = label_suffix(Path(path))
+    return suffix == SEG_SUFFIX or (not suffix and is_dicom(path))
 
 
 def read_labels(path: Path | str, reference: Grid | None = None) -> Volume:
