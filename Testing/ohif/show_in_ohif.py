@@ -149,9 +149,13 @@ def take_picture(url: str, series: str, segment: str, picture: Path, seconds: in
             ask(port, "POST", f"{session}/actions", {"actions": [{"type": "pointer", "id": "mouse", "actions": [move, *press * times]}]})
             return True
 
-        wait_for(lambda: click(series, times=2), seconds)    # its thumbnail opens the SEG
-        wait_for(lambda: click("Yes") or segment in page(), seconds)
-        wait_for(lambda: segment in page(), seconds)
+        def opened() -> bool:
+            if segment not in page() and not click("Yes"):
+                click(series, times=2)  # its thumbnail; nothing happens while the viewer is still busy
+                time.sleep(5)
+            return segment in page()
+
+        wait_for(opened, 2 * seconds)
         wait_for(lambda: click(segment), seconds)            # goes to its slice
         time.sleep(seconds / 4)
         picture.write_bytes(base64.b64decode(ask(port, "GET", f"{session}/screenshot")))
