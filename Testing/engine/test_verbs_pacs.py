@@ -178,7 +178,8 @@ def test_a_study_of_the_archive_is_really_segmented_and_sent_back(orthanc, confi
     assert sorted(one["MainDicomTags"]["Modality"] for one in series) == ["MR", "MR", "MR", "MR", "SEG"]
     assert {one["ParentStudy"] for one in series} == {series[0]["ParentStudy"]}
     seg = next(one for one in series if one["MainDicomTags"]["Modality"] == "SEG")
-    assert orthanc.rest(f"/instances/{seg['Instances'][0]}/file") == (tmp_path / "out" / "segmentation.dcm").read_bytes()
+    there = pydicom.dcmread(io.BytesIO(orthanc.rest(f"/instances/{seg['Instances'][0]}/file")))
+    assert there == pydicom.dcmread(tmp_path / "out" / "segmentation.dcm")
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")

