@@ -103,8 +103,8 @@ def _add_segment(verbs) -> None:
         description="Segment the tumour of one patient from T1, contrast-enhanced T1, T2 and FLAIR, or any of them. Which series is which is "
                     "told by its DICOM header, a file's name (*_t1ce.nii.gz, *-t2f.nii.gz), the image itself, or the options; 'braintumorseg study' "
                     f"shows it beforehand. {RESEARCH_ONLY}",
-        epilog="DIR gets segmentation.nii.gz (labels 1 necrosis, 2 oedema, 3 enhancing; on the reference's own grid), overlay.png, "
-               "report.json and report.html.")
+        epilog="DIR gets segmentation.nii.gz (labels 1 necrosis, 2 oedema, 3 enhancing; on the reference's own grid), overlay.png, steps.png "
+               "(alignment and brain), report.json and report.html; for DICOM input segmentation.dcm, too.")
     _add_images(verb)
     verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results; it must not exist yet (see --force)")
     _add_segment_options(verb)
@@ -118,6 +118,9 @@ def _add_segment_options(verb) -> None:
     verb.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads for the network (default: all cores)")
     verb.add_argument("--registered", action="store_true", help="the sequences share one grid and are aligned: move nothing")
     verb.add_argument("--stripped", action="store_true", help="the images show the brain alone, even if they do not look it")
+    verb.add_argument("--sr", action="store_true", help="DICOM input: also a structured report (TID 1500) of volumes and diameters")
+    verb.add_argument("--sc", action="store_true", help="DICOM input: also pictures with the outlines, for viewers that show no SEG")
+    verb.add_argument("--with-identity", action="store_true", help="DICOM input: the patient's name, ID and dates in report.html and report.json")
     verb.add_argument("--json", action="store_true", help="print the report as one JSON line at the end of stdout")
     verb.add_argument("--progress", choices=("json",), help="one JSON object a line on stdout, for programs; closing stdin then cancels")
     verb.add_argument("--force", action="store_true", help="replace the results of an earlier run in DIR")
