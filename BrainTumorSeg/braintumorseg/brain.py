@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,11 +14,12 @@ from .model_zoo import load_model
 from .normalise import normalise
 from .resample import canonical_grid, resample
 from .runtime import Session, open_session
+from .study import Study
 from .tiling import predict
-from .volume import Volume
+from .volume import Grid, Volume
 
 __all__ = ["BRAIN_MODEL", "SMALLEST_BRAIN_ML", "BrainFinder", "brain_only_mask", "brain_probability", "decide_brain", "find_brain",
-           "is_brain_only", "open_brain_finder", "require_brain_only"]
+           "find_study_brain", "is_brain_only", "open_brain_finder", "require_brain_only"]
 
 BRAIN_MODEL = "brain"
 # A brain with its CSF measures 0.9 to 1.9 l; a head down to the chin 3 l and more.
@@ -55,13 +57,32 @@ def find_brain(image: Volume, finder: BrainFinder) -> Volume:
     anterior, superior.
     """
     if is_brain_only(image):
-        return image.with_voxels(_one_piece(brain_only_mask(image)).astype(np.uint8))
-    return image.with_voxels(decide_brain(brain_probability(image, finder), image, finder.card).astype(np.uint8))
+        return _all_shown(image, np.uint8)
+    return image.with_voxels(decide_brain(brain_probability(image, finder), image.grid, finder.card).astype(np.uint8))
+
+
+def find_study_brain(study: Study, moved: Mapping[str, np.ndarray], finder: BrainFinder) -> Volume:
+    """(I, J, K) float32, 0..1: the brain as all sequences of a study show it together, for `decide_brain`.
+
+    On the canonical grid of the network's spacing over the reference's field of view. Each sequence is asked on its own grid and carried over
+    by its registration, `moved` (role -> 4x4, reference world -> that sequence's world); where several show a place, their mean counts.
+    Sequences that show the brain alone are believed, and then only they are asked.
+    """
+    grid = canonical_grid(study.reference.grid, finder.card.spacing_mm)
+    alone = [role for role, image in study.volumes.items() if is_brain_only(image)]
+    total, shown = np.zeros(grid.shape, np.float32), np.zeros(grid.shape, np.float32)
+    for role in alone or study.roles:
+        image = study.volumes[role]
+        found = _all_shown(image, np.float32) if alone else brain_probability(image, finder)
+        total += resample(found, grid, moved=moved.get(role)).voxels
+        shown += resample(found.with_voxels(np.ones(found.shape, np.float32)), grid, moved=moved.get(role)).voxels
+    return Volume(total / np.maximum(shown, 1e-3), grid.affine)
 
 
 def brain_probability(image: Volume, finder: BrainFinder) -> Volume:
     """(I, J, K) float32, 0..1, on the canonical grid of the network's spacing over the image's field of view."""
     card = finder.card
+    image = image.canonical()  # so that rounding does not depend on how the voxels are stored
     small = resample(image, canonical_grid(image.grid, card.spacing_mm))
     shape = small.shape
     channel = normalise(small.voxels, np.ones(shape, bool), card.normalisation)
@@ -71,19 +92,24 @@ def brain_probability(image: Volume, finder: BrainFinder) -> Volume:
     return small.with_voxels(found[0][tuple(slice(low, low + side) for (low, _), side in zip(pads, shape, strict=True))])
 
 
-def decide_brain(probability: Volume, onto: Volume, card: ModelCard) -> np.ndarray:
-    """(I, J, K) bool on the grid of `onto`: the largest piece above the card's threshold, smooth and without holes."""
+def decide_brain(probability: Volume, grid: Grid, card: ModelCard) -> np.ndarray:
+    """(I, J, K) bool on `grid`: the largest piece above the card's threshold, smooth and without holes."""
     from scipy import ndimage
 
     threshold = card.post_processing.thresholds["brain"]
     smooth = ndimage.gaussian_filter(probability.voxels, _SMOOTHING, mode="nearest")
     piece = _one_piece(smooth > threshold)
     if piece.sum() * probability.voxel_ml < SMALLEST_BRAIN_ML:
-        return np.zeros(onto.shape, bool)
+        return np.zeros(grid.shape, bool)
     # The piece's own slope is kept, so that its surface on a finer grid lies between voxels; holes are filled and other pieces go.
     near = ndimage.binary_dilation(piece, np.ones((3, 3, 3)))
     smooth = np.where(piece, np.maximum(smooth, threshold + 1e-3), np.where(near, np.minimum(smooth, threshold), 0))
-    return _one_piece(resample(probability.with_voxels(smooth.astype(np.float32)), onto.grid).voxels > threshold)
+    return _one_piece(resample(probability.with_voxels(smooth.astype(np.float32)), grid).voxels > threshold)
+
+
+def _all_shown(image: Volume, kind: type) -> Volume:
+    """1 where an image that shows the brain alone shows it."""
+    return image.with_voxels(_one_piece(brain_only_mask(image)).astype(kind))
 
 
 def _one_piece(mask: np.ndarray) -> np.ndarray:

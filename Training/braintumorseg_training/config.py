@@ -84,11 +84,11 @@ class BrainConfig(RunConfig):
     channels: tuple[int, ...] = (16, 32, 64, 96)
     spacing_mm: tuple[float, float, float] = (2.0, 2.0, 2.0)
     patch: tuple[int, int, int] = (96, 112, 112)
-    batch: int = 2
+    batch: int = 1
     steps: int = 2400
-    learning_rate: float = 2e-3
+    learning_rate: float = 1.5e-3
     warm_up: int = 100
-    ema: float = 0.995
+    ema: float = 0.997
     save_every: int = 100
     validate_every: int = 300
     # Sampling
@@ -96,6 +96,7 @@ class BrainConfig(RunConfig):
     thick_share: float = 0.55        # share of images in slices of 2.5 to 8 mm
     stripped_share: float = 0.10     # share of images that show the brain alone
     defaced_share: float = 0.08      # share of images whose face was cut away
+    empty_share: float = 0.05        # share of images without a head: noise, clouds, a ball
 
 
 def config_from(kind: type[RunConfig], given: dict) -> RunConfig:

@@ -34,9 +34,9 @@ _FROM_LABELS = {
 _CSF, _SMALLEST_BRAIN_LABEL, _FIRST_OUTER = 24, 1, 200
 # Soft tissue lies at these depths under the skin's outer face; the scalp's fat ends within the first two.
 _OUTER_MM, _MIDDLE_MM, _ORBIT_MM = 6.0, 10.0, 11.0
-# Sulci up to twice as wide are closed over. No fluid is kept around the closed brain: the masks of HD-BET and of BraTS end on the cortex
-# (mean brightness layer by layer under their surface, compared with that of images painted from these maps).
-_CLOSING_MM = 4.0
+# Sulci up to twice as wide are closed over, and a thin coat of fluid is kept, where there is any: a mask that ends on the cortex itself
+# cuts into it as soon as it is a voxel off, and HD-BET's outline runs there too.
+_CLOSING_MM, _COAT_MM = 4.0, 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ def brain_of(labels: np.ndarray) -> np.ndarray:
     labels = labels[box]
     inside = (labels >= _SMALLEST_BRAIN_LABEL) & (labels < _FIRST_OUTER)
     away = ndimage.distance_transform_edt(~(inside & (labels != _CSF)))
-    closed = ndimage.distance_transform_edt(away <= _CLOSING_MM) > _CLOSING_MM
+    closed = ndimage.distance_transform_edt(away <= _CLOSING_MM) > _CLOSING_MM - _COAT_MM
     closed &= inside | np.isin(labels, (202, 214))  # vessels between folds
     smooth = ndimage.gaussian_filter(ndimage.binary_fill_holes(closed).astype(np.float32), 1.0) > 0.5
     pieces, _ = ndimage.label(smooth)

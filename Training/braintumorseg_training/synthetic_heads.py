@@ -41,6 +41,9 @@ class SyntheticHeads(Dataset):
 
 def make_image(head: Head, config: BrainConfig, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     """Image (1, *patch) float32 as the network reads it, and the brain's share of each voxel (1, *patch) float32, 0..1."""
+    if rng.random() < config.empty_share:
+        image = _no_head(config.patch, rng)
+        return _seen(image, torch.zeros_like(image), rng)
     tissues = with_lesion(head, rng) if rng.random() < config.lesion_share else head.tissues
     layers = _paint(tissues, head.halved, rng)                       # (4, i, j, k) at 2 mm: mean, spread, brain, head
     mean, spread, brain, shown = _place(layers, config, rng)         # each (*patch)
@@ -53,6 +56,24 @@ def make_image(head: Head, config: BrainConfig, rng: np.random.Generator) -> tup
     image = _noise(image, rng)
     image, brain = _background(image, brain, shown, config, rng)
     return _seen(image, brain, rng)
+
+
+def _no_head(shape, rng: np.random.Generator) -> torch.Tensor:
+    """What a scanner, or a person, may give that holds no brain: noise alone, clouds, or a bottle of water."""
+    kind = rng.integers(4)
+    noise = _randn(shape, rng)
+    if kind == 0:
+        return (1 + rng.uniform(0.05, 0.6) * noise).clamp_min(0)
+    if kind == 1:
+        return torch.hypot(noise, _randn(shape, rng))
+    if kind == 2:
+        return _blur(noise, rng.uniform(1, 5))
+    axes = [torch.arange(n, dtype=torch.float32) for n in shape]
+    place = [float(rng.uniform(0.3, 0.7) * n) for n in shape]
+    radii = [float(rng.uniform(0.12, 0.45) * n) for n in shape]
+    i, j, k = (((axis - middle) / radius) ** 2 for axis, middle, radius in zip(axes, place, radii, strict=True))
+    ball = i[:, None, None] + j[None, :, None] + k[None, None, :] < 1
+    return torch.hypot(ball + rng.uniform(0, 0.1) * noise, rng.uniform(0, 0.1) * _randn(shape, rng))
 
 
 def _paint(tissues: np.ndarray, halved: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
