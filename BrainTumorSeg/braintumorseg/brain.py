@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from .errors import ModelError, NotBrainOnly
+from .errors import ModelError
 from .metrics import bounding_box
 from .model_card import ModelCard
 from .model_zoo import load_model
 from .normalise import normalise
 from .resample import canonical_grid, resample
 from .runtime import Session, open_session
-from .study import Study
 from .tiling import predict
 from .volume import Grid, Volume
 
-__all__ = ["BRAIN_MODEL", "SMALLEST_BRAIN_ML", "BrainFinder", "brain_only_mask", "brain_probability", "decide_brain", "find_brain",
-           "find_study_brain", "is_brain_only", "open_brain_finder", "require_brain_only"]
+__all__ = ["BRAIN_MODEL", "BrainFinder", "brain_only_mask", "brain_probability", "decide_brain", "find_brain", "is_brain_only",
+           "open_brain_finder"]
 
 BRAIN_MODEL = "brain"
 # A brain with its CSF measures 0.9 to 1.9 l; a head down to the chin 3 l and more.
 LARGEST_BRAIN_ML = 2400.0
-# Less than this is no brain and no useful part of one: what the network takes for brain in an image without a head.
-SMALLEST_BRAIN_ML = 60.0
 # Around a brain that was cut out there is empty space; a scan fills its field of view with noise.
 LEAST_EMPTY = 0.05
 # Resampling leaves faint ripples around a brain that was cut out: less than this share of the bright voxels is nothing.
@@ -57,26 +53,8 @@ def find_brain(image: Volume, finder: BrainFinder) -> Volume:
     anterior, superior.
     """
     if is_brain_only(image):
-        return _all_shown(image, np.uint8)
+        return image.with_voxels(_one_piece(brain_only_mask(image)).astype(np.uint8))
     return image.with_voxels(decide_brain(brain_probability(image, finder), image.grid, finder.card).astype(np.uint8))
-
-
-def find_study_brain(study: Study, moved: Mapping[str, np.ndarray], finder: BrainFinder) -> Volume:
-    """(I, J, K) float32, 0..1: the brain as all sequences of a study show it together, for `decide_brain`.
-
-    On the canonical grid of the network's spacing over the reference's field of view. Each sequence is asked on its own grid and carried over
-    by its registration, `moved` (role -> 4x4, reference world -> that sequence's world); where several show a place, their mean counts.
-    Sequences that show the brain alone are believed, and then only they are asked.
-    """
-    grid = canonical_grid(study.reference.grid, finder.card.spacing_mm)
-    alone = [role for role, image in study.volumes.items() if is_brain_only(image)]
-    total, shown = np.zeros(grid.shape, np.float32), np.zeros(grid.shape, np.float32)
-    for role in alone or study.roles:
-        image = study.volumes[role]
-        found = _all_shown(image, np.float32) if alone else brain_probability(image, finder)
-        total += resample(found, grid, moved=moved.get(role)).voxels
-        shown += resample(found.with_voxels(np.ones(found.shape, np.float32)), grid, moved=moved.get(role)).voxels
-    return Volume(total / np.maximum(shown, 1e-3), grid.affine)
 
 
 def brain_probability(image: Volume, finder: BrainFinder) -> Volume:
@@ -99,17 +77,10 @@ def decide_brain(probability: Volume, grid: Grid, card: ModelCard) -> np.ndarray
     threshold = card.post_processing.thresholds["brain"]
     smooth = ndimage.gaussian_filter(probability.voxels, _SMOOTHING, mode="nearest")
     piece = _one_piece(smooth > threshold)
-    if piece.sum() * probability.voxel_ml < SMALLEST_BRAIN_ML:
-        return np.zeros(grid.shape, bool)
     # The piece's own slope is kept, so that its surface on a finer grid lies between voxels; holes are filled and other pieces go.
     near = ndimage.binary_dilation(piece, np.ones((3, 3, 3)))
     smooth = np.where(piece, np.maximum(smooth, threshold + 1e-3), np.where(near, np.minimum(smooth, threshold), 0))
     return _one_piece(resample(probability.with_voxels(smooth.astype(np.float32)), grid).voxels > threshold)
-
-
-def _all_shown(image: Volume, kind: type) -> Volume:
-    """1 where an image that shows the brain alone shows it."""
-    return image.with_voxels(_one_piece(brain_only_mask(image)).astype(kind))
 
 
 def _one_piece(mask: np.ndarray) -> np.ndarray:
@@ -147,23 +118,6 @@ def _bright(differences: np.ndarray) -> float:
 
 
 def is_brain_only(image: Volume) -> bool:
-    """True when the image shows no more than a brain surrounded by an empty background."""
-    return not _more_than_a_brain(image)
-
-
-def require_brain_only(role: str, image: Volume) -> None:
-    """Raises NotBrainOnly when the image shows more than a brain surrounded by an empty background."""
-    if why := _more_than_a_brain(image):
-        raise NotBrainOnly(f"{role} looks like a whole head, not a brain that was cut out ({why}); the network reads the brain alone.",
-                           "Remove skull and face first (HD-BET or SynthStrip do it), or add --stripped if the image is brain-only after all.")
-
-
-def _more_than_a_brain(image: Volume) -> str:
-    """Why the image cannot show a brain alone; "" when it can."""
+    """True when the image shows a brain that was cut out: empty space around it, and no more than a brain can measure."""
     mask = brain_only_mask(image)
-    shown_ml = float(mask.sum()) * image.voxel_ml
-    if mask.mean() > 1 - LEAST_EMPTY:
-        return "nothing around the brain is empty"
-    if shown_ml > LARGEST_BRAIN_ML:
-        return f"{shown_ml:.0f} ml are not empty and a brain has at most about {LARGEST_BRAIN_ML:.0f}"
-    return ""
+    return bool(mask.mean() <= 1 - LEAST_EMPTY) and float(mask.sum()) * image.voxel_ml <= LARGEST_BRAIN_ML

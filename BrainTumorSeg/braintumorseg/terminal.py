@@ -15,8 +15,8 @@ from .progress import Progress, Update
 
 __all__ = ["Talk"]
 
-_WORDS = {"read": "reading", "align": "aligning sequences", "prepare": "preparing", "predict": "segmenting", "decide": "deciding labels",
-          "measure": "measuring", "draw": "drawing", "write": "writing"}
+_WORDS = {"read": "reading", "align": "aligning sequences", "brain": "finding the brain", "prepare": "preparing", "predict": "segmenting",
+          "decide": "deciding labels", "measure": "measuring", "draw": "drawing", "write": "writing"}
 
 
 class Talk:
