@@ -88,11 +88,15 @@ def models_show(args, talk: Talk) -> None:
     card = load_model(args.name).card
     data = [f"  {one.get('name', '')} ({one.get('cases', '?')} cases): {one.get('licence', '')}. {one.get('citation', '')}"
             for one in card.training_data]
-    talk.text(f"{card.name} {card.version}: {card.task}", f"Reads {', '.join(card.roles)} at {' x '.join(f'{mm:g}' for mm in card.spacing_mm)} mm; "
+    talk.text(f"{card.name} {card.version}: {card.task}", f"Reads {_inputs(card)} at {' x '.join(f'{mm:g}' for mm in card.spacing_mm)} mm; "
               f"may be missing: {', '.join(card.may_be_missing) or 'none'}", f"Licence: {card.licence}", f"Intended use: {card.intended_use}",
               "Limits:", *(f"  {limit}" for limit in card.limits), "Training data:", *data, "Accuracy:", *_accuracy(card.metrics),
               f"SHA-256 {card.sha256}")
     talk.result(asdict(card))
+
+
+def _inputs(card) -> str:
+    return "any sequence" if card.finds == "brain" else ", ".join(card.roles)
 
 
 def _accuracy(metrics) -> list[str]:
