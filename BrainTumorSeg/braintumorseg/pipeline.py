@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 
+from .brain import find_brain, open_brain_finder
 from .errors import GridMismatch, ModelError, ResourceError
 from .model_card import ModelCard
 from .model_zoo import Model
@@ -114,8 +115,6 @@ def _align(study: Study, registered: bool, tell) -> Mapping[str, Alignment]:
 
 
 def _finder(device: str, threads: int) -> Callable[[Volume], Volume]:
-    from .brain import find_brain, open_brain_finder
-
     finder = open_brain_finder(device, threads)
     return lambda volume: find_brain(volume, finder)
 
