@@ -41,9 +41,10 @@ class Places:
         for role, place in self.given_places.items():
             fit = [stack for stack in stacks if (_lies_in(stack, place) if isinstance(place, Path) else self.asked_for(stack)
                                                  and stack.facts.number == place)]
-            name = f"series {place}" if isinstance(place, int) else place.name
+            # A folder may be named for a patient.
+            name = f"series {place}" if isinstance(place, int) else "the folder" if place.is_dir() else place.name
             if not fit:
-                raise UnclearRoles(f"--{role}: {name} holds no DICOM series that can be read as a volume.",
+                raise UnclearRoles(f"--{role}: {name} is no DICOM series that can be read as a volume, and holds none.",
                                    "Look at what there is with 'braintumorseg study'.")
             if len(fit) > 1:
                 raise UnclearRoles(f"--{role}: {name} holds {len(fit)} volumes ({', '.join(sorted({series_name(stack) for stack in fit}))}).",

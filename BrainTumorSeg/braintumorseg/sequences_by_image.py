@@ -129,7 +129,12 @@ def kinds_of(looks: Mapping[str, Look], known: Mapping[str, str] | None = None) 
 
 
 def brighter(one: Look, other: Look) -> str:
-    """Of two T1s: 'one' or 'other' is after contrast, 'neither' when they are the same picture, '' when it is not certain."""
+    """Of two T1s: 'one' or 'other' is after contrast, 'neither' when they are the same picture, '' when it is not certain.
+
+    They are compared on the coarser grid, where both show the same detail.
+    """
+    if one.volume.voxel_ml < other.volume.voxel_ml:
+        return {"one": "other", "other": "one"}.get(found := brighter(other, one), found)
     relation = one.relation(other)
     if relation is None:
         return ""

@@ -92,7 +92,7 @@ def survey(paths: Iterable[Path | str] = (), given: Mapping[str, Path | str] | N
     places = sort_places(paths, given or {})
     series, aside = _series(places, study, progress, cancel)
     by_series = {one.role for one in series if one.role}
-    files = _files(places, given_roles=set(given or {}) | by_series)
+    files = _files(places, set(given or {}))
     for one in files:
         if one.role in by_series:
             raise UnclearRoles(f"{one.name} and a DICOM series may both be {one.role}.", f"Choose one with --{one.role}.")
@@ -109,7 +109,13 @@ def _series(places: Places, study: int | None, progress, cancel) -> tuple[list[F
     stacks = [stack for stack in scan.stacks if places.asked_for(stack) or any(stack is one for one in given.values())]
     _refuse_patients(stacks)
     stacks, others = _one_study(stacks, given, study)
-    return [_found(one) for one in recognise_series(stacks, given, read_stack)], (*scan.left_aside, *others)
+    found = [_found(one) for one in recognise_series(stacks, given, read_stack)]
+    return [_yielding(one, places.given_files) for one in found], (*scan.left_aside, *others)
+
+
+def _yielding(one: Found, files: Mapping[str, Path]) -> Found:
+    """A series gives its role up to a file that the user gave for it."""
+    return replace(one, role="", left_out=f"{files[one.role].name} was given as --{one.role}") if one.role in files else one
 
 
 def _found(one: SeriesRole) -> Found:
@@ -151,11 +157,11 @@ def _listed(studies: Sequence[Sequence[Stack]], roles: Sequence[Sequence[str]]) 
                      for number, (ones, found) in enumerate(zip(studies, roles, strict=True), start=1))
 
 
-def _files(places: Places, given_roles: set[str]) -> list[Found]:
+def _files(places: Places, given: set[str]) -> list[Found]:
     files = places.given_files
     taken = {path.resolve() for path in files.values()}
     images = [path for path in places.images if path.resolve() not in taken]
-    by_name = _by_name_or_image(images, given_roles)
+    by_name = _by_name_or_image(images, given)
     reasons = left_out(images)
     used = {one.path for one in by_name.values()}
     return [*(Found(role, f"given as --{role}", path=path) for role, path in files.items()),

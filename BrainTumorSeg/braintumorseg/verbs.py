@@ -27,16 +27,23 @@ def segment(args, talk: Talk) -> None:
         talk.text(f"Not used: {'; '.join(f'{one.what} ({one.why})' for one in study.left_out)}")
     segmentation = run(study, model, device=args.device, threads=args.threads, registered=args.registered, stripped=args.stripped,
                        progress=progress)
-    report = write_results(study, segmentation, model.card, args.out, force=args.force, dicom_source=_headers_of_reference(study), progress=progress)
+    report = write_results(study, segmentation, model.card, args.out, force=args.force, dicom_source=_headers_of_reference(study, talk),
+                           progress=progress)
     talk.text(*summary(report), f"Results: {args.out}")
     talk.result(report)
 
 
-def _headers_of_reference(study) -> list:
-    """The headers of the series that the result lies on, for a DICOM-SEG; none where it came as a file."""
+def _headers_of_reference(study, talk: Talk) -> list:
+    """The headers of the series that the result lies on, for a DICOM-SEG; none where it came as a file or was resampled when it was read."""
     from .io.dicom import stack_headers
 
-    return stack_headers(study.stacks[study.reference_role]) if study.reference_role in study.stacks else []
+    stack = study.stacks.get(study.reference_role)
+    if stack is None:
+        return []
+    if stack.shear_deg or stack.missing or len({frame.path for frame in stack.frames}) != len(stack.frames):
+        talk.text("No DICOM-SEG is written: it needs a reference series of one regular file per slice.")
+        return []
+    return stack_headers(stack)
 
 
 def summary(report: dict) -> list[str]:
