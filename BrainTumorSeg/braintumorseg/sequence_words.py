@@ -67,7 +67,8 @@ _KINDS = {
 OTHER_KINDS = {tag: reason for tag, (reason, _) in _KINDS.items()} | {"pd": "proton density"}
 _CONTRAST = {
     # A contrast agent; the words before it decide whether it was given.
-    "agent": "gd gad gado* gadol* gdt gddtpa dtpa dotarem magnevist gadovist multihance prohance omniscan clariscan dotagraf elucirem vueway "
+    "agent": "gd gad gado gadolin* gadoter* gadobut* gadov* gadoben* gadodi* gadopen* gadopik* gdt gddtpa dtpa dotarem magnevist gadovist "
+             "multihance prohance omniscan clariscan dotagraf elucirem vueway "
              "mdc ce km "
              "kontrast* kontrasc* contr contrast* cont ctr con+ inj inject* iniett* inyec* injet* enh enhanced enhancement kontrastli ку "
              "контраст* усил* ilacli opacif* gadoteric kl",
