@@ -82,7 +82,7 @@ def sort_places(paths: Iterable[Path | str], given: Mapping[str, Path | str]) ->
 
 
 def _holds_dicom(path: Path) -> bool:
-    """True for a DICOM file, and for a folder with DICOM files but without image files where `find_images` would look.
+    """True for a DICOM file, and for a folder with DICOM files below it, unless image files in it are named for sequences.
 
     A file that is DICOM by its name only counts in a folder: the scan says what is wrong with it.
     """
@@ -91,10 +91,13 @@ def _holds_dicom(path: Path) -> bool:
     if not path.is_dir():
         return False
     try:
-        return not find_images([path])
+        images = find_images([path])
     except (MissingFile, NotAnImage):
-        return any(entry.is_file() and not entry.name.startswith(".") and (entry.suffix.lower() in (".dcm", ".ima") or is_dicom(entry))
-                   for entry in path.rglob("*"))
+        images = []
+    if len(left_out(images)) < len(images):
+        return False
+    return any(entry.is_file() and not entry.name.startswith(".") and not image_suffix(entry)
+               and (entry.suffix.lower() in (".dcm", ".ima") or is_dicom(entry)) for entry in path.rglob("*"))
 
 
 def _lies_in(stack: Stack, place: Path) -> bool:

@@ -117,6 +117,7 @@ _PHRASES = tuple((re.compile(pattern), words) for pattern, words in (
     (r"average dc|avg dc", " adc "), (r"fractional aniso\w*", " fa "), (r"ref(?:erence)? scan|pre scan", " refscan "),
     (r"(?:3|three|drei|tri|trois|tres|tre)[ -]?pla?ne?(?![a-z])", " localizer "),
     (r"field ?map|b[01] ?map|coil ?cal|coil ?surv\w*|gre field", " fieldmap "), (r"ven bold", " swi "), (r"resting ?state", " fmri "),
+    (r"^fat ?:|(?:out|opp)\w*[ -]?(?:of[ -]?)?phase|opp(?![a-z])", " map "),  # of a Dixon: not the image that shows water
     (r"proton ?dens\w*|densite ?(?:de )?proton\w*|dens(?:ite|idad|ita) protonic\w*", " pd "),
     (r"(?<![a-z])m[ -]?p[ -]?rage", " mprage "), (r"(?<![a-z])double inv\w*", " dir "),
     (r"true ?fisp", " trufi "), (r"fat ?sat\w*|fat ?supp?\w*|sat ?fat", " fs "), (r"spin ?ech?o", " se "),

@@ -137,8 +137,9 @@ def _one_study(stacks: Sequence[Stack], given: Mapping[str, Stack], number: int 
         if stack.facts.modality in ("", "MR"):
             studies.setdefault(stack.facts.study_uid, []).append(stack)
     ordered = sorted(studies.values(), key=lambda ones: min(stack.facts.acquired for stack in ones))
-    roles = [sorted({one.role for one in recognise_series(ones) if one.role}, key=ROLES.index) for ones in ordered]
-    useful = [place for place, found in enumerate(roles) if found]
+    judged = [recognise_series(ones) for ones in ordered]
+    roles = [[role for role in ROLES if any(one.role == role for one in found)] for found in judged]
+    useful = [place for place, found in enumerate(judged) if any(one.role or one.may_be for one in found)]
     if number is not None and not 1 <= number <= len(ordered):
         raise UnclearRoles(f"There is no study {number}: {len(ordered)} stud{'y was' if len(ordered) == 1 else 'ies were'} found.",
                            "Look at them with 'braintumorseg study'.")
@@ -146,14 +147,14 @@ def _one_study(stacks: Sequence[Stack], given: Mapping[str, Stack], number: int 
         raise UnclearRoles(f"{len(ordered)} studies of this patient were found, the earliest first: {_listed(ordered, roles)}.",
                            "Choose one with --study N.")
     taken = number - 1 if number is not None else useful[0] if useful else 0
-    others = [LeftAside(f"study {place + 1}", "another study was chosen" if roles[place] else "another study, without a sequence of ours")
+    others = [LeftAside(f"study {place + 1}", "another study was chosen" if place in useful else "another study, without a sequence of ours")
               for place in range(len(ordered)) if place != taken]
     kept = {id(stack) for stack in [*mine, *(ordered[taken] if ordered else ())]}
     return [stack for stack in stacks if id(stack) in kept or len(ordered) < 2], others
 
 
 def _listed(studies: Sequence[Sequence[Stack]], roles: Sequence[Sequence[str]]) -> str:
-    return "; ".join(f"{number}: {', '.join(found) or 'none of ours'} ({len({stack.facts.series_uid for stack in ones})} series)"
+    return "; ".join(f"{number}: {', '.join(found) or 'none for certain'} ({len({stack.facts.series_uid for stack in ones})} series)"
                      for number, (ones, found) in enumerate(zip(studies, roles, strict=True), start=1))
 
 

@@ -118,6 +118,24 @@ def test_two_studies_are_listed_and_one_is_chosen_by_number(patient):
         read_study([patient], study=3)
 
 
+def test_two_studies_with_silent_headers_are_asked_about_too(tmp_path):
+    series(tmp_path, 1, "", RepetitionTime=None, EchoTime=None)
+    series(tmp_path, 2, "", study=LATER, RepetitionTime=None, EchoTime=None)
+    with pytest.raises(UnclearRoles, match=r"2 studies.*1: none for certain \(1 series\); 2: none for certain"):
+        read_study([tmp_path])
+
+
+def test_a_mask_beside_the_series_hides_none_of_them(patient):
+    write_nifti(toy_volume(), patient / "segmentation.nii.gz")
+    assert numbers(read_study([patient])) == {"t1": 2, "t1ce": 5, "t2": 3, "flair": 4}
+
+
+def test_images_named_for_sequences_win_over_series_below_their_folder(patient):
+    write_nifti(toy_volume(), patient / "t2.nii.gz")
+    study = read_study([patient])
+    assert (study.roles, dict(study.stacks)) == (("t2",), {})
+
+
 def test_a_second_study_without_a_sequence_of_ours_is_no_question(patient):
     series(patient, 11, "SWI", study=LATER)
     study = read_study([patient])
