@@ -31,7 +31,8 @@ SEQUENCES = [
     ("flair", "t2_space_dark-fluid_sag_p2_iso", SEIR, 5000, 389, 1800),
     ("flair", "t2_tirm_tra", *FLAIR), ("flair", "t2_spc_da-fl_sag", SEIR, 5000, 389, 1800), ("flair", "t2_blade_dark-fluid_tra"),
     # GE
-    ("t1", "Ax T1 FSE", *T1SE), ("t1", "Sag T1 FLAIR", SEIR, 2500, 24, 860), ("t1", "AX T1FLAIR PROPELLER", SEIR, 2200, 25, 780),
+    ("t1", "SAG T1 ISOTROPIC", *SPGR), ("t2", "Ax T2 FSE ASSET", *T2TSE), ("t1", "Ax T1 FSE", *T1SE),
+    ("t1", "Sag T1 FLAIR", SEIR, 2500, 24, 860), ("t1", "AX T1FLAIR PROPELLER", SEIR, 2200, 25, 780),
     ("t1", "Ax 3D BRAVO", *SPGR),
     ("t1", "SAG FSPGR 3D", *SPGR), ("t1", "Sag CUBE T1", *SPACE_T1), ("t1", "Ax T1 MPR", GRIR, 2200, 3.1, 900),
     ("t1ce", "Ax T1 FSPGR 3D +Gd", *SPGR), ("t1ce", "+C AX BRAVO", *SPGR),
@@ -112,6 +113,7 @@ OTHERS = [
     ("map", "t1_vibe_dixon_tra_opp"), ("map", "MAGiC synthetic"), ("phase", "Pha_Images"),
     ("projection", "MIP T1"), ("reformat", "T1 reformat COR"),
     ("subtraction", "T1 SUB"), ("subtraction", "Subtraktion"), ("report", "PhoenixZIPReport"), ("report", "Screen Save"),
+    ("report", "PosDisp: [3] t1_mprage"), ("diffusion", "Isotropic image"),
     ("body", "C-SPINE T2"), ("body", "T2 HWS sag"),
 ]
 
