@@ -159,7 +159,7 @@ class Words:
 def read_words(text: str) -> Words:
     """The tags that a description or a protocol name holds; none for ''."""
     tokens = _tokens(text)
-    tags = {(group, tag) for token in tokens for group, tag in [_MEANING.get(token, ("", ""))]}
+    tags = {_MEANING[token] for token in tokens if token in _MEANING}
     kinds = {tag for group, tag in tags if group == "kind"}
     if "sub" in tokens and all(after.isdigit() for before, after in zip(tokens, [*tokens[1:], ""], strict=True) if before == "sub"):
         kinds.discard("subtraction")  # 'sub-01' is a subject
@@ -171,7 +171,8 @@ def read_words(text: str) -> Words:
 def _contrast(tokens: list[str]) -> str:
     said, negated = set(), False
     for place, token in enumerate(tokens):
-        tag = _MEANING.get(token, ("", ""))[1] if _MEANING.get(token, ("", ""))[0] == "contrast" else ""
+        group, tag = _MEANING.get(token, ("", ""))
+        tag = tag if group == "contrast" else ""
         following = [*tokens[place + 1:place + 3], ""]
         if token == "both":
             return "both"
@@ -244,8 +245,7 @@ def _plain(text: str) -> str:
 
 def _read_tables() -> dict[str, tuple[str, str]]:
     groups = {"weighting": WEIGHTINGS, "technique": TECHNIQUES, "kind": {tag: words for tag, (_, words) in _KINDS.items()}, "contrast": _CONTRAST}
-    meaning = {_plain(word): (group, tag) for group, table in groups.items() for tag, words in table.items() for word in words.split()}
-    return {"t1": ("weighting", "t1"), **meaning}
+    return {_plain(word): (group, tag) for group, table in groups.items() for tag, words in table.items() for word in words.split()}
 
 
 _ALL = _read_tables()
