@@ -6,7 +6,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-DEBIAN := dicom3tools dcmtk
+DEBIAN := dicom3tools orthanc orthanc-dicomweb dcmtk
 
 .PHONY: demo test lint clean
 
@@ -15,6 +15,7 @@ demo: $(VENV)/.engine
 
 test: $(VENV)/.test
 	@.ci/system-packages $(DEBIAN)
+	@.ci/dcmjs $(VENV)/dcmjs
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.test

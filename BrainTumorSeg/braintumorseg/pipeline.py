@@ -81,6 +81,8 @@ def _expected(study: Study, heads: Collection[str], registered: bool) -> dict[st
 
 
 def _require_readable(study: Study, card: ModelCard) -> None:
+    if card.finds != "tumour":
+        raise ModelError(f"{card.name} finds the {card.finds}, not tumours.", "Choose another --model ('braintumorseg models list' names them).")
     lacking = [role for role in card.roles if role not in study.volumes and role not in card.may_be_missing]
     if lacking:
         raise ModelError(f"{card.name} was not trained to do without {' and '.join(lacking)}.", "Give them, or choose another --model.")

@@ -16,7 +16,8 @@ from .progress import Progress, Update
 __all__ = ["Talk"]
 
 _WORDS = {"read": "reading", "align": "aligning sequences", "brain": "finding the brain", "prepare": "preparing", "predict": "segmenting",
-          "decide": "deciding labels", "measure": "measuring", "draw": "drawing", "write": "writing"}
+          "decide": "deciding labels", "measure": "measuring", "draw": "drawing", "write": "writing", "retrieve": "fetching images",
+          "send": "sending results"}
 
 
 class Talk:
