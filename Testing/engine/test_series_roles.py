@@ -86,11 +86,16 @@ def test_two_t1s_are_told_apart_by_their_images_whatever_their_order(phantom):
         assert "brighter in places than series" in found[(first, second).index("t1ce")].why
 
 
-def test_one_image_twice_has_no_contrast_and_only_one_is_taken(phantom):
-    one, two = stack("T1", 1, minute=1), stack("T1", 2, minute=30)
-    found = recognise_series([one, two], read=lambda which: phantom.raw.volumes["t1"])
-    assert [each.role for each in found] == ["", "t1"]
-    assert "the same picture as series" in found[1].why
+def test_one_image_twice_is_without_contrast_only_where_one_of_them_is_known_to_be(phantom):
+    one, two, native = stack("T1", 1, minute=1), stack("T1", 2, minute=30), stack("T1 nativ", 3, minute=20)
+
+    def read(which):
+        return phantom.raw.volumes["t1"]
+
+    assert [each.may_be for each in recognise_series([one, two], read=read)] == [("t1", "t1ce")] * 2  # both may be after contrast
+    found = recognise_series([two, native], read=read)
+    assert sorted(each.role for each in found) == ["", "t1"]
+    assert "the same picture as series 3, which is without contrast" in found[0].why
 
 
 def test_silent_headers_are_told_by_the_image(phantom):
