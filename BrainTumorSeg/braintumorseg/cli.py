@@ -140,7 +140,8 @@ def _add_roles(verb, which: str) -> None:
 
 def _add_study(verbs) -> None:
     verb = verbs.add_parser("study", help="show which series is which sequence, without segmenting",
-                            description="A table of every series and image: which sequence it is and why, or why it is left out, and its geometry.")
+                            description="A table of every series and image: which sequence it is and why, or why it is left out, and its "
+                                        f"geometry. {RESEARCH_ONLY}")
     _add_images(verb)
     verb.add_argument("--with-identity", action="store_true", help="show the series' descriptions, too: they may hold a patient's name")
     verb.add_argument("--json", action="store_true", help="one JSON line on stdout instead of the table")
