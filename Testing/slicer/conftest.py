@@ -1,0 +1,28 @@
+"""Fixtures of the tests of the Slicer side."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path[:0] = [str(Path(__file__).parent)]
+
+
+@pytest.fixture(scope="session")
+def started_host():
+    for package in ("PySide6", "slicer", "vtk"):
+        pytest.importorskip(package, reason=f"the package {package} is absent: pip install -e '.[slicer]'")
+    from host import start
+
+    return start()
+
+
+@pytest.fixture
+def host(started_host):
+    """The Qt host with an empty scene, whose dialogs a test answers."""
+    started_host.dialogs.unexpected.clear()
+    started_host.dialogs.shown.clear()
+    yield started_host
+    started_host.new_scene()
+    assert not started_host.dialogs.pending, "an expected dialog did not come"
+    assert not started_host.dialogs.unexpected, started_host.dialogs.unexpected
