@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import slicer
 
-__all__ = ["add_file", "files_of", "header_of", "identity_of", "instance_uids", "is_open", "series_uid_of"]
+__all__ = ["add_file", "facts_of", "files_of", "identity_of", "instance_uids", "is_open", "series_uid_of"]
 
-_TAGS = {"description": "0008,103e", "protocol": "0018,1030", "contrast": "0018,0010", "repetition": "0018,0080", "echo": "0018,0081",
-         "inversion": "0018,0082"}
+# Attributes of the engine's Facts -> tag; texts, then texts of several values, then numbers.
+_TEXTS = {"study_uid": "0020,000d", "series_uid": "0020,000e", "modality": "0008,0060", "sop_class_uid": "0008,0016", "description": "0008,103e",
+          "protocol": "0018,1030", "sequence_name": "0018,0024", "acquisition_type": "0018,0023", "contrast_agent": "0018,0010",
+          "body_part": "0018,0015", "manufacturer": "0008,0070", "model": "0008,1090"}
+_LISTS = {"image_type": "0008,0008", "scanning_sequence": "0018,0020", "sequence_variant": "0018,0021", "scan_options": "0018,0022"}
+_NUMBERS = {"repetition_ms": "0018,0080", "echo_ms": "0018,0081", "inversion_ms": "0018,0082", "flip_deg": "0018,1314", "thickness_mm": "0018,0050",
+            "number": "0020,0011", "echo_train": "0018,0091", "b_value": "0018,9087"}
+_WHEN = (("0008,0022", "0008,0032"), ("0008,0023", "0008,0033"), ("0008,0021", "0008,0031"))  # date and time: acquisition, content, series
 _PATIENT, _STUDY, _SERIES = "0010,0020", "0020,000d", "0020,000e"
 
 
@@ -32,10 +37,19 @@ def files_of(node) -> list:
     return files if all(path is not None and path.is_file() for path in files) else []
 
 
-def header_of(node) -> Mapping:
-    """What recognising needs of a volume's header; {} when it did not come from the database."""
+def facts_of(node):
+    """The header as the engine's Facts, for recognising only; None when the volume did not come from the database."""
+    from braintumorseg.io.dicom_series import Facts
+
     uid = _first(node)
-    return {name: _database().instanceValue(uid, tag) for name, tag in _TAGS.items()} if uid else {}
+    if not uid:
+        return None
+    value = _database().instanceValue
+    texts = {name: value(uid, tag).strip() for name, tag in _TEXTS.items()}
+    lists = {name: tuple(one.strip() for one in value(uid, tag).split("\\") if one.strip()) for name, tag in _LISTS.items()}
+    numbers = {name: _number(value(uid, tag)) for name, tag in _NUMBERS.items()}
+    acquired = next((date + time for date, time in ((value(uid, a), value(uid, b)) for a, b in _WHEN) if date and time), "")
+    return Facts(**texts, **lists, **numbers, acquired=acquired)
 
 
 def identity_of(node) -> tuple:
@@ -60,6 +74,13 @@ def add_file(path: Path, sop_instance_uid: str) -> bool:
     indexer.waitForImportFinished()
     stored = _database().fileForInstance(sop_instance_uid)
     return bool(stored) and Path(stored).is_file()
+
+
+def _number(text: str):
+    try:
+        return float(text.split("\\")[0])
+    except ValueError:
+        return None
 
 
 def _first(node) -> str:

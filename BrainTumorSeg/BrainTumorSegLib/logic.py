@@ -12,7 +12,6 @@ from pathlib import Path
 
 from . import dicom, export
 from .checks import Problem, find_problems
-from .install import Installation
 from .measurements import comparison_rows, volume_rows
 from .mrml_report import report_page_of
 from .mrml_segmentation import is_edited, is_ours, label_values, labels_on, mark_edited, placement_of, report_of
@@ -33,7 +32,7 @@ class Logic:
     """`engine` says how the engine is started (an Installation); `make_process` and `later` are faked in tests."""
 
     def __init__(self, engine=None, *, make_process=QtProcess, later: Callable = event_loop):
-        self.engine = engine or Installation()
+        self.engine = engine or _installation()
         self.queue = RunQueue(self._tell, make_process=make_process)
         self.runs: list[SegmentationRun] = []  # not ended yet, in the order in which they were asked for
         self.on_changed: Callable[[], None] = lambda: None  # the panel's: a run joined, started or ended
@@ -49,7 +48,7 @@ class Logic:
 
     def recognise(self, nodes: Iterable) -> Recognition:
         """At once, by names and headers."""
-        return recognise(Candidate(node.GetID(), node.GetName() or "", dicom.header_of(node)) for node in nodes)
+        return recognise(Candidate(node.GetID(), node.GetName() or "", dicom.facts_of(node)) for node in nodes)
 
     def recognise_by_engine(self, nodes: Iterable, on_finished: Callable[[Recognition], None]) -> bool:
         """By the engine's verb `study`, from the files; False when no file of the volumes is known or the engine is not ready."""
@@ -153,6 +152,12 @@ class Logic:
 
     def _tell(self) -> None:
         self.on_changed()
+
+
+def _installation():
+    from .install import Installation
+
+    return Installation()
 
 
 def _voxel_ml(placement) -> float:

@@ -1,9 +1,9 @@
-"""Which loaded volume is which sequence, told by its name and its DICOM header; without the engine, and never by guessing."""
+"""Which loaded volume is which sequence, told by the engine's rules from names and DICOM headers; in Slicer's process, in no time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from slicer.i18n import tr as _
 
@@ -11,19 +11,14 @@ from .checks import FIELD_NAMES, ROLES
 
 __all__ = ["Candidate", "Recognition", "from_study", "recognise"]
 
-# T2-FLAIR inverts and waits long for the echo; a T1 after inversion (MPRAGE) does not.
-_FLAIR_INVERSION_MS, _FLAIR_ECHO_MS = 1500.0, 60.0
-_T1_ECHO_MS, _T2_ECHO_MS, _T2_REPETITION_MS = 30.0, 60.0, 2000.0
-
 
 @dataclass(frozen=True)
 class Candidate:
-    """A volume node, its name, and what its DICOM header says ({} for a file): 'description', 'protocol', 'contrast', 'repetition',
-    'echo', 'inversion' as texts."""
+    """A volume node, its name, and its header as the engine's io.dicom_series.Facts (None for a volume from a file)."""
 
     node_id: str
     name: str
-    header: Mapping = field(default_factory=dict)
+    facts: object = None
 
 
 @dataclass(frozen=True)
@@ -36,19 +31,19 @@ class Recognition:
 
 
 def recognise(candidates: Iterable[Candidate]) -> Recognition:
-    """The role of each candidate; where two volumes fit one role, none is taken and the role is said to be unclear."""
+    """The role of each candidate; where two volumes fit one role equally well, none is taken and the role is said to be unclear."""
+    from braintumorseg.io.dicom_series import Facts
+    from braintumorseg.sequence_order import judge_study
+
+    candidates = list(candidates)
+    judged = judge_study([candidate.facts or Facts() for candidate in candidates])
+    by_name = judge_study([Facts(description=candidate.name) for candidate in candidates])
     found: dict = {role: [] for role in ROLES}
-    for candidate in candidates:
-        role, why = _role(candidate)
-        if role:
-            found[role].append((candidate, why))
-    roles, reasons, unclear = {}, {}, {}
-    for role, fitting in found.items():
-        if len(fitting) == 1:
-            roles[role], reasons[role] = fitting[0][0].node_id, fitting[0][1]
-        elif fitting:
-            unclear[role] = _("{count} volumes may be {role}; choose one.").format(count=len(fitting), role=FIELD_NAMES[role])
-    return Recognition(roles, reasons, unclear)
+    for candidate, header, name in zip(candidates, judged, by_name):  # noqa: B905  Slicer 5.8 runs Python 3.9
+        judgement = header if candidate.facts is not None and (header.confidence > 0 or header.left_out) else replace(name, why=_by_name(name))
+        if judgement.role:
+            found[judgement.role].append((candidate, judgement))
+    return _decide(found)
 
 
 def from_study(found: Mapping, series_of_node: Mapping) -> Recognition:
@@ -62,49 +57,21 @@ def from_study(found: Mapping, series_of_node: Mapping) -> Recognition:
     return Recognition(roles, reasons)
 
 
-def _role(candidate: Candidate) -> tuple:
-    from braintumorseg.sequence_words import read_words
+def _decide(found: Mapping) -> Recognition:
+    from braintumorseg.sequences import SURE
 
-    header = candidate.header
-    said = [text for text in (header.get("description"), header.get("protocol"), candidate.name) if text]
-    for text in said:
-        words = read_words(text)
-        if words.kinds - words.weightings:
-            return "", ""
-        role = _role_of_words(words, text, header)
-        if role:
-            return role, _("by its name and header") if header else _("by its name")
-    role = _role_of_times(header)
-    return (role, _("by its echo, repetition and inversion times")) if role else ("", "")
-
-
-def _role_of_words(words, text: str, header: Mapping) -> str:
-    weightings = set(words.weightings)
-    if not weightings and (words.contrast == "yes" and "t1" in text.lower() or {"mprage", "spgr"} & words.techniques):
-        weightings = {"t1"}
-    if "flair" in weightings:
-        return "" if "t1" in weightings else "flair"
-    if len(weightings) != 1 or words.contrast == "both":
-        return ""
-    weighting = next(iter(weightings))
-    if weighting == "t1":
-        return "t1ce" if words.contrast == "yes" or not words.contrast and header.get("contrast") else "t1"
-    return "t2" if weighting == "t2" else ""
+    roles, reasons, unclear = {}, {}, {}
+    for role, fitting in found.items():
+        best = [pair for pair in fitting if not pair[1].reserve] or fitting
+        if len(best) == 1:
+            candidate, judgement = best[0]
+            roles[role], reasons[role] = candidate.node_id, judgement.why
+            if judgement.confidence < SURE:
+                reasons[role] += _("; not certain, please check")
+        elif best:
+            unclear[role] = _("{role}: {count} volumes fit; choose one.").format(count=len(best), role=FIELD_NAMES[role])
+    return Recognition(roles, reasons, unclear)
 
 
-def _role_of_times(header: Mapping) -> str:
-    repetition, echo, inversion = (_number(header.get(name)) for name in ("repetition", "echo", "inversion"))
-    if not repetition or not echo:
-        return ""
-    if inversion > _FLAIR_INVERSION_MS and echo > _FLAIR_ECHO_MS:
-        return "flair"
-    if echo < _T1_ECHO_MS and repetition < _T2_REPETITION_MS:
-        return "t1ce" if header.get("contrast") else "t1"
-    return "t2" if echo > _T2_ECHO_MS and repetition > _T2_REPETITION_MS and not inversion else ""
-
-
-def _number(text) -> float:
-    try:
-        return float(text or 0)
-    except ValueError:
-        return 0.0
+def _by_name(judgement) -> str:
+    return _("by its name ({words})").format(words=judgement.why)
