@@ -62,6 +62,7 @@ class ResultSection:
             widget.enabled = node is not None
         show(ui.resultMessage, _("This segmentation was not made by BrainTumorSeg, so there is no report on it.") if chosen is not None and
              node is None else "")
+        ui.resultCollapsibleButton.collapsed = chosen is None
         ui.volumesTableView.setMRMLTableNode(table_of(node) if node is not None else None)
         self._show_flags(node)
         self._show_provenance(node)

@@ -24,6 +24,7 @@ class Panel:
         self.result = ResultSection(ui, logic, lambda: self.export.refresh())
         self.compare = CompareSection(ui, logic)
         self.export = ExportSection(ui, logic, self.result)
+        self.engine.fold()
 
     def set_parameters(self, parameters) -> None:
         self._parameters = parameters
