@@ -79,8 +79,9 @@ class Installation:
         if self.chosen:
             return self._state_of_chosen()
         if self._python_version < OLDEST_PYTHON:
-            return State("unsupported", f"This Slicer has Python {_dotted(self._python_version)}; the engine needs {_dotted(OLDEST_PYTHON)} or newer. "
-                                        "Use Slicer 5.10 or newer, or name a Python that has the engine's packages in BRAINTUMORSEG_PYTHON.")
+            return State("unsupported", f"This Slicer has Python {_dotted(self._python_version)}; the engine needs {_dotted(OLDEST_PYTHON)} "
+                                        "or newer. Use Slicer 5.10 or newer, or name a Python that has the engine's packages in "
+                                        "BRAINTUMORSEG_PYTHON.")
         manifest = Manifest.read(self.folder)
         if manifest is None:
             return State("missing", "The engine is not installed yet. Press Install.")

@@ -32,10 +32,11 @@ _IMPORTS = "numpy, scipy, SimpleITK, nibabel, pydicom, highdicom, PIL, psutil, o
 _DOWNLOAD_SHARE, _CHECK_SHARE = 0.6, 0.05  # of a run; from a folder of wheels there is no download
 _POLL_S = 0.5
 _PIP_REASONS = tuple((re.compile(pattern, re.I), kind, what, fix) for pattern, kind, what, fix in (
-    (r"no space left|disk quota|errno 28|winerror 112", "DiskFull", "The disk is full.", "Free some space and press Install again; it goes on where it was."),
+    (r"no space left|disk quota|errno 28|winerror 112", "DiskFull", "The disk is full.",
+     "Free some space and press Install again; it goes on where it was."),
     (r"permission denied|access is denied|errno 13|read-only file system", "NoPermission", "The folder of Slicer's settings may not be written.",
      "Ask your administrator for write access to it."),
-    (r"newconnectionerror|failed to establish|name resolution|getaddrinfo|proxyerror|sslerror|certificate|timed out|connection (aborted|reset|broken)",
+    (r"newconnectionerror|failed to establish|name resolution|getaddrinfo|proxyerror|sslerror|certificate|timed out|connection (abort|reset|broken)",
      "NoConnection", "The packages could not be downloaded: the package server does not answer.",
      "Check the network and the proxy and press Install again; it goes on where it was. Without a network use 'Install from folder'."),
     (r"no matching distribution|could not find a version", "PackageMissing", "A package was not found for this Python ({package}).", ""),
@@ -108,9 +109,7 @@ def _run_pip(folder: Path, packages: Path, requirements: list, runtime: Runtime,
     if wheels is not None:
         command += ["--no-index", "--find-links", str(wheels)]
     # pip unpacks in the temporary folder and then moves: it should be on the same disk. Nothing of the user's may redirect it.
-    environment = {**os.environ, "TMPDIR": str(temporary), "TEMP": str(temporary), "TMP": str(temporary), "PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0"}
-    if wheels is not None:
-        environment = {name: value for name, value in environment.items() if name not in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS")}
+    environment = {**os.environ, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary)), "PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0"}
     process = subprocess.Popen([*command, *requirements], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     last, unpacking = deque(maxlen=200), threading.Event()
     reader = threading.Thread(target=_read_pip, args=(process.stdout, last, unpacking), daemon=True)

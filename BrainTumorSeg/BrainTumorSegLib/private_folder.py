@@ -45,7 +45,8 @@ def remove_leftovers(parent: Path) -> None:
     for folder in parent.glob(f"{_PREFIX}*"):
         lock = folder / _LOCK
         try:
-            if folder.is_symlink() or time.time() - lock.stat().st_mtime < _YOUNG_S or (hasattr(os, "getuid") and folder.stat().st_uid != os.getuid()):
+            strange = folder.is_symlink() or (hasattr(os, "getuid") and folder.stat().st_uid != os.getuid())
+            if strange or time.time() - lock.stat().st_mtime < _YOUNG_S:
                 continue
             with lock.open("r+b") as stream:
                 if not try_lock(stream):
