@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-__all__ = ["PrivateFolder"]
+__all__ = ["PrivateFolder", "remove_leftovers", "try_lock"]
 
 _PREFIX = "braintumorseg-"
 _LOCK = ".in-use"
@@ -26,7 +26,7 @@ class PrivateFolder:
         remove_leftovers(parent)
         self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
         self._lock = (self.path / _LOCK).open("wb")
-        _try_lock(self._lock)
+        try_lock(self._lock)
 
     def remove(self) -> None:
         """Delete it with everything in it; a second call does nothing. What another program holds open goes with the next sweep."""
@@ -45,17 +45,18 @@ def remove_leftovers(parent: Path) -> None:
     for folder in parent.glob(f"{_PREFIX}*"):
         lock = folder / _LOCK
         try:
-            if folder.is_symlink() or time.time() - lock.stat().st_mtime < _YOUNG_S or (hasattr(os, "getuid") and folder.stat().st_uid != os.getuid()):
+            strange = folder.is_symlink() or (hasattr(os, "getuid") and folder.stat().st_uid != os.getuid())
+            if strange or time.time() - lock.stat().st_mtime < _YOUNG_S:
                 continue
             with lock.open("r+b") as stream:
-                if not _try_lock(stream):
+                if not try_lock(stream):
                     continue
         except OSError:  # gone meanwhile, or not a folder of ours
             continue
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _try_lock(stream) -> bool:
+def try_lock(stream) -> bool:
     """False when another process holds it."""
     try:
         if os.name == "nt":

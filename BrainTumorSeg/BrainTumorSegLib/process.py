@@ -62,8 +62,9 @@ class EngineProcess:
     its result.
     """
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], *, on_progress: Callable[[str, float, float | None], None] | None = None,
-                 on_finished: Callable[[Outcome], None], make_process=QtProcess, grace_s: float = 10.0):
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], *,
+                 on_progress: Callable[[str, float, float | None], None] | None = None, on_finished: Callable[[Outcome], None],
+                 make_process=QtProcess, grace_s: float = 10.0):
         self.command = tuple(command)
         self._environment = dict(environment)
         self._on_progress = on_progress or (lambda step, done, eta_s: None)
@@ -156,7 +157,8 @@ class EngineProcess:
                 return failed(kind, what, fix)
         during = f" during the step '{self._step}'" if self._step else ""
         if code is None:
-            return failed("EngineKilled", f"The engine was stopped from outside or crashed{during}; often the computer ran out of memory.", _MEMORY_FIX)
+            return failed("EngineKilled", f"The engine was stopped from outside or crashed{during}; often the computer ran out of memory.",
+                          _MEMORY_FIX)
         if code == _USAGE:
             return failed("EngineDamaged", "The engine did not understand the panel: they are not of the same version.", _REPAIR)
         if code == 0:

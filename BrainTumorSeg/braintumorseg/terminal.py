@@ -7,13 +7,17 @@ The child protocol: one JSON object a line on stdout, {"step", "done", "eta_s"};
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
+import time
 
 from .errors import BrainTumorSegError
 from .progress import Progress, Update
 
 __all__ = ["Talk"]
+
+_GRACE_S = 30.0
 
 _WORDS = {"read": "reading", "align": "aligning sequences", "prepare": "preparing", "predict": "segmenting", "decide": "deciding labels",
           "measure": "measuring", "draw": "drawing", "write": "writing"}
@@ -82,3 +86,5 @@ def _cancel_at_end_of_stdin(cancel: threading.Event) -> None:
     except (OSError, ValueError):
         pass
     cancel.set()
+    time.sleep(_GRACE_S)  # the run looks at `cancel` between steps and patches; one that hangs must not outlive its parent
+    os._exit(130)

@@ -10,7 +10,7 @@ sys.path[:0] = [str(Path(__file__).parent)]
 
 @pytest.fixture(scope="session")
 def started_host():
-    for package in ("PySide6", "slicer", "vtk"):
+    for package in ("PySide6", "slicer_core", "vtk"):  # "slicer" alone could be the folder Testing/slicer
         pytest.importorskip(package, reason=f"the package {package} is absent: pip install -e '.[slicer]'")
     from host import start
 

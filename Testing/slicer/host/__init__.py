@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
 import sys
@@ -133,7 +132,3 @@ def _settings_of(application, original):
 
 def _forbidden(*arguments, **_):
     raise AssertionError("Nothing may be installed into Slicer's own Python.")
-
-
-with contextlib.suppress(ImportError):
-    import numpy as _numpy  # noqa: F401  vtk's numpy support wants it first

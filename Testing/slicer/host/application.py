@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-import types
 from pathlib import Path
 
 import slicer
@@ -13,9 +12,7 @@ import vtk
 from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Property, Signal
 
-from .qmrml_widgets import qMRMLWidget
-
-__all__ = ["Application", "Module", "make_scene"]
+__all__ = ["Application", "Module", "load_ui", "make_scene"]
 
 _LAYOUT_NODES = {"Red": "Axial", "Green": "Coronal", "Yellow": "Sagittal"}
 
@@ -266,12 +263,3 @@ def _check(tree, known) -> None:
         for one in widget.findall("property") if cls else ():
             if one.get("stdset") != "0" and cls.staticMetaObject.indexOfProperty(one.get("name")) < 0:
                 raise RuntimeError(f"{widget.get('name')}: {name} has no property {one.get('name')} in the host.")
-
-
-def fresh_namespace(name: str, **values) -> types.ModuleType:
-    module = types.ModuleType(name)
-    vars(module).update(values)
-    return module
-
-
-assert qMRMLWidget  # registered with the loader through WIDGETS

@@ -104,7 +104,8 @@ class _Parameter:
 def parameterNodeWrapper(cls):
     parameters = {name: _Parameter(name, hint, cls) for name, hint in typing.get_type_hints(cls, include_extras=True).items()}
     for name, parameter in parameters.items():
-        setattr(cls, name, property(lambda self, p=parameter: p.read(self.parameterNode), lambda self, value, p=parameter: p.write(self.parameterNode, value)))
+        setattr(cls, name, property(lambda self, p=parameter: p.read(self.parameterNode),
+                                    lambda self, value, p=parameter: p.write(self.parameterNode, value)))
 
     def init(self, parameterNode):
         self.parameterNode = parameterNode

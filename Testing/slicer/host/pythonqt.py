@@ -51,6 +51,8 @@ def make_qt() -> types.ModuleType:
         if isinstance(value, type) and issubclass(value, QtCore.QObject):
             _patch_properties(value)
             value.__setattr__ = _set_attribute  # each class has its own
+            if "__getattribute__" in vars(value):
+                value.__getattribute__ = _getattribute
     QtCore.QObject.name = _QtProperty("objectName", True)
     QtCore.QObject.__getattribute__ = _getattribute
     for owner in (QtWidgets.QDialog, QtWidgets.QMenu, QtCore.QCoreApplication, QtCore.QEventLoop):

@@ -7,14 +7,13 @@ import vtk
 from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Property, Signal
 
-from .ctk_widgets import WIDGETS as _CTK
 from .ctk_widgets import _stored, ctkCollapsibleButton, ctkSliderWidget
 
 __all__ = ["WIDGETS"]
 
 _NODE = {"currentNodeChanged(vtkMRMLNode*)": "currentNodeChanged(PyObject)", "nodeAdded(vtkMRMLNode*)": "nodeAdded(PyObject)",
          "nodeAddedByUser(vtkMRMLNode*)": "nodeAddedByUser(PyObject)", "mrmlSceneChanged(vtkMRMLScene*)": "mrmlSceneChanged(PyObject)",
-         "currentNodeRenamed(QString)": "currentNodeRenamed(QString)"}
+         "nodeActivated(vtkMRMLNode*)": "nodeActivated(PyObject)"}
 
 
 class qMRMLWidget(QtWidgets.QWidget):
@@ -45,7 +44,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     nodeAdded = Signal(object)
     nodeAddedByUser = Signal(object)
     currentNodeRenamed = Signal(str)
-    host_signals = {**_NODE, "nodeActivated(vtkMRMLNode*)": "nodeActivated(PyObject)"}
+    host_signals = _NODE
 
     def __init__(self, parent=None):
         super().__init__(parent)
@@ -152,7 +151,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._refill()
 
     def addNode(self, node_type=""):
-        node = self._scene.AddNewNodeByClass(node_type or list(self.nodeTypes)[0], self.baseName)
+        node = self._scene.AddNewNodeByClass(node_type or next(iter(self.nodeTypes)), self.baseName)
         self.setCurrentNode(node)
         self.nodeAddedByUser.emit(node)
         return node
@@ -340,4 +339,3 @@ class qMRMLCollapsibleButton(ctkCollapsibleButton):
 WIDGETS = {cls.__name__: cls for cls in (
     qMRMLWidget, qSlicerWidget, qMRMLNodeComboBox, qMRMLTableView, qMRMLSegmentsTableView, qMRMLSegmentationShow3DButton, qMRMLSliderWidget,
     qMRMLCollapsibleButton)}
-assert not set(WIDGETS) & set(_CTK)
