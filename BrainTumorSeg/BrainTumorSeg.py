@@ -59,6 +59,7 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel = None
         self._parameters = None
         self._gui_tag = None
+        self._entered = False
 
     def setup(self) -> None:
         from BrainTumorSegLib.widget import Panel
@@ -83,11 +84,13 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic.close()
 
     def enter(self) -> None:
+        self._entered = True
         self._use_parameters()
         self.panel.enter()
 
     def exit(self) -> None:
         """Runs go on while another module is shown, and their results still arrive."""
+        self._entered = False
 
     @property
     def busy(self) -> bool:
@@ -119,7 +122,7 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._drop_parameters()
 
     def _scene_closed(self, caller, event) -> None:
-        if self.parent.isEntered:
+        if self._entered:
             self._use_parameters()
 
     def _scene_imported(self, caller, event) -> None:
@@ -128,7 +131,7 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _node_added(self, caller, event, node) -> None:
         """A study that is loaded while the panel is open fills the empty fields."""
-        if node.IsA("vtkMRMLScalarVolumeNode") and self.parent.isEntered:
+        if node.IsA("vtkMRMLScalarVolumeNode") and self._entered:
             import qt
 
             qt.QTimer.singleShot(0, self._fill)

@@ -23,16 +23,17 @@ from .qt_process import QtProcess
 from .recognise import Candidate, Recognition, from_study, recognise
 from .run import Options, SegmentationRun
 from .run_queue import RunQueue
+from .slicer_python import installation_of_slicer
 from .steps import event_loop
 
 __all__ = ["Logic"]
 
 
 class Logic:
-    """`engine` says how the engine is started (an Installation); `make_process` and `later` are faked in tests."""
+    """`engine` says how the engine is started (an install.Installation); `make_process` and `later` are faked in tests."""
 
     def __init__(self, engine=None, *, make_process=QtProcess, later: Callable = event_loop):
-        self.engine = engine or _installation()
+        self.engine = engine or installation_of_slicer()
         self.queue = RunQueue(self._tell, make_process=make_process)
         self.runs: list[SegmentationRun] = []  # not ended yet, in the order in which they were asked for
         self.on_changed: Callable[[], None] = lambda: None  # the panel's: a run joined, started or ended
@@ -152,12 +153,6 @@ class Logic:
 
     def _tell(self) -> None:
         self.on_changed()
-
-
-def _installation():
-    from .install import Installation
-
-    return Installation()
 
 
 def _voxel_ml(placement) -> float:

@@ -123,7 +123,8 @@ def labels_on(node, values: Mapping, grid=None) -> np.ndarray:
             continue
         _extract(source, segment.GetLabelValue(), binary)
         _into_frame(binary, node, grid or node)
-        if not slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(binary, image, binary, False):
+        same = slicer.vtkOrientedImageDataResample.DoGeometriesMatch(binary, image)  # then only their extents differ
+        if not same and not slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(binary, image, binary, False):
             raise RuntimeError(f"The segment {segment.GetName()} could not be put on the reference's grid.")
         _copy_into(labels, binary, image, value)
     return labels

@@ -37,3 +37,4 @@ class CompareSection:
             return
         show(self._ui.compareMessage, "")
         self._ui.comparisonTableView.setMRMLTableNode(self._table)
+        self._ui.comparisonTableView.resizeColumnsToContents()

@@ -30,11 +30,12 @@ class EngineSection:
         """Show the state; the section is open while it needs the user, and folded once all is well."""
         state, ui = self._logic.engine.state(), self._ui
         ui.engineStateLabel.text = state.text
-        busy = self._job is not None
+        busy, chosen = self._job is not None, self._logic.engine.chosen  # a Python that the site chose is the site's to care for
+        there = state.kind not in ("missing", "unsupported") and not chosen
         ui.engineProgressBar.visible = ui.cancelInstallButton.visible = busy
-        ui.installButton.visible = ui.installFromFolderButton.visible = not busy and not state.ready
+        ui.installButton.visible = ui.installFromFolderButton.visible = not busy and state.kind in ("missing", "outdated", "broken") and not chosen
         ui.selfTestButton.enabled = state.ready and not busy
-        ui.repairButton.enabled = ui.removeButton.enabled = state.installed and not busy
+        ui.repairButton.enabled = ui.removeButton.enabled = there and not busy
 
     def fold(self) -> None:
         """When the panel opens: out of the way if there is nothing to do."""
@@ -47,7 +48,7 @@ class EngineSection:
         self.refresh()
 
     def _install(self) -> None:
-        question = self._logic.engine.question()
+        question = self._logic.engine.question
         if slicer.util.confirmOkCancelDisplay(question, windowTitle=_("Install the engine")):
             self._begin(lambda **calls: self._logic.engine.install(**calls))
 

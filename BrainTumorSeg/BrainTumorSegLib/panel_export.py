@@ -16,7 +16,7 @@ from .steps import failure_of
 
 __all__ = ["ExportSection"]
 
-_SIGNS = {True: "\u2713", False: "\u2717", None: "\u24d8"}
+_SIGNS = {True: "\u2713", False: "\u2717", None: "\u2022"}
 
 
 class ExportSection:

@@ -9,7 +9,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from .messages import show
+from .messages import provider_name, show
 from .mrml_segmentation import (
     centre_slices,
     is_edited,
@@ -63,7 +63,7 @@ class ResultSection:
         show(ui.resultMessage, _("This segmentation was not made by BrainTumorSeg, so there is no report on it.") if chosen is not None and
              node is None else "")
         ui.resultCollapsibleButton.collapsed = chosen is None
-        ui.volumesTableView.setMRMLTableNode(table_of(node) if node is not None else None)
+        self._show_table(table_of(node) if node is not None else None)
         self._show_flags(node)
         self._show_provenance(node)
         self._make_boxes(node)
@@ -74,9 +74,13 @@ class ResultSection:
         self._shown_id = None
         self._ui.volumesTableView.setMRMLTableNode(None)
 
+    def _show_table(self, table) -> None:
+        self._ui.volumesTableView.setMRMLTableNode(table)
+        self._ui.volumesTableView.resizeColumnsToContents()
+
     def _show_flags(self, node) -> None:
         flags = report_of(node)["flags"] if node is not None else []
-        signs = {"warning": "\u26a0", "info": "\u24d8"}
+        signs = {"warning": "\u26a0", "info": "\u2022"}
         items = "".join(f"<p>{signs.get(flag['severity'], '')} {escape(flag['text'])}</p>" for flag in flags)
         self._ui.flagsLabel.text = items or (f"<p>{_('No quality flags were raised.')}</p>" if node is not None else "")
         self._ui.flagsLabel.visible = node is not None
@@ -89,7 +93,7 @@ class ResultSection:
         edited = _("The outlines were edited: volumes are those of the last Recompute volumes.") if is_edited(node) else _("Not edited.")
         missing = report.get("missing") or []
         text = _("{model} {version} on {provider}, {seconds:.0f} s.").format(model=report["model"]["name"], version=report["model"]["version"],
-                                                                           provider=report["provider"], seconds=sum(report["seconds"].values()))
+                                                                           provider=provider_name(report["provider"]), seconds=sum(report["seconds"].values()))
         if report.get("provider_note"):
             text += " " + report["provider_note"] + "."
         if missing:
@@ -140,7 +144,7 @@ class ResultSection:
         node = self.segmentation
         if node is None:
             return
-        self._ui.volumesTableView.setMRMLTableNode(self._logic.recompute(node))
+        self._show_table(self._logic.recompute(node))
         self._show_provenance(node)
         self._on_changed()
 

@@ -9,7 +9,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from .checks import INPUTS, ROLES, field_of_error
-from .messages import show
+from .messages import provider_name, show
 from .model_info import list_model_infos
 from .process import Outcome
 from .run import Options
@@ -72,9 +72,8 @@ class RunSection:
         self._inputs.refresh()  # a volume may have changed since it was chosen
         state = self._logic.engine.state()
         if not state.ready:
-            text = _("The engine is not installed yet. Press Install in the Engine section below.") if not state.installed else state.text
-            show(self._ui.runWarning, text, warning=True)
-            self._on_engine_error(text)
+            show(self._ui.runWarning, _("The engine is not ready: see the section Engine below."), warning=True)
+            self._on_engine_error(state.text)
             return
         if self._inputs.blocking():
             return
@@ -168,7 +167,7 @@ class RunSection:
 
         report = report_of(segmentation)
         note = f" ({report['provider_note']})" if report.get("provider_note") else ""
-        slicer.app.settings().setValue(_LAST_PROVIDER, f"{_provider_name(report['provider'])}, {sum(report['seconds'].values()):.0f} s{note}")
+        slicer.app.settings().setValue(_LAST_PROVIDER, f"{provider_name(report['provider'])}, {sum(report['seconds'].values()):.0f} s{note}")
         self._show_device_note()
 
     def _show_device_note(self) -> None:
@@ -183,10 +182,6 @@ def error_report(outcome: Outcome) -> str:
     lines = [f"BrainTumorSeg {__version__}, Slicer {slicer.app.applicationVersion}, {platform.system()} {platform.machine()}",
              f"{outcome.error_kind or 'cancelled'} (exit code {outcome.exit_code})", outcome.what, outcome.fix, "", outcome.stderr]
     return "\n".join(lines).strip() + "\n"
-
-
-def _provider_name(provider: str) -> str:
-    return {"CPUExecutionProvider": _("CPU"), "CUDAExecutionProvider": _("NVIDIA GPU (CUDA)")}.get(provider, provider)
 
 
 def _step_text(step: str) -> str:

@@ -34,10 +34,11 @@ def recognise(candidates: Iterable[Candidate]) -> Recognition:
     """The role of each candidate; where two volumes fit one role equally well, none is taken and the role is said to be unclear."""
     from braintumorseg.io.dicom_series import Facts
     from braintumorseg.sequence_order import judge_study
+    from braintumorseg.sequences import judge
 
     candidates = list(candidates)
     judged = judge_study([candidate.facts or Facts() for candidate in candidates])
-    by_name = judge_study([Facts(description=candidate.name) for candidate in candidates])
+    by_name = [judge(Facts(description=candidate.name)) for candidate in candidates]  # a name that is silent about contrast means T1
     found: dict = {role: [] for role in ROLES}
     for candidate, header, name in zip(candidates, judged, by_name):  # noqa: B905  Slicer 5.8 runs Python 3.9
         judgement = header if candidate.facts is not None and (header.confidence > 0 or header.left_out) else replace(name, why=_by_name(name))
