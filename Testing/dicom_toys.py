@@ -13,9 +13,9 @@ from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageS
 
 from braintumorseg.volume import Volume
 
-__all__ = ["NAME", "axis_orders", "enhanced", "oblique", "save", "same_place", "slices_of_volume", "toy_volume"]
+__all__ = ["NAME", "axis_orders", "enhanced", "oblique", "same_place", "save", "slices_of_volume", "toy_volume"]
 
-NAME = "Secret^Patient"     # must never be seen in a message
+NAME = "Sorgenfrei^Ada"     # must never be seen in a message
 _LPS = np.array([-1.0, -1.0, 1.0])
 
 
@@ -92,7 +92,8 @@ def enhanced(volumes: Sequence[Volume], patient="P1", **attributes) -> Dataset:
     ds.InstanceNumber = 1
     ds.NumberOfFrames = sum(volume.shape[2] for volume in volumes)
     _put_pixels(ds, np.concatenate([volume.voxels.transpose(2, 1, 0) for volume in volumes]))
-    ds.DimensionIndexSequence = Items([_item(DimensionIndexPointer=0x00209056), _item(DimensionIndexPointer=0x00209057)])
+    ds.DimensionIndexSequence = Items(
+        [_item(DimensionIndexPointer=pointer, FunctionalGroupPointer=0x00209111) for pointer in (0x00209056, 0x00209057)])
     ds.SharedFunctionalGroupsSequence = Items([_item()])
     ds.PerFrameFunctionalGroupsSequence = Items()
     for stack, volume in enumerate(volumes, start=1):

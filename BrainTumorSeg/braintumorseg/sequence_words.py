@@ -36,35 +36,43 @@ _KINDS = {
     "localizer": ("localizer", "localiz* localis* lokali* lokaliz* scout* aahscout aahead survey* pilot tripilot topogram loc locator scanogram "
                                "smartbrain reperage uebersicht ubersicht 3plane 3pl planscan локал* топограмма обзор*"),
     "calibration": ("calibration", "calibr* kalibr* cal asset shim* fieldmap b0map b1map refscan sensecal coilsurvey mapcal prescan калибр*"),
-    "diffusion": ("diffusion", "dwi dti diff diffus* difus* dyfuz* difuz* dwibs adc eadc dadc exadc trace tracew colfa fa resolve tensor* dki hardi ivim "
+    "diffusion": ("diffusion", "dwi dti diff diffus* difus* dyfuz* difuz* dwibs adc eadc dadc exadc trace tracew colfa fa resolve tensor* dki "
+                               "hardi ivim "
                                "noddi tractograph* traktograph* average_dc isotropic дифф* дви икд dw dwig"),
     "perfusion": ("perfusion", "perf perfus* perfuz* dsc dce pwi cbf cbv rcbf rcbv mtt ttp tmax ktrans dyn dynam* dinam* "
                                "permeab* grasp перф*"),
     "asl": ("perfusion (ASL)", "asl pcasl pasl tasl"),
-    "angiography": ("angiography", "tof mra mrv ceangio cemra angio* mrangio* angiograph* venog* veno* phlebo* flebo* pca pc phasecontrast inhance tricks "
+    "angiography": ("angiography", "tof mra mrv ceangio cemra angio* mrangio* angiograph* venog* veno* phlebo* flebo* pca pc phasecontrast "
+                                   "inhance tricks "
                                    "twist trak 4dtrak ангио* fsbb"),
     "spectroscopy": ("spectroscopy", "mrs mrsi csi svs spectro* espectro* spettro* spektro* probe spectra svpress спектро*"),
     "functional": ("functional (BOLD)", "bold fmri rsfmri resting restingstate task fmrt"),
     "susceptibility": ("susceptibility (T2*)", "swi swan swip swimag venbold hemo haemo hemoflash medic merge suscept* suszept* qsm t2star "
                                                "sw svi"),
-    "steady": ("steady-state or heavily T2-weighted", "ciss fiesta bffe btfe trufi truefisp ssfp bssfp dess balanced cistern* hydro* drive3d fiestac"),
+    "steady": ("steady-state or heavily T2-weighted", "ciss fiesta bffe btfe trufi truefisp ssfp bssfp dess balanced cistern* hydro* drive3d "
+                                                      "fiestac"),
     "dir": ("double inversion recovery", "dir"),
     "stir": ("short inversion time (STIR)", "stir"),
-    "map": ("parameter map or synthetic image", "map maps mapping t1map t2map inv1 inv2 symri synthetic magic mdme mapit quantmap relaxom* mtr mwf mtsat"),
+    "map": ("parameter map or synthetic image", "map maps mapping t1map t2map inv1 inv2 symri synthetic magic mdme mapit quantmap relaxom* mtr "
+                                                "mwf mtsat"),
     "phase": ("phase image", "pha filtpha"),
     "projection": ("projection (MIP)", "mip mips minip projection proj"),
     "reformat": ("reformatted (MPR)", "reformat* reform* rfmt refor mprrange mprs reconst* rekon* ricostr*"),
     "subtraction": ("subtraction", "sub subtr* substr* soustr* sottr* subtrakt* resta субтр* вычит*"),
     "report": ("report or screenshot", "report* phoenix* phoenixzip screen* snapshot capture* evidence summary dose examdata bericht befund"),
-    "body": ("another part of the body", "spine cspine tspine lspine spinal lumbar lumb* lws hws bws wirbel* rachis lombaire cervical* colonna columna "
+    "body": ("another part of the body", "spine cspine tspine lspine spinal lumbar lumb* lws hws bws wirbel* rachis lombaire cervical* colonna "
+                                         "columna "
                                          "coluna neck hals knee shoulder abdomen liver breast prostate pelvis позвон*"),
 }
 OTHER_KINDS = {tag: reason for tag, (reason, _) in _KINDS.items()} | {"pd": "proton density"}
 _CONTRAST = {
     # A contrast agent; the words before it decide whether it was given.
-    "agent": "gd gad gado* gadol* gdt gddtpa dtpa dotarem magnevist gadovist multihance prohance omniscan clariscan dotagraf elucirem vueway mdc ce km "
-             "kontrast* kontrasc* contr contrast* cont ctr con+ inj inject* iniett* inyec* injet* enh enhanced enhancement kontrastli ку контраст* усил* ilacli opacif* gadoteric kl",
-    "after": "post pos apres dopo nach depois despues tras sonrasi после poscontrast* postcontrast* postgd postgad* postkm postinj* delayed enhancedt1",
+    "agent": "gd gad gado* gadol* gdt gddtpa dtpa dotarem magnevist gadovist multihance prohance omniscan clariscan dotagraf elucirem vueway "
+             "mdc ce km "
+             "kontrast* kontrasc* contr contrast* cont ctr con+ inj inject* iniett* inyec* injet* enh enhanced enhancement kontrastli ку "
+             "контраст* усил* ilacli opacif* gadoteric kl",
+    "after": "post pos apres dopo nach depois despues tras sonrasi после poscontrast* postcontrast* postgd postgad* postkm postinj* delayed "
+             "enhancedt1",
     "before": "pre vor avant antes prima przed voor oncesi до precontrast* pregd pregad* prekm",
     "without": "without wo ohne kein sans sin sem senza zonder bez без uden utan ilman",
     "not": "no non not nie non",
@@ -72,18 +80,21 @@ _CONTRAST = {
               "kontrastsiz ilacsiz noncon nongd noncecontrast kontrastlos bezkontrast*",
     "t1 given": "t1c t1ce t1gd t1km t1pc",
 }
-_FILLERS = ("ax axi axial sag sagittal cor coronal tra trans transv transversal obl oblique iso isotropic3d 2d 3d hr hires high res p2 p3 w wi weighted "
-            "gewichtet gew brain head cerebrum kopf schadel encephale cranio crane cerebro encefalo craneo glowa mozg beyin мозг wip mit with avec con com "
+_FILLERS = ("ax axi axial sag sagittal cor coronal tra trans transv transversal obl oblique iso isotropic3d 2d 3d hr hires high res p2 p3 w wi "
+            "weighted "
+            "gewichtet gew brain head cerebrum kopf schadel encephale cranio crane cerebro encefalo craneo glowa mozg beyin мозг wip mit with "
+            "avec con com "
             "met ns sel mpr fast rapid thin dl deep air")
 # After 'post' or 'pre' these speak of a treatment, not of contrast; after 'without' of fat saturation.
-_TREATMENT = frozenset("op ops operation surgery surgical resection treatment therapy rt radiation bestrahlung chir chirurgie chemo tmz biopsy biopsie "
-                       "stereo stealth crt intervention sat saturation scan pulse processing proc".split())
-_NOT_CONTRAST = frozenset("fs fat fatsat sat spir spair mt mtc flow comp fc grad phase wrap npw sense asset parallel".split())
+_TREATMENT = ("op ops operation surgery surgical resection treatment therapy rt radiation bestrahlung chir chirurgie chemo tmz biopsy "
+              "biopsie stereo stealth crt intervention sat saturation scan pulse processing proc")
+_NOT_CONTRAST = ("fs fat fatsat sat spir spair mt mtc flow comp fc grad phase wrap npw sense asset parallel")
 
 # Scripts that put no blanks between words: looked for anywhere; the longer ones come first.
 _ANYWHERE = (
     ("血管造影", " angio "), ("血管", " angio "),
-    *((word, " native ") for word in ("未增强", "未增強", "增强前", "增強前", "非增强", "造影前", "非造影", "無造影", "平扫", "平掃", "単純", "조영전", "비조영")),
+    *((word, " native ") for word in ("未增强", "未增強", "增强前", "增強前", "非增强", "造影前", "非造影", "無造影")),
+    *((word, " native ") for word in ("平扫", "平掃", "単純", "조영전", "비조영")),
     *((word, " gd ") for word in ("增强", "增強", "造影", "强化", "強化", "조영")),
     ("定位", " localizer "), ("位置決", " localizer "),
     *((word, " dwi ") for word in ("扩散", "弥散", "擴散", "瀰散", "拡散", "확산")),
@@ -110,7 +121,8 @@ _PHRASES = tuple((re.compile(pattern), words) for pattern, words in (
     (r"true ?fisp", " trufi "), (r"fat ?sat\w*|fat ?supp?\w*|sat ?fat", " fs "), (r"spin ?ech?o", " se "),
     (r"(?<![a-z])echo ?(?:de )?gradient\w*|gradient ?echo", " gre "),
     # with and without: the whole examination is meant
-    (r"(?<![a-z])w ?/? ?(?:and|&|\+|/)? ?w ?/ ?o(?![a-z])|(?<![a-z])w ?/? ?(?:and|&|\+|/) ?wo(?![a-z])|(?<![a-z])wwo(?![a-z])|\+ ?/ ?-|- ?/ ?\+", " both "),
+    (r"(?<![a-z])w ?/? ?(?:and|&|\+|/)? ?w ?/ ?o(?![a-z])|(?<![a-z])w ?/? ?(?:and|&|\+|/) ?wo(?![a-z])|(?<![a-z])wwo(?![a-z])", " both "),
+    (r"\+ ?/ ?-|- ?/ ?\+", " both "),
     (r"(?<![^\W\d_])(?:with|mit|avec|con|com|met|с|z|pre|vor|sin|sans|ohne|sem|senza|до) ?(?:and|und|et|y|e|en|и|i|&|/|\+) ?"
      r"(?:without|ohne|sans|sin|sem|senza|zonder|без|bez|post|nach|con|avec|mit|com|после)(?![a-z])", " both "),
     (r"(?<![a-z])w ?/ ?o(?![a-z])", " without "), (r"(?<![a-z])w ?/", " with "),
@@ -158,18 +170,18 @@ def _contrast(tokens: list[str]) -> str:
     said, negated = set(), False
     for place, token in enumerate(tokens):
         tag = _MEANING.get(token, ("", ""))[1] if _MEANING.get(token, ("", ""))[0] == "contrast" else ""
-        following = tokens[place + 1:place + 3]
+        following = [*tokens[place + 1:place + 3], ""]
         if token == "both":
             return "both"
-        if tag in ("after", "before") and not _TREATMENT & set(following[:1]):
+        if tag in ("after", "before") and following[0] not in _TREATMENT.split():
             said.add("yes" if tag == "after" else "no")
             negated = tag == "before"
-        elif tag == "without" and not _NOT_CONTRAST & set(following[:1]) or tag == "not" and any(_is_agent(one) for one in following):
+        elif (tag == "without" and following[0] not in _NOT_CONTRAST.split()) or (tag == "not" and any(_is_agent(one) for one in following)):
             said.add("no")
             negated = True
         elif tag == "native":
             said.add("no")
-        elif tag == "t1 given" or tag == "agent" and not negated:
+        elif tag == "t1 given" or (tag == "agent" and not negated):
             said.add("yes")
         elif tag == "agent":
             negated = False  # this agent is the one that was not given
@@ -213,7 +225,7 @@ def _parts(token: str) -> list[str]:
 
 def _says_much(word: str) -> bool:
     """Run-together words are taken apart only around one of these: 'phase' is not 'pha' and 'se'."""
-    return _MEANING.get(word, ("", ""))[0] == "weighting" or word in _MEANING and len(word) > 4
+    return _MEANING.get(word, ("", ""))[0] == "weighting" or (word in _MEANING and len(word) > 4)
 
 
 def _known(token: str) -> str:

@@ -1,7 +1,7 @@
 """Which sequence one MR series is, from its header alone: words of its description, timing, kind of image.
 
 Reasons are made of our own vocabulary and of numbers (TR, TE and TI in ms), so they may be shown; a description may not.
-Ranges of timing are those of clinical protocols at 1.5 and 3 T. Whether contrast was given is settled among the series of a study
+Whether contrast was given is settled among the series of a study
 (sequence_order), since a header alone is often silent or wrong about it.
 """
 
@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 
 from .io.dicom_series import Facts
+from .sequence_timing import timing_of
 from .sequence_words import OTHER_KINDS, Words, read_words
 
 __all__ = ["SURE", "Judgement", "agent_given", "judge"]
@@ -18,27 +19,33 @@ __all__ = ["SURE", "Judgement", "agent_given", "judge"]
 SURE = 0.7  # below this confidence the image is asked, and then the user
 _BOTH, _WORDS, _NUMBERS, _DOUBT, _CONFLICT = 0.95, 0.85, 0.75, 0.6, 0.4  # what a judgement rests on
 
+_ECHO_PLANAR = "echo-planar (diffusion, perfusion or functional)"
 _MR_OBJECTS = ("1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.3", "1.2.840.10008.5.1.4.1.1.4.4")
 _MODALITIES = {"CT": "CT", "PT": "PET", "SEG": "a segmentation", "SR": "a report", "RTSTRUCT": "contours", "RTDOSE": "a dose", "RTPLAN": "a plan",
-               "PR": "a presentation state", "KO": "a key object note", "DOC": "a document", "US": "ultrasound", "CR": "a radiograph", "DX": "a radiograph",
+               "PR": "a presentation state", "KO": "a key object note", "DOC": "a document", "US": "ultrasound", "CR": "a radiograph", "DX": "a "
+                                                                                                                                             "radiograph",
                "REG": "a registration", "OT": "a screenshot or other picture", "SC": "a screenshot or other picture", "XA": "angiography"}
-_SPINE_AND_MORE = frozenset("SPINE CSPINE TSPINE LSPINE SSPINE CTSPINE TLSPINE LSSPINE NECK CHEST ABDOMEN PELVIS BREAST HEART KNEE HIP SHOULDER ANKLE "
-                            "FOOT HAND WRIST ELBOW LEG ARM PROSTATE LIVER WHOLEBODY EXTREMITY".split())
+_SPINE_AND_MORE = ("SPINE CSPINE TSPINE LSPINE SSPINE CTSPINE TLSPINE LSSPINE NECK CHEST ABDOMEN PELVIS BREAST HEART KNEE HIP SHOULDER ANKLE "
+                   "FOOT HAND WRIST ELBOW LEG ARM PROSTATE LIVER WHOLEBODY EXTREMITY")
 # Values of ImageType -> tag of OTHER_KINDS.
 _IMAGE_TYPES = {
-    "localizer": "LOCALIZER", "diffusion": "ADC|TRACEW|TRACE|FA|DIFFUSION|EXP|EADC|TENSOR|TENSOR_B0|ADC_UNSPECIFIED|DIFFUSION_ANISO|ISOTROPIC|CALC_BVALUE",
+    "localizer": "LOCALIZER",
+    "diffusion": "ADC|TRACEW|TRACE|FA|DIFFUSION|EXP|EADC|TENSOR|TENSOR_B0|ADC_UNSPECIFIED|DIFFUSION_ANISO|ISOTROPIC|CALC_BVALUE",
     "perfusion": "PERFUSION|CBF|CBV|MTT|TTP|TMAX|RCBF|RCBV|RELCBF|RELCBV|RELMTT|GBP|PBP|KTRANS", "asl": "ASL|PERFUSION_ASL|RELCBF_ASL",
     "functional": "FMRI|T_TEST|Z_SCORE|BOLD", "angiography": "VELOCITY|PHASE CONTRAST|PHASE_CONTRAST|PCA|PC_ANGIO|TOF|VELOCITY MAP",
-    "phase": "P|PHASE|PHASE MAP|PHASE_MAP|FIELD_MAP|B0 MAP|B0", "projection": "MIP|MNIP|MAXIP|MINIP|MIN IP|PROJECTION IMAGE|PROJECTION|VOLUME RENDERED",
+    "phase": "P|PHASE|PHASE MAP|PHASE_MAP|FIELD_MAP|B0 MAP|B0", "projection": "MIP|MNIP|MAXIP|MINIP|MIN IP|PROJECTION IMAGE|PROJECTION|VOLUME "
+                                                                              "RENDERED",
     "reformat": "MPR|REFORMATTED|RFMT|CSA MPR|CURVED|MPR THICK", "subtraction": "SUBTRACT|SUBTRACTION|SUB",
-    "map": "T1 MAP|T2 MAP|T2 STAR MAP|T2STAR MAP|R2 MAP|T1_MAP|T2_MAP|PARAM|PROTON DENSITY MAP|SYNTHETIC|INV1|INV2|FAT|FAT FRACTION|OPP_PHASE|OUT_PHASE|R2_STAR MAP",
+    "map": "T1 MAP|T2 MAP|T2 STAR MAP|T2STAR MAP|R2 MAP|T1_MAP|T2_MAP|PARAM|PROTON DENSITY MAP|SYNTHETIC|INV1|INV2|FAT|FAT "
+           "FRACTION|OPP_PHASE|OUT_PHASE|R2_STAR MAP",
     "report": "SCREEN SAVE|SCREENSAVE|CSA REPORT|CSA BLACK IMAGE|SCREEN CAPTURE|CAPTURE|EVIDENCE|REPORT",
 }
 _KIND_OF_TYPE = {value: tag for tag, values in _IMAGE_TYPES.items() for value in values.split("|")}
 # Siemens' names of pulse sequences, as their beginning: '*tfl3d1_ns'. Time of flight is a FLASH with a tone ('_t70').
 _SEQUENCE_NAMES = ((r"\*?ep", "epi"), (r"\*?(?:fl[23]d\d?r?_t|fl[23]d\w*_v|qfl)", "angiography"), (r"\*?(?:tfi|ci3d|fi[23]d|de3d)", "steady"),
                    (r"\*?swi", "susceptibility"), (r"\*?(?:csi|svs)", "spectroscopy"))
-_NOT_GIVEN = re.compile(r"(?:none?|n|n/?a|nil|null|false|unk(?:nown)?|not\b.*|no\b.*|nein|kein.*|ohne.*|without.*|w/o.*|sans.*|sin .*|sem .*|senza.*|zonder.*|bez.*"
+_NOT_GIVEN = re.compile(r"(?:none?|n|n/?a|nil|null|false|unk(?:nown)?|not\b.*|no\b.*|nein|kein.*|ohne.*|without.*|w/o.*|sans.*|sin .*|sem "
+                         ".*|senza.*|zonder.*|bez.*"
                         r"|nativ\w*|0+(?:[.,]0*)? ?(?:ml|cc|mmol)?\b.*|[-.*x_/ ]+|нет.*|без.*|无|無|なし|없음)$")
 
 
@@ -46,8 +53,8 @@ _NOT_GIVEN = re.compile(r"(?:none?|n|n/?a|nil|null|false|unk(?:nown)?|not\b.*|no
 class Judgement:
     """What a series is: `role` of ROLES, or '' with a reason in `left_out`.
 
-    why: from our vocabulary and numbers only. confidence: 0..1, see SURE.
-    contrast: 'yes', 'no' or '' for a T1, and what says so in `contrast_by` ('words', 'agent', 'order', 'image' or '').
+    why: from our vocabulary and numbers only. confidence: 0..1, of the weighting; a T1 with and one without contrast are one.
+    contrast: 'yes', 'no' or '' for a T1; what says so in `contrast_by` ('words', 'agent', 'order', 'image' or ''), and its confidence.
     reserve: derived from other images, so it is taken only where nothing better has its role.
     """
 
@@ -57,23 +64,29 @@ class Judgement:
     confidence: float = 1.0
     contrast: str = ""
     contrast_by: str = ""
+    contrast_confidence: float = 1.0
     reserve: bool = False
 
     @property
     def is_t1(self) -> bool:
         return self.role in ("t1", "t1ce")
 
+    @property
+    def sure(self) -> bool:
+        """True when the role can be acted on."""
+        return bool(self.role) and min(self.confidence, self.contrast_confidence) >= SURE
+
 
 def judge(facts: Facts) -> Judgement:
     """The sequence that the header of one series tells, or why it is left out. Never raises; a silent header has confidence 0."""
     words = _words(facts)
-    timing, numbers = _timing(facts), _by_numbers(facts)
+    timing, numbers = timing_of(facts), _by_numbers(facts)
     kind, by = _other_kind(facts, words, timing)
     if kind:
         return Judgement(left_out=kind, why=by)
     role, confidence = _weighting(words, timing, facts)
     if role in OTHER_KINDS or role == "epi":
-        return Judgement(left_out=OTHER_KINDS.get(role, "echo-planar (diffusion, perfusion or functional)"), why=_why(words, numbers), confidence=confidence)
+        return Judgement(left_out=OTHER_KINDS.get(role, _ECHO_PLANAR), why=_why(words, numbers), confidence=confidence)
     why = _why(words, numbers) or "the header is silent"
     if confidence == _CONFLICT:
         why += ", which contradict each other"
@@ -82,7 +95,8 @@ def judge(facts: Facts) -> Judgement:
     contrast, contrast_by = _contrast(facts, words) if role == "t1" else ("", "")
     if contrast_by == "agent":
         why += "; contrast agent in the header" if contrast == "yes" else "; the header says that no contrast was given"
-    return Judgement("t1ce" if contrast == "yes" else role, "", why, confidence, contrast, contrast_by, _derived(facts))
+    return Judgement("t1ce" if contrast == "yes" else role, "", why, confidence, contrast, contrast_by,
+                     {"words": _BOTH, "agent": _WORDS}.get(contrast_by, _NUMBERS), _derived(facts))
 
 
 def _words(facts: Facts) -> Words:
@@ -105,7 +119,7 @@ def _other_kind(facts: Facts, words: Words, timing: str) -> tuple[str, str]:
         return "a screenshot or other picture (secondary capture)", "kind of DICOM object"
     if facts.sop_class_uid and facts.sop_class_uid not in _MR_OBJECTS:
         return "not an MR image", "kind of DICOM object"
-    if facts.body_part.upper().replace("-", "").replace(" ", "") in _SPINE_AND_MORE:
+    if facts.body_part.upper().replace("-", "").replace(" ", "") in _SPINE_AND_MORE.split():
         return OTHER_KINDS["body"], "body part"
     if facts.b_value:
         return OTHER_KINDS["diffusion"], f"b {facts.b_value:g}"
@@ -115,7 +129,7 @@ def _other_kind(facts: Facts, words: Words, timing: str) -> tuple[str, str]:
             return OTHER_KINDS[tag], "image type"
     if words.kinds:
         return OTHER_KINDS[_first_kind(words)], f"words {words.shown}"
-    if words.mpr and (_derived(facts) or words.techniques & {"mprage", "spgr", "tfe", "space"} and "GR" not in facts.scanning_sequence):
+    if words.mpr and (_derived(facts) or (words.techniques & {"mprage", "spgr", "tfe", "space"} and "GR" not in facts.scanning_sequence)):
         return OTHER_KINDS["reformat"], f"words {words.shown}"  # elsewhere 'mpr' is short for MPRAGE
     for pattern, tag in _SEQUENCE_NAMES:
         if re.match(pattern, facts.sequence_name.lower()) and tag != "epi":
@@ -123,7 +137,7 @@ def _other_kind(facts: Facts, words: Words, timing: str) -> tuple[str, str]:
     if any("TOF" in option.upper() for option in facts.scan_options):
         return OTHER_KINDS["angiography"], "scan options"
     if timing == "epi" and not words.weightings:
-        return "echo-planar (diffusion, perfusion or functional)", "scanning sequence EP"
+        return _ECHO_PLANAR, "scanning sequence EP"
     return "", ""
 
 
@@ -165,7 +179,7 @@ def _disagreement(word: str, timing: str, words: Words, facts: Facts) -> tuple[s
         return "flair", _WORDS                          # an anonymised header without TI
     if word == "flair" and timing == "t1":
         return "t1", _NUMBERS                           # T1-FLAIR
-    if word == "t2" and timing == "stir" or word == "t1" and timing in ("stir", "steady"):
+    if (word == "t2" and timing == "stir") or (word == "t1" and timing in ("stir", "steady")):
         return word, _NUMBERS                           # TI of a fat saturation, not of an inversion
     if timing == "epi":
         return "epi", _NUMBERS
@@ -191,48 +205,6 @@ def _by_technique(words: Words, timing: str) -> tuple[str, float]:
     if words.techniques & {"tfe", "flash"} or words.mpr:
         return ("t1", _WORDS if timing == "t1" else _DOUBT) if timing in ("", "t1") else (timing, _NUMBERS)
     return (timing, _NUMBERS) if timing else ("", 0.0)
-
-
-def _timing(facts: Facts) -> str:
-    """A role, 'pd', 'stir', 'susceptibility', 'steady' or 'epi' as TR, TE and TI alone say; '' where they fit several or none."""
-    tr, te, ti, flip = facts.repetition_ms, facts.echo_ms, facts.inversion_ms or 0.0, facts.flip_deg
-    if "EP" in facts.scanning_sequence or re.match(r"\*?ep", facts.sequence_name.lower()):
-        return "epi"
-    gradient = "GR" in facts.scanning_sequence and "SE" not in facts.scanning_sequence
-    if tr is None and te is None:
-        return "flair" if 1500 <= ti <= 3000 else ""
-    tr, te = (tr if tr is not None else -1.0), (te if te is not None else -1.0)
-    if 300 <= ti < 1500 and te <= 40 and tr < 4000 or gradient and 300 <= ti < 1500 and te <= 12:
-        return "t1"                                                     # MPRAGE, T1-FLAIR
-    if ti >= 1400 and (tr >= 3500 or tr < 0) and (te >= 50 or te < 0):
-        return "flair"
-    if 50 <= ti < 300 and tr >= 1200 and not gradient:
-        return "stir"
-    if te < 0 or tr < 0:
-        return ""
-    return _gradient_echo(tr, te, flip) if gradient or 0 < tr <= 60 else _spin_echo(tr, te, "IR" in facts.scanning_sequence)
-
-
-def _gradient_echo(tr: float, te: float, flip: float | None) -> str:
-    if te >= 12:
-        return "susceptibility"
-    if tr <= 15 and flip is not None and flip >= 35:
-        return "steady"
-    if tr <= 15 and te <= 8:
-        return "t1"
-    if 60 < tr <= 800 and te <= 8 and (flip is None or flip >= 50):
-        return "t1"
-    return ""  # TR 15 to 60: a FLASH, or a time-of-flight angiography
-
-
-def _spin_echo(tr: float, te: float, inverted: bool) -> str:
-    if te <= 40 and tr <= 1250:
-        return "t1"
-    if inverted:
-        return ""  # FLAIR, STIR or T1-FLAIR: only the TI, which is not there, would tell
-    if te >= 65 and tr >= 1800:
-        return "t2"
-    return "pd" if te <= 45 and tr >= 1500 else ""
 
 
 def _contrast(facts: Facts, words: Words) -> tuple[str, str]:

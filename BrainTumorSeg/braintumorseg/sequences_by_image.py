@@ -21,7 +21,7 @@ from .brain import LARGEST_BRAIN_ML, brain_only_mask
 from .resample import canonical_grid, resample
 from .volume import Volume
 
-__all__ = ["KINDS", "CERTAIN", "Look", "Opinion", "brighter", "kinds_of"]
+__all__ = ["CERTAIN", "KINDS", "Look", "Opinion", "brighter", "kinds_of", "roles_of"]
 
 KINDS = ("t1", "t2", "flair")  # 't1' with or without contrast
 CERTAIN = 0.95                 # less is 'not certain'
@@ -30,15 +30,15 @@ _MM = 2.0
 _LEAST_VOXELS = 2000
 _TEMPER = 0.5  # the relations of several pairs are not independent of each other
 # Five traits of an image (see Look.traits): mean, sd; then a weight for each kind, and a constant.
-_MEAN = (0.0, 0.0, 0.4, 1.3, 0.9)
-_SD = (0.4, 0.8, 0.2, 0.25, 0.15)
-_WEIGHTS = ((0.0,) * 3,) * 5
-_CONSTANT = (0.0, 0.0, 0.0)
-# Relations of a pair (see Look.relation), by their kinds: mean and sd of both. Two T2s or two FLAIRs are as alike as two T1s.
-_RELATIONS = {("t1", "t1"): ((0.56, 0.5), (0.19, 0.25)), ("t1", "t2"): ((-0.43, 1.2), (0.18, 0.4)),
-              ("t1", "flair"): ((0.0, 0.6), (0.25, 0.4)), ("t2", "flair"): ((0.1, -1.5), (0.25, 0.4))}
+_MEAN = (-0.02, -0.18, 0.45, 1.29, 0.93)
+_SD = (0.42, 0.91, 0.15, 0.25, 0.15)
+_WEIGHTS = ((-2.14, 1.59, 0.55), (-1.22, 0.85, 0.37), (0.49, 0.31, -0.81), (-0.65, 1.16, -0.52), (-1.0, 0.65, 0.35))
+_CONSTANT = (0.28, -1.35, 1.07)
+# Relations of a pair (see Look.relation), by their kinds: mean and sd of the first two. Two T2s or two FLAIRs are as alike as two T1s.
+_RELATIONS = {("t1", "t1"): ((0.56, 0.8), (0.19, 0.38)), ("t1", "t2"): ((-0.44, 1.21), (0.17, 0.29)),
+              ("t1", "flair"): ((-0.03, 0.37), (0.22, 0.42)), ("t2", "flair"): ((0.13, -1.61), (0.26, 0.46))}
 
-# 33 pairs of T1 and T1ce: the brightening is at least 1.3 times as large as the darkening, and 0.28 of the brain's brightness.
+# 29 pairs of T1 and T1ce: the brightening is at least 1.3 times as large as the darkening, and 0.3 of the brain's brightness.
 _LEAST_GAIN, _LEAST_BRIGHTER = 1.25, 0.28
 _ALIKE_GAIN, _ALIKE_CORRELATION = 1.15, 0.9
 
@@ -91,13 +91,13 @@ class Look:
         return float(np.median(self.brightness[near]) / np.median(self.brightness[far]))
 
     def relation(self, other: Look) -> np.ndarray | None:
-        """(3,): correlation where both are of middling brightness; log of how much brighter `other` gets in places over how much
-        darker; the former alone, in brightnesses of the brain; and None where they do not show the same place."""
+        """(4,) correlation where both are of middling brightness; log of how much brighter `other` gets in places over how much darker;
+        how much brighter, in the brain's brightness; correlation everywhere. None where they do not show the same place."""
         moved = resample(other.volume, self.volume.grid).voxels
         both = self.region & (moved > 0)
         if np.count_nonzero(both) < max(_LEAST_VOXELS, 0.5 * np.count_nonzero(self.region)):
             return None
-        one, two = self.brightness[both], _flattened(other.volume.__class__(moved, self.volume.affine), both)[both]
+        one, two = self.brightness[both], _flattened(self.volume.with_voxels(moved), both)[both]
         middling = np.ones(len(one), bool)
         for values in (one, two):
             low, high = np.percentile(values, [15, 85])
@@ -140,6 +140,28 @@ def brighter(one: Look, other: Look) -> str:
     if gain <= -np.log(_LEAST_GAIN) and down >= _LEAST_BRIGHTER:
         return "one"
     return "neither" if abs(gain) <= np.log(_ALIKE_GAIN) and correlation >= _ALIKE_CORRELATION else ""
+
+
+def roles_of(looks: Mapping[str, Look]) -> dict[str, str]:
+    """Role of study.ROLES -> name for the two to four sequences of a patient; {} unless each is certain and no two have one role.
+
+    A lone T1 is never certain: whether it is after contrast, only another T1 shows.
+    """
+    opinions = kinds_of(looks)
+    named: dict[str, list[str]] = {kind: [] for kind in KINDS}
+    for name, opinion in opinions.items():
+        named[opinion.kind].append(name)
+    counts = {kind: len(names) for kind, names in named.items()}
+    if not all(opinion.certain for opinion in opinions.values()) or counts["t1"] not in (0, 2) or max(counts["t2"], counts["flair"]) > 1:
+        return {}
+    roles = {kind: named[kind][0] for kind in ("t2", "flair") if named[kind]}
+    if named["t1"]:
+        one, two = named["t1"]
+        after = brighter(looks[one], looks[two])
+        if after not in ("one", "other"):
+            return {}
+        roles |= {"t1ce": one, "t1": two} if after == "one" else {"t1ce": two, "t1": one}
+    return roles
 
 
 def _score(kinds: dict[str, str], alone: Mapping[str, np.ndarray], pairs: Mapping[tuple[str, str], np.ndarray]) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 
 from braintumorseg import sequences_by_image as module
 from braintumorseg.io.readers import read_volume
-from braintumorseg.sequences_by_image import KINDS, Look, brighter, kinds_of
+from braintumorseg.sequences_by_image import KINDS, Look, brighter, kinds_of, roles_of
 from braintumorseg.study import ROLES
 
 KIND = {"t1": "t1", "t1ce": "t1", "t2": "t2", "flair": "flair"}
@@ -69,10 +69,13 @@ def main(folders):
         paths = {role: next(iter(sorted(Path(folder).glob(f"{role}.nii*"))), None) for role in ROLES}
         patients[str(folder)] = {role: Remembered(Look.at(read_volume(path))) for role, path in paths.items() if path}
     for size in range(1, 5):
-        table, certain, wrong, total = Counter(), 0, [], 0
+        table, certain, wrong, total, studies = Counter(), 0, [], 0, Counter()
         for name, looks in patients.items():
             use(*fit([other for key, other in patients.items() if key != name]))
             for subset in itertools.combinations(looks, size):
+                roles = roles_of({role: looks[role] for role in subset})
+                studies["not certain" if not roles else "right" if all(role == found for role, found in roles.items())
+                        else f"wrong: {Path(name).name} {roles}"] += 1
                 for role, opinion in kinds_of({role: looks[role] for role in subset}).items():
                     table[KIND[role], opinion.kind] += 1
                     total += 1
@@ -84,6 +87,7 @@ def main(folders):
                   f"certain and wrong {len(wrong)}")
             print("   ", {f"{true} as {found}": table[true, found] for true in KINDS for found in KINDS})
             print("   ", *wrong, sep="\n    ")
+            print("    files without names:", dict(studies))
     contrast = Counter(brighter(looks["t1"], looks["t1ce"]) for looks in patients.values() if {"t1", "t1ce"} <= set(looks))
     print("of T1 and T1ce, after contrast is:", dict(contrast), "(right: other)")
     use(*fit(list(patients.values())))

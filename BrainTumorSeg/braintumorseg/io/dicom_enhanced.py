@@ -65,13 +65,16 @@ def other_dimensions(frame: Dataset) -> tuple[int, ...]:
 
 def _put(flat: Dataset, group: Dataset) -> None:
     """Copy the attributes of a functional group to `flat`, under their names in a single image."""
+    from pydicom import DataElement
+    from pydicom.datadict import tag_for_keyword
+
     for name in _GROUPS:
         item = (group.get(name) or [None])[0]
         if item is None:
             continue
         flat.update(item)
         for new, classic in _CLASSIC.items():
-            if new in item:
-                setattr(flat, classic, item[new].value)
+            if new in item:  # a new element: those that are there already belong to all frames
+                flat.add(DataElement(tag_for_keyword(classic), item[new].VR, item[new].value))
         if name == "MRDiffusionSequence" and (directions := item.get("DiffusionGradientDirectionSequence")):
             flat.update(directions[0])

@@ -118,25 +118,29 @@ def _judged(path: Path, dataset: Dataset, file: IO[bytes]) -> Header | LeftAside
 
 def _trouble(dataset: Dataset, file: IO[bytes]) -> tuple[str, str]:
     """(why, fix) when the pixels are not all there or cannot be decoded, ('', '') otherwise."""
+    from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+
     syntax = text(dataset.file_meta, "TransferSyntaxUID") if hasattr(dataset, "file_meta") else ""
     if syntax and (missing := missing_decoder(syntax))[0]:
         return missing
+    deflated = syntax == DeflatedExplicitVRLittleEndian  # inflated as a whole, so there is no place in the file to look at
+    if not deflated and not file.read(1):
+        return "cut short before its pixels", _AGAIN
+    file.seek(-1 if not deflated else 0, 1)
     sizes = [integer(dataset, name) for name in ("Rows", "Columns", "BitsAllocated")]
     if any(size is None or size < 1 for size in sizes) or sizes[2] not in (8, 16, 32):
         return "its header does not say how many pixels of how many bits it holds", _AGAIN
     if sizes[0] * sizes[1] > 1 << 24:
         return f"its header speaks of {sizes[0]} x {sizes[1]} pixels, which no slice has", _AGAIN
     stored, high = integer(dataset, "BitsStored"), integer(dataset, "HighBit")
-    if stored is None or not 1 <= stored <= sizes[2] or (high is not None and not stored - 1 <= high < sizes[2]):
+    if stored is None or not 1 <= stored <= sizes[2] or high not in (None, stored - 1):
         return "its header contradicts itself about the bits of a pixel", _AGAIN
     if integer(dataset, "PixelRepresentation") not in (0, 1):
         return "its header does not say whether its pixels have a sign", _AGAIN
     frames = integer(dataset, "NumberOfFrames") or 1
     promised = sizes[0] * sizes[1] * sizes[2] // 8 * (integer(dataset, "SamplesPerPixel") or 1) * frames
-    from pydicom.uid import UID
-
-    if UID(syntax).is_deflated if syntax and UID(syntax).is_transfer_syntax else False:
-        return "", ""  # inflated as a whole when it is read
+    if deflated:
+        return "", ""
     return _pixels_cut(dataset, file, promised, frames, sizes[1] * sizes[2] // 8, bool(syntax) and UID(syntax).is_compressed)
 
 

@@ -16,6 +16,7 @@ from .dicom_enhanced import frames_of, is_enhanced
 from .dicom_facts import number, text
 from .dicom_grid import grid_of, place_of, slots_of
 from .dicom_header import DAMAGED, missing_decoder
+from .dicom_jpeg12 import decode_jpeg12, is_jpeg12
 from .dicom_series import Frame, Stack
 from .dicom_tilt import upright
 
@@ -66,6 +67,7 @@ def _open(path: Path) -> tuple[Dataset, list[Dataset]]:
 
     try:
         dataset = pydicom.dcmread(path, force=True)
+        _put_syntax(dataset)
         return dataset, frames_of(dataset) if is_enhanced(dataset) else [dataset]
     except FileNotFoundError:
         raise NotAnImage(f"{path.name} is not there any more.", "Scan the folder again.") from None
@@ -73,16 +75,28 @@ def _open(path: Path) -> tuple[Dataset, list[Dataset]]:
         raise NotAnImage(f"{path.name} cannot be read: its header is damaged ({type(error).__name__}).", _AGAIN) from None
 
 
+def _put_syntax(dataset: Dataset) -> None:
+    """Say how the pixels are stored where the file has no meta header that does."""
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    if not hasattr(dataset, "file_meta"):
+        dataset.file_meta = FileMetaDataset()
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        implicit, little = dataset.original_encoding
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+
+
 def _decoded(dataset: Dataset, frame: Frame) -> np.ndarray:
     """One frame (rows, columns) as integers, with the sign and the bits that the header states, bright meaning much."""
     from pydicom.pixels import pixel_array
 
     name = frame.path.name
-    syntax = text(dataset.file_meta, "TransferSyntaxUID") if hasattr(dataset, "file_meta") else ""
-    if syntax and (missing := missing_decoder(syntax))[0]:
+    syntax = text(dataset.file_meta, "TransferSyntaxUID")
+    if (missing := missing_decoder(syntax))[0]:
         raise NotAnImage(f"{name} is {missing[0]}.", missing[1])
     try:
-        pixels = pixel_array(dataset, index=frame.index, raw=True)
+        pixels = decode_jpeg12(dataset, frame.index) if is_jpeg12(dataset, syntax) else pixel_array(dataset, index=frame.index, raw=True)
     except (*DAMAGED, RuntimeError) as error:
         raise NotAnImage(f"The pixels of {name} cannot be decoded: they are damaged or cut short ({type(error).__name__}).", _AGAIN) from None
     if pixels.shape != (dataset.Rows, dataset.Columns):

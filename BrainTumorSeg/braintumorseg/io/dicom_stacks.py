@@ -42,7 +42,7 @@ def stacks_of(slices: Iterable[Slice], fill_gaps: bool = False) -> tuple[list[St
 
 def _usable(series: list[Slice]) -> tuple[list[Slice], list[str], list[LeftAside]]:
     """(slices, notes, left aside): each object once, and none of a series of which a part is damaged."""
-    whole = {one.sop_uid for one in series if one.place is not None}
+    whole = {one.sop_uid for one in series if one.place is not None and one.sop_uid}
     copies = [one for one in series if one.place is None and one.sop_uid in whole]     # a damaged copy beside a whole one
     broken = [one for one in series if one.place is None and one.sop_uid not in whole]
     aside = [_aside(one.frame.path.name, one, one.trouble, one.fix) for one in copies]
@@ -56,7 +56,7 @@ def _usable(series: list[Slice]) -> tuple[list[Slice], list[str], list[LeftAside
         return [], [], aside
     kept: dict[tuple, Slice] = {}
     twice = 0
-    for one in series:
+    for one in (one for one in series if one.place is not None):
         first = kept.setdefault((one.sop_uid or one.frame.path, one.frame.index), one)
         if first is one:
             continue
