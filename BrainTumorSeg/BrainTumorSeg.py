@@ -16,6 +16,7 @@ from slicer.util import VTKObservationMixin
 
 from BrainTumorSegLib.logic import Logic
 from BrainTumorSegLib.parameters import BrainTumorSegParameterNode
+from BrainTumorSegLib.self_test import SelfTests
 
 _HOMEPAGE = "https://github.com/BrainTumorSeg/SlicerBrainTumorSeg"
 
@@ -152,5 +153,5 @@ class BrainTumorSegLogic(Logic, ScriptedLoadableModuleLogic):
         return BrainTumorSegParameterNode(super().getParameterNode())
 
 
-class BrainTumorSegTest(ScriptedLoadableModuleTest):
-    """The in-Slicer tests; see BrainTumorSegLib/self_test.py."""
+class BrainTumorSegTest(SelfTests, ScriptedLoadableModuleTest):
+    """The in-Slicer tests: BrainTumorSegLib/self_test.py."""
