@@ -63,11 +63,11 @@ def main(arguments: list[str] | None = None) -> int:
         _print({"error": {"kind": kind, "what": what, "fix": fix}})
         return 130 if kind == "Cancelled" else 1
     except OSError as error:
-        for pattern, kind, what, fix in _PIP_REASONS[:2]:
-            if pattern.search(str(error)):
-                _print({"error": {"kind": kind, "what": what, "fix": fix}})
-                return 1
-        raise
+        known = next(((kind, what, fix) for pattern, kind, what, fix in _PIP_REASONS[:2] if pattern.search(str(error))), None)
+        kind, what, fix = known or ("FolderFailed", f"The engine's private folder cannot be used ({error.strerror}).",
+                                    "Look at what is in its place, or ask your administrator.")
+        _print({"error": {"kind": kind, "what": what, "fix": fix}})
+        return 1
     return 0
 
 
@@ -83,6 +83,8 @@ def _install(folder: Path, runtime: Runtime, requirements_file: Path, wheels: Pa
         try:
             _run_pip(folder, packages, [*requirements, *runtime.requirements], runtime, wheels, cancel)
             _check_imports(packages, cancel)
+            if cancel.is_set():
+                raise _Failed("Cancelled", "The installation was cancelled.", "")
             manifest = Manifest(packages.name, requirements_hash(requirements), runtime.name, tuple(sorted(os.listdir(packages))))
             manifest.write(folder)
         finally:

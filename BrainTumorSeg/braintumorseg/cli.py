@@ -22,7 +22,8 @@ RESEARCH_ONLY = "For research use only; not a medical device."
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb and return its exit code."""
     args = _parser().parse_args(arguments)
-    talk = Talk(json_lines=getattr(args, "progress", None) == "json", json_result=getattr(args, "json", False))
+    talk = Talk(json_lines=getattr(args, "progress", None) == "json", json_result=getattr(args, "json", False),
+                owns_process=arguments is None)
     try:
         args.run(args, talk)
     except (KeyboardInterrupt, Cancelled):
