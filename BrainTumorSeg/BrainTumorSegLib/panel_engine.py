@@ -8,7 +8,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from .messages import show
+from .messages import provider_name, show
 from .process import Outcome
 
 __all__ = ["EngineSection"]
@@ -111,6 +111,8 @@ class EngineSection:
 def _found_text(found) -> str:
     """What `doctor` found, in a few lines."""
     session = found.get("session")
-    lines = [_("{model} really ran on {provider}: {seconds} s.").format(**session)] if session else [_("The network could not be run.")]
+    lines = [_("The network could not be run.")]
+    if session:
+        lines = [_("{model} really ran on {provider}: {seconds} s.").format(**{**session, "provider": provider_name(session["provider"])})]
     lines += [f"{problem['what']} {problem['fix']}" for problem in found.get("problems", [])]
     return "\n".join(lines)

@@ -37,7 +37,7 @@ class ExportSection:
             return
         node = self._result.segmentation
         checks = preflight(node)
-        self._ui.preflightLabel.text = "".join(f"<p>{_SIGNS[check.ok]} {escape(check.text)}</p>" for check in checks)
+        self._ui.preflightLabel.text = "".join(f"<p>{_SIGNS[check.ok]} {escape(check.text, quote=False)}</p>" for check in checks)
         for button in (self._ui.exportDicomButton, self._ui.saveDicomButton):
             button.enabled = all(check.ok is not False for check in checks)
         for button in (self._ui.exportNiftiButton, self._ui.exportNrrdButton):

@@ -38,7 +38,8 @@ class qSlicerWidget(qMRMLWidget):
 class qMRMLNodeComboBox(QtWidgets.QWidget):
     """A combo box of the scene's nodes of some classes."""
 
-    currentNodeChanged = Signal((object,), (bool,))
+    currentNodeChanged = Signal(object)
+    currentNodeIsThere = Signal(bool)  # currentNodeChanged(bool): as an overload PySide6 would lose a reference to the bool at each emit
     currentNodeIDChanged = Signal(str)
     nodeActivated = Signal(object)
     nodeAdded = Signal(object)
@@ -115,8 +116,8 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         if node_id != self._current:
             self._current = node_id
             node = self.currentNode()
-            self.currentNodeChanged[object].emit(node)
-            self.currentNodeChanged[bool].emit(node is not None)
+            self.currentNodeChanged.emit(node)
+            self.currentNodeIsThere.emit(node is not None)
             self.currentNodeIDChanged.emit(node_id)
 
     def currentNode(self):
