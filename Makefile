@@ -6,7 +6,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-DEBIAN := dicom3tools
+DEBIAN := dicom3tools dcmtk
 
 .PHONY: demo test lint clean
 

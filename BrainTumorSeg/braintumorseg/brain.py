@@ -1,13 +1,12 @@
-"""Where the brain is. In this version: recognise images that show the brain alone, and refuse whole heads."""
+"""Where the brain is: recognise images that show the brain alone."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from .errors import NotBrainOnly
 from .volume import Volume
 
-__all__ = ["brain_only_mask", "require_brain_only"]
+__all__ = ["brain_only_mask", "is_brain_only"]
 
 # A brain with its CSF measures 0.9 to 1.9 l; a head down to the chin 3 l and more.
 LARGEST_BRAIN_ML = 2400.0
@@ -38,15 +37,7 @@ def _bright(differences: np.ndarray) -> float:
     return float(np.percentile(differences, 99)) if differences.size else 0.0
 
 
-def require_brain_only(role: str, image: Volume) -> None:
-    """Raises NotBrainOnly when the image shows more than a brain surrounded by an empty background."""
+def is_brain_only(image: Volume) -> bool:
+    """True when the image shows a brain that was cut out: empty space around it, and no more than a brain can measure."""
     mask = brain_only_mask(image)
-    shown_ml = float(mask.sum()) * image.voxel_ml
-    if mask.mean() > 1 - LEAST_EMPTY:
-        why = "nothing around the brain is empty"
-    elif shown_ml > LARGEST_BRAIN_ML:
-        why = f"{shown_ml:.0f} ml are not empty and a brain has at most about {LARGEST_BRAIN_ML:.0f}"
-    else:
-        return
-    raise NotBrainOnly(f"{role} looks like a whole head, not a brain that was cut out ({why}); the network reads the brain alone.",
-                       "Remove skull and face first (HD-BET or SynthStrip do it), or add --stripped if the image is brain-only after all.")
+    return bool(mask.mean() <= 1 - LEAST_EMPTY) and float(mask.sum()) * image.voxel_ml <= LARGEST_BRAIN_ML

@@ -44,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"braintumorseg {__version__}")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     _add_segment(verbs)
+    _add_study(verbs)
     _add_evaluate(verbs)
     _add_models(verbs)
 
@@ -56,20 +57,26 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--seed", type=int, default=0, help="which patient (default 0)")
     verb.add_argument("--force", action="store_true", help="replace the folder of an earlier demo")
     verb.set_defaults(run=_lazily("demo"))
+
+    verb = verbs.add_parser("phantom", help="make a synthetic patient and nothing else: DICOM series and NIfTI files")
+    verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the patient")
+    verb.add_argument("--seed", type=int, default=0, help="which patient (default 0)")
+    verb.add_argument("--force", action="store_true", help="replace the folder of an earlier phantom")
+    verb.add_argument("--json", action="store_true", help="one JSON line on stdout instead of text")
+    verb.set_defaults(run=_lazily("phantom", "verbs_phantom"))
     return parser
 
 
 def _add_segment(verbs) -> None:
     verb = verbs.add_parser(
         "segment", help="segment the tumour of one patient",
-        description="Segment the tumour of one patient from T1, contrast-enhanced T1, T2 and FLAIR, or any of them. Which file is which is "
-                    f"told by its name (*_t1ce.nii.gz, *-t2f.nii.gz) or by the options. {RESEARCH_ONLY}",
+        description="Segment the tumour of one patient from T1, contrast-enhanced T1, T2 and FLAIR, or any of them. Which series is which is "
+                    "told by its DICOM header, a file's name (*_t1ce.nii.gz, *-t2f.nii.gz), the image itself, or the options; 'braintumorseg study' "
+                    f"shows it beforehand. {RESEARCH_ONLY}",
         epilog="DIR gets segmentation.nii.gz (labels 1 necrosis, 2 oedema, 3 enhancing; on the reference's own grid), overlay.png, "
                "report.json and report.html.")
-    verb.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="images (NIfTI, NRRD, MHA) or a folder of them")
+    _add_images(verb)
     verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results; it must not exist yet (see --force)")
-    for role, words in (("t1", "T1 before contrast"), ("t1ce", "T1 after contrast"), ("t2", "T2"), ("flair", "T2-FLAIR")):
-        verb.add_argument(f"--{role}", type=Path, metavar="FILE", help=words)
     verb.add_argument("--model", default="glioma", metavar="NAME", help="a network of 'braintumorseg models list', or an .onnx file (default glioma)")
     verb.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the network runs (default auto)")
     verb.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads for the network (default: all cores)")
@@ -79,6 +86,23 @@ def _add_segment(verbs) -> None:
     verb.add_argument("--progress", choices=("json",), help="one JSON object a line on stdout, for programs; closing stdin then cancels")
     verb.add_argument("--force", action="store_true", help="replace the results of an earlier run in DIR")
     verb.set_defaults(run=_lazily("segment"))
+
+
+def _add_images(verb) -> None:
+    verb.add_argument("paths", nargs="*", type=Path, metavar="PATH",
+                      help="folders or files of DICOM series, images (NIfTI, NRRD, MHA), or folders of them")
+    for role, words in (("t1", "T1 before contrast"), ("t1ce", "T1 after contrast"), ("t2", "T2"), ("flair", "T2-FLAIR")):
+        verb.add_argument(f"--{role}", type=Path, metavar="WHICH", help=f"{words}: an image, a DICOM series' folder or a file of it, or its number")
+    verb.add_argument("--study", type=int, metavar="N", help="which of several DICOM studies, 1 the earliest")
+
+
+def _add_study(verbs) -> None:
+    verb = verbs.add_parser("study", help="show which series is which sequence, without segmenting",
+                            description="A table of every series and image: which sequence it is and why, or why it is left out, and its geometry.")
+    _add_images(verb)
+    verb.add_argument("--with-identity", action="store_true", help="show the series' descriptions, too: they may hold a patient's name")
+    verb.add_argument("--json", action="store_true", help="one JSON line on stdout instead of the table")
+    verb.set_defaults(run=_lazily("study", "verbs_study"))
 
 
 def _add_evaluate(verbs) -> None:
@@ -114,12 +138,12 @@ def _add_models(verbs) -> None:
         action.add_argument("--json", action="store_true", help="one JSON line on stdout instead of text")
 
 
-def _lazily(name: str):
-    """The function of that name in `verbs`, imported when it runs: --help must not wait for scientific packages."""
+def _lazily(name: str, module: str = "verbs"):
+    """The function of that name in a module of verbs, imported when it runs: --help must not wait for scientific packages."""
     def run(args, talk: Talk) -> None:
-        from . import verbs
+        from importlib import import_module
 
-        getattr(verbs, name)(args, talk)
+        getattr(import_module(f".{module}", __package__), name)(args, talk)
 
     return run
 

@@ -21,7 +21,7 @@ from .results import write_results
 from .study import Study
 from .verbs import summary
 
-__all__ = ["demo_study", "run_demo"]
+__all__ = ["demo_study", "run_demo", "write_patient"]
 
 
 def run_demo(out: Path, *, seed: int = 0, force: bool = False) -> Iterator[str]:
@@ -33,15 +33,10 @@ def run_demo(out: Path, *, seed: int = 0, force: bool = False) -> Iterator[str]:
     with output_folder(out, force) as folder:
         phantom = make_phantom(seed)
         yield f"Made up patient {seed}: a head with a tumour, as four DICOM series ({time.monotonic() - began:.0f} s)"
-        series = write_dicom(phantom, folder / "dicom")
-        input_folder = folder / "brain_only"
-        input_folder.mkdir()
-        for role, volume in demo_study(phantom).volumes.items():
-            write_nifti(volume, input_folder / f"phantom_{role}.nii.gz")
-        write_nifti(phantom.truth_t1ce, input_folder / "truth.nii.gz")
+        series = write_patient(phantom, folder)
         progress = Progress()
         with progress.step("read"):
-            study = read_study([input_folder])
+            study = read_study([folder / "brain_only"])
         segmentation = segment(study, model, progress=progress)
         report = write_results(study, segmentation, model.card, folder / "result",
                                dicom_source=[pydicom.dcmread(path) for path in series["t1ce"]], progress=progress)
@@ -51,6 +46,17 @@ def run_demo(out: Path, *, seed: int = 0, force: bool = False) -> Iterator[str]:
             f"{region} {dice(region_mask(truth, region), region_mask(found, region)):.3f}" for region in REGIONS)
         (folder / "report.json").write_bytes((folder / "result" / "report.json").read_bytes())  # marks the folder as ours for --force
     yield f"Look at {out / 'result' / 'report.html'} ({time.monotonic() - began:.0f} s in all)"
+
+
+def write_patient(phantom: Phantom, folder: Path) -> dict[str, list[Path]]:
+    """Write folder/dicom/ROLE/*.dcm (whole heads) and folder/brain_only/phantom_ROLE.nii.gz with truth.nii.gz; the DICOM files by role."""
+    series = write_dicom(phantom, folder / "dicom")
+    input_folder = folder / "brain_only"
+    input_folder.mkdir()
+    for role, volume in demo_study(phantom).volumes.items():
+        write_nifti(volume, input_folder / f"phantom_{role}.nii.gz")
+    write_nifti(phantom.truth_t1ce, input_folder / "truth.nii.gz")
+    return series
 
 
 def demo_study(phantom: Phantom) -> Study:

@@ -7,7 +7,6 @@ BrainTumorSegError
 │   ├── BadImage            an image that cannot be an MR volume (4-D, NaN, constant, singular affine, a label map)
 │   ├── GridMismatch        volumes that must share one grid and do not
 │   ├── UnclearRoles        which file is which sequence is not certain, or said twice
-│   ├── NotBrainOnly        a whole head where the network reads the brain alone
 │   └── UnknownLabels       label values outside the declared convention
 ├── ModelError              a network or its card is unknown, damaged or contradictory
 ├── OutputError             the result cannot be written (folder exists, disk full, no permission)
@@ -26,7 +25,6 @@ __all__ = [
     "MissingFile",
     "ModelError",
     "NotAnImage",
-    "NotBrainOnly",
     "OutputError",
     "ResourceError",
     "UnclearRoles",
@@ -72,10 +70,6 @@ class GridMismatch(InputError):
 
 
 class UnclearRoles(InputError):
-    pass
-
-
-class NotBrainOnly(InputError):
     pass
 
 

@@ -12,7 +12,7 @@ __all__ = ["LegendEntry", "Panel", "draw_page"]
 
 WIDEST_PX, TALLEST_PX = 1600, 1700  # about: the panels' rows are at most that high
 LARGEST_SCALE = 3.0   # pixels a mm: more shows no more of a brain
-FILL = 0.16           # how much of its colour a label leaves on the image inside its outline
+FILL = 0.16
 GAP, MARGIN = 6, 14   # pixels
 SCALE_BAR_MM = 50
 BACKGROUND, TEXT, FAINT = (14, 14, 16), (236, 236, 240), (150, 150, 158)
@@ -49,7 +49,7 @@ class LegendEntry:
 
 
 def draw_page(rows: Sequence[Sequence[Panel]], title: str, legend: Sequence[LegendEntry],
-              colours: dict[int, tuple[int, int, int]]):
+              colours: dict[int, tuple[int, int, int]], fill: float = FILL):
     """A PIL image, at most 1600 pixels wide: `rows` of panels at one common scale, `title` above, `legend` and scale bar below.
 
     Args:
@@ -57,6 +57,7 @@ def draw_page(rows: Sequence[Sequence[Panel]], title: str, legend: Sequence[Lege
         title: one line.
         legend: flows over as many lines as it needs.
         colours: label value -> RGB of its outline.
+        fill: how much of its colour a label leaves on the image inside its outline, 0..1.
     """
     from PIL import Image, ImageDraw
 
@@ -75,13 +76,13 @@ def draw_page(rows: Sequence[Sequence[Panel]], title: str, legend: Sequence[Lege
     draw.text((MARGIN, MARGIN - 2), title, fill=TEXT, font=_font(20))
     for row, y, height in zip(rows, top + _starts(heights), heights, strict=True):
         for panel, x, column in zip(row, MARGIN + _starts(widths), widths, strict=True):
-            _draw_panel(page, draw, panel, (int(x), int(y), int(column), int(height)), scale, colours)
+            _draw_panel(page, draw, panel, (int(x), int(y), int(column), int(height)), scale, colours, fill)
     _draw_legend(draw, lines, bottom + 6)
     _draw_scale_bar(draw, (width - MARGIN, bottom + 10), scale)
     return page
 
 
-def _draw_panel(page, draw, panel: Panel, box: tuple[int, int, int, int], scale: float, colours) -> None:
+def _draw_panel(page, draw, panel: Panel, box: tuple[int, int, int, int], scale: float, colours, fill: float) -> None:
     from PIL import Image
 
     x, y, width, height = box
@@ -91,7 +92,7 @@ def _draw_panel(page, draw, panel: Panel, box: tuple[int, int, int, int], scale:
     image = np.repeat(image[:, :, None], 3, axis=2)                                             # (rows, columns, RGB)
     if panel.labels is not None:
         labels = np.asarray(Image.fromarray(panel.labels).resize(size, Image.Resampling.NEAREST))
-        image = _outlined(image, labels, colours)
+        image = _outlined(image, labels, colours, fill)
     page.paste(Image.fromarray(image), (x + (width - size[0]) // 2, y + (height - size[1]) // 2))
 
     left, right, up, down = panel.marks
@@ -102,14 +103,14 @@ def _draw_panel(page, draw, panel: Panel, box: tuple[int, int, int, int], scale:
     draw.text((x + 6, y + 4), panel.title, fill=TEXT, font=_font(15), stroke_width=1, stroke_fill=(0, 0, 0))
 
 
-def _outlined(image: np.ndarray, labels: np.ndarray, colours: dict[int, tuple[int, int, int]]) -> np.ndarray:
-    """`image` (rows, columns, 3) with each label lightly filled and its rim, one pixel wide and inside it, in full colour."""
+def _outlined(image: np.ndarray, labels: np.ndarray, colours: dict[int, tuple[int, int, int]], fill: float) -> np.ndarray:
+    """`image` (rows, columns, 3) with each label filled by a share of its colour and its rim, one pixel wide and inside it, in full colour."""
     out = image.astype(np.float32)
     for value, rgb in colours.items():
         inside = labels == value
         padded = np.pad(inside, 1)
         core = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-        out[inside] += FILL * (np.array(rgb, np.float32) - out[inside])
+        out[inside] += fill * (np.array(rgb, np.float32) - out[inside])
         out[inside & ~core] = rgb
     return out.round().astype(np.uint8)
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 
-from .brain import require_brain_only
 from .errors import GridMismatch, ModelError, ResourceError
 from .model_card import ModelCard
 from .model_zoo import Model
@@ -17,8 +16,10 @@ from .progress import Progress
 from .register import Alignment, align
 from .runtime import open_session
 from .segmentation import Provenance, Segmentation
+from .skull_strip import find_study_brain, shows_heads
 from .study import Study
 from .tiling import predict
+from .volume import Volume
 
 __all__ = ["segment"]
 
@@ -26,8 +27,8 @@ _REPORTED = ("braintumorseg", "numpy", "scipy", "SimpleITK", "nibabel", "onnxrun
 
 
 def segment(study: Study, model: Model, *, device: str = "auto", threads: int = 0, registered: bool = False, stripped: bool = False,
-            progress: Progress | None = None) -> Segmentation:
-    """Segment the tumour of a study of brain-only sequences.
+            find: Callable[[Volume], Volume] | None = None, progress: Progress | None = None) -> Segmentation:
+    """Segment the tumour of a study, of whole heads or of brains that were cut out.
 
     Args:
         study: any subset of the sequences that the model's card allows to be missing, each on its own grid.
@@ -36,22 +37,27 @@ def segment(study: Study, model: Model, *, device: str = "auto", threads: int = 
         threads: for the network on a CPU; 0 takes all cores.
         registered: the sequences are aligned already: they must share one grid, and nothing is moved.
         stripped: take the images for brain-only even if they do not look it.
+        find: a volume -> its brain on its own grid (not 0 within); None takes the embedded network. Asked only where images show heads.
         progress: is told how far the run is, and can cancel it.
 
-    Raises GridMismatch, NotBrainOnly, ModelError, ResourceError or Cancelled.
+    Raises GridMismatch, BadImage, ModelError, ResourceError or Cancelled.
     """
     progress = progress or Progress()
     card = model.card
     _require_readable(study, card)
     _require_memory(study)
+    heads = () if stripped or not card.brain_only else shows_heads(study)
+    progress.expect(**_expected(study, heads, registered))
     with progress.step("align") as tell:
         alignments = _align(study, registered, tell)
+    moved = {role: alignment.moved for role, alignment in alignments.items() if alignment.moved is not None}
+    brain = None
+    if heads:
+        with progress.step("brain") as tell:
+            doubtful = [role for role, alignment in alignments.items() if alignment.doubtful]
+            brain = find_study_brain(study, heads, find or _finder(device, threads), moved, doubtful, tell)
     with progress.step("prepare"):
-        if card.brain_only and not stripped:
-            for role, volume in study.volumes.items():
-                require_brain_only(role, volume)
-        moved = {role: alignment.moved for role, alignment in alignments.items() if alignment.moved is not None}
-        ready = prepare(study, card, moved)
+        ready = prepare(study, card, moved, brain and brain.mask)
     with progress.step("predict") as tell:
         session = open_session(model.weights, device, threads)
         probabilities, passes = predict(ready.channels, session, card.size_multiple, card.bytes_per_voxel, progress=tell, cancel=progress.cancel)
@@ -60,8 +66,18 @@ def segment(study: Study, model: Model, *, device: str = "auto", threads: int = 
     provenance = Provenance(
         model=card.name, version=card.version, sha256=card.sha256, provider=session.provider, provider_note=session.note, passes=passes,
         reference=study.reference_role, roles=dict(study.sources), missing=tuple(role for role in card.roles if role not in study.volumes),
-        alignment={role: alignment.text for role, alignment in alignments.items()}, seconds=progress.seconds, software=_software())
-    return Segmentation(study.reference.with_voxels(labels), card.labels, provenance, moved)
+        alignment={role: alignment.text for role, alignment in alignments.items()},
+        brain=brain.text if brain else "", seconds=progress.seconds, software=_software())
+    return Segmentation(study.reference.with_voxels(labels), card.labels, provenance, moved, brain)
+
+
+def _expected(study: Study, heads: Collection[str], registered: bool) -> dict[str, float]:
+    """Step -> seconds on two cores: what the study's size and kind make of the usual times. For the forecast alone."""
+    others = [volume for role, volume in study.volumes.items() if role != study.reference_role and not registered]
+    searched = sum(not volume.grid.same_as(study.reference.grid) for volume in others)
+    millions = np.prod(study.reference.shape, dtype=float) / 1e6
+    return {"align": 3.3 * searched + 0.4 * (len(others) - searched), "brain": 1.2 * len(heads), "decide": 0.03 * millions,
+            "draw": 0.5 + 0.4 * len(heads)}
 
 
 def _require_readable(study: Study, card: ModelCard) -> None:
@@ -93,6 +109,13 @@ def _align(study: Study, registered: bool, tell) -> Mapping[str, Alignment]:
             raise GridMismatch(f"{role} is {volume.grid.describe()} and {study.reference_role} is {study.reference.grid.describe()}; "
                                "with --registered all must share one grid.", "Leave out --registered and they are aligned for you.")
     return {role: Alignment(None, "as given (--registered)", False) for role in study.roles if role != study.reference_role}
+
+
+def _finder(device: str, threads: int) -> Callable[[Volume], Volume]:
+    from .brain import find_brain, open_brain_finder
+
+    finder = open_brain_finder(device, threads)
+    return lambda volume: find_brain(volume, finder)
 
 
 def _software() -> dict[str, str]:

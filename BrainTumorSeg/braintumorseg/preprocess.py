@@ -10,11 +10,11 @@ import numpy as np
 from .brain import brain_only_mask
 from .metrics import bounding_box
 from .model_card import ModelCard, Normalisation
-from .resample import canonical_grid, resample
+from .resample import canonical_grid, resample, seen_by
 from .study import Study
 from .volume import Grid, Volume
 
-__all__ = ["Prepared", "normalise", "prepare"]
+__all__ = ["Prepared", "mask_onto", "normalise", "prepare"]
 
 _MARGIN = 4  # voxels kept around the brain, so that its edge is never the edge of the input
 
@@ -28,26 +28,37 @@ class Prepared:
     grid: Grid
 
 
-def prepare(study: Study, card: ModelCard, moved: Mapping[str, np.ndarray] | None = None) -> Prepared:
+def prepare(study: Study, card: ModelCard, moved: Mapping[str, np.ndarray] | None = None, brain: Volume | None = None) -> Prepared:
     """Bring every sequence onto the card's spacing in canonical orientation, crop to the brain, normalise.
 
     Args:
-        study: brain-only sequences, each on its own grid.
+        study: sequences, each on its own grid.
         card: says which channels, spacing, size multiple and normalisation.
         moved: role -> 4x4 rigid transform, reference world -> that sequence's world (from registration); none where they agree.
+        brain: where the brain is, not 0 within it, on any grid in the reference's world; None when the images show the brain alone.
     """
     grid = canonical_grid(study.reference.grid, card.spacing_mm)
-    images = {role: _onto(study.volumes[role], grid, (moved or {}).get(role)) for role in card.roles if role in study.volumes}
-    masks = {role: brain_only_mask(image) for role, image in images.items()}
-    brain = np.logical_or.reduce(list(masks.values()))
-    low, size = _crop_box(brain, card.size_multiple)
+    moved = moved or {}
+    images = {role: _onto(study.volumes[role], grid, moved.get(role)) for role in card.roles if role in study.volumes}
+    if brain is None:
+        masks = {role: brain_only_mask(image) for role, image in images.items()}
+    else:
+        inside = mask_onto(brain, grid)
+        masks = {role: inside & seen_by(study.volumes[role].grid, grid, moved.get(role)) for role in images}
+    shown = np.logical_or.reduce(list(masks.values()))
+    low, size = _crop_box(shown, card.size_multiple)
     channels = np.zeros((len(card.roles), *size), np.float32)
     for index, role in enumerate(card.roles):
         if role in images:
             channels[index] = normalise(_crop(images[role].voxels, low, size), _crop(masks[role], low, size), card.normalisation)
     affine = grid.affine.copy()
     affine[:3, 3] += affine[:3, :3] @ low
-    return Prepared(channels, _crop(brain, low, size), Grid(tuple(size), affine))
+    return Prepared(channels, _crop(shown, low, size), Grid(tuple(size), affine))
+
+
+def mask_onto(mask: Volume, grid: Grid, moved: np.ndarray | None = None) -> np.ndarray:
+    """(I, J, K) bool on `grid`: where a mask (not 0 within), interpolated, is more than a half; a border between thick slices stays smooth."""
+    return resample(mask.with_voxels((mask.voxels != 0).astype(np.uint8)), grid, moved=moved).voxels > 0.5
 
 
 def normalise(image: np.ndarray, mask: np.ndarray, how: Normalisation) -> np.ndarray:

@@ -12,8 +12,9 @@ from .errors import Cancelled
 
 __all__ = ["Progress", "Update"]
 
-# Share of a run that each step takes on two cores, measured on co-registered cases; only the forecast hangs on it.
-_SHARES = {"read": 0.07, "align": 0.05, "prepare": 0.14, "predict": 0.48, "decide": 0.07, "measure": 0.03, "draw": 0.14, "write": 0.02}
+# How long each step takes on two cores, in s, measured on co-registered brain-only cases; only the forecast hangs on it, and `expect`
+# corrects it once more is known of the study.
+_SECONDS = {"read": 0.25, "align": 1.5, "brain": 0.0, "prepare": 0.5, "predict": 1.6, "decide": 0.25, "measure": 0.1, "draw": 0.5, "write": 0.1}
 
 
 @dataclass(frozen=True)
@@ -34,23 +35,29 @@ class Progress:
         self._listener = listener
         self._began = time.monotonic()
         self._before = 0.0
+        self._to_come = dict(_SECONDS)
+
+    def expect(self, **seconds: float) -> None:
+        """How long steps that are still to come will take, now that more is known; what is left of the run is shared out anew."""
+        self._to_come.update({name: took for name, took in seconds.items() if name in self._to_come})
 
     @contextmanager
     def step(self, name: str) -> Iterator[Callable[[float], None]]:
-        """Within it, call what it yields with the step's own share done, 0..1."""
-        share = _SHARES[name]
+        """Within it, call what it yields with the step's own share done, 0..1; that raises Cancelled, too."""
+        share = (1 - self._before) * self._to_come[name] / max(sum(self._to_come.values()), 1e-9)
 
         def tell(done: float) -> None:
+            self.check()
             overall = min(self._before + share * done, 1.0)
             passed = time.monotonic() - self._began
             self._listener(Update(name, overall, passed * (1 - overall) / overall if overall > 0.05 else None))
 
-        self.check()
         tell(0.0)
         start = time.monotonic()
         yield tell
         self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - start
         self._before += share
+        del self._to_come[name]
         self.check()
 
     def check(self) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from .brain import brain_only_mask
+from .looks import Looks
 from .measure import measure
-from .resample import resample
 from .segmentation import Segmentation
+from .skull_strip import StudyBrain
 from .study import Study
 from .volume import Volume
 
@@ -39,6 +40,8 @@ OUTSIDE_SHARE = 0.05
 SAME_PICTURE = 0.95
 BRIGHTER = 0.5
 BRIGHTER_SHARE = 0.003
+PLAUSIBLE_BRAIN_ML = (800, 2000)  # with its fluid
+LEAST_BRAIN_AGREEMENT = 0.88      # Dice of one sequence's outline with that of all
 
 _EDGES = {"R": "right", "L": "left", "A": "front", "P": "back", "S": "top", "I": "bottom"}
 _OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "S": "I", "I": "S"}
@@ -67,19 +70,19 @@ class Flag:
             raise ValueError(f"a flag is {' or '.join(SEVERITIES)}, not {self.severity}")
 
 
-def check(study: Study, segmentation: Segmentation, brain: Volume | None = None) -> tuple[Flag, ...]:
+def check(study: Study, segmentation: Segmentation) -> tuple[Flag, ...]:
     """The flags of a result, warnings first; () when there is nothing to say.
 
     Args:
         study: the images that were segmented.
-        segmentation: labels on the grid of the study's reference; its provenance says which sequences the network lacked.
-        brain: 0 outside the brain, on any grid; by default what differs from the reference's background.
+        segmentation: labels on the grid of the study's reference; its provenance says which sequences the network lacked, and its
+            brain where that is (None: what differs from the reference's background).
     """
     reference = study.reference
     tumour = segmentation.labels.voxels != 0         # (I, J, K) bool
-    shown = _brain(reference, brain)                 # (I, J, K) bool
+    shown = _brain(reference, segmentation.brain)     # (I, J, K) bool
     sections = _sections(shown)                      # (I,), (J,), (K,) voxels
-    looks = _Looks(study, segmentation.moved)
+    looks = Looks(study, segmentation.moved)
     flags = [
         *_empty(tumour),
         *_edges(reference, _sections(tumour), sections),
@@ -87,6 +90,7 @@ def check(study: Study, segmentation: Segmentation, brain: Volume | None = None)
         *_islands(segmentation),
         *(Flag("missing_sequence", *_WITHOUT[role]) for role in segmentation.provenance.missing),
         *_doubtful(segmentation),
+        *_doubtful_brain(segmentation.brain),
         *_outside(looks, tumour),
         *_contrast(looks, shown),
         *_coarse(study),
@@ -145,7 +149,23 @@ def _doubtful(segmentation: Segmentation) -> Iterator[Flag]:
                        "or align it yourself and use --registered.")
 
 
-def _outside(looks: _Looks, tumour: np.ndarray) -> Iterator[Flag]:
+def _doubtful_brain(brain: StudyBrain | None) -> Iterator[Flag]:
+    """A wrong brain outline hides tumour, or shows the network scalp and eyes that it never learned."""
+    if brain is None:
+        return
+    ml = float(np.count_nonzero(brain.mask.voxels)) * brain.mask.voxel_ml
+    apart = [TITLES[role] for role, dice in brain.agreement.items() if dice < LEAST_BRAIN_AGREEMENT]
+    if not PLAUSIBLE_BRAIN_ML[0] <= ml <= PLAUSIBLE_BRAIN_ML[1]:
+        yield Flag("doubtful_brain", "warning",
+                   f"The brain that was found measures {ml:.0f} ml, and adults' brains {PLAUSIBLE_BRAIN_ML[0]} to {PLAUSIBLE_BRAIN_ML[1]} ml: "
+                   "look at its outline, and if it is wrong, give brain-only images.")
+    elif apart:
+        yield Flag("doubtful_brain", "warning",
+                   f"The brain looks different in {' and '.join(apart)} than in the other sequences: look at its outline and at how the "
+                   "sequences lie on each other, and if one is wrong, give brain-only or registered images.")
+
+
+def _outside(looks: Looks, tumour: np.ndarray) -> Iterator[Flag]:
     points = looks.points(tumour, 50_000)
     for role, volume in looks.study.volumes.items():
         if not len(points) or role == looks.study.reference_role:
@@ -158,7 +178,7 @@ def _outside(looks: _Looks, tumour: np.ndarray) -> Iterator[Flag]:
                        "check its field of view and its alignment.")
 
 
-def _contrast(looks: _Looks, brain: np.ndarray) -> Iterator[Flag]:
+def _contrast(looks: Looks, brain: np.ndarray) -> Iterator[Flag]:
     if not {"t1", "t1ce"} <= set(looks.study.roles):
         return
     points = looks.points(brain, 100_000)
@@ -196,10 +216,8 @@ def _field_of_view(reference: Volume, brain: list[np.ndarray]) -> Iterator[Flag]
                    "use a series that covers the whole brain.")
 
 
-def _brain(reference: Volume, brain: Volume | None) -> np.ndarray:
-    if brain is None:
-        return brain_only_mask(reference)
-    return resample(brain.with_voxels((brain.voxels != 0).astype(np.uint8)), reference.grid, linear=False).voxels != 0
+def _brain(reference: Volume, brain: StudyBrain | None) -> np.ndarray:
+    return brain_only_mask(reference) if brain is None else brain.mask.voxels != 0
 
 
 def _sections(mask: np.ndarray) -> list[np.ndarray]:
@@ -214,27 +232,3 @@ def _background(volume: Volume) -> np.ndarray:
     i, j, k = (max(1, n - 1) for n in volume.shape)
     corners = Volume(volume.voxels[::i, ::j, ::k], volume.affine)
     return corners.voxels[~brain_only_mask(corners)][:1]
-
-
-class _Looks:
-    """The sequences of a study at points of the reference's world: nearest voxels, without resampling a volume."""
-
-    def __init__(self, study: Study, moved: Mapping[str, np.ndarray]):
-        self.study, self.moved = study, moved
-
-    def points(self, mask: np.ndarray, most: int) -> np.ndarray:
-        """(N, 3) world mm of evenly spread voxels of a mask (I, J, K) on the reference's grid, N < 2 * `most`."""
-        flat = np.flatnonzero(mask)
-        chosen = np.stack(np.unravel_index(flat[:: max(1, len(flat) // most)], mask.shape), axis=1)
-        affine = self.study.reference.affine
-        return chosen @ affine[:3, :3].T + affine[:3, 3]
-
-    def at(self, role: str, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(values (N,) with 0 outside, (N,) bool: inside the sequence's grid)."""
-        volume = self.study.volumes[role]
-        into = np.linalg.inv(volume.affine) @ self.moved.get(role, np.eye(4))
-        places = np.rint(points @ into[:3, :3].T + into[:3, 3]).astype(int)
-        inside = ((places >= 0) & (places < volume.shape)).all(axis=1)
-        values = np.zeros(len(points), volume.voxels.dtype)
-        values[inside] = volume.voxels[tuple(places[inside].T)]
-        return values, inside

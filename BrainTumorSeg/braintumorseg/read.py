@@ -1,64 +1,57 @@
-"""Reading a study: image files or folders in, a `Study` with every role decided and the reason kept."""
+"""Reading a study: files or folders in, DICOM or not, a `Study` with every role decided and the reason kept."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from .errors import UnclearRoles
-from .io.files import existing_file
-from .io.readers import read_volume
-from .roles import Recognised, find_images, left_out, recognise_roles
+from .errors import NotAnImage, UnclearRoles
+from .io.dicom_series import LeftAside
 from .study import ROLES, Study
+from .survey import Survey, survey
 
 __all__ = ["read_study"]
 
+_OPTIONS = "Say which is which with " + ", ".join(f"--{role}" for role in ROLES) + " (a series' folder, one of its files, or its number)."
+
 
 def read_study(paths: Iterable[Path | str] = (), *, t1: Path | str | None = None, t1ce: Path | str | None = None,
-               t2: Path | str | None = None, flair: Path | str | None = None) -> Study:
-    """The Study of the images at `paths` (files, or folders of one patient) and of those given by role.
+               t2: Path | str | None = None, flair: Path | str | None = None, study: int | None = None,
+               progress: Callable[[float], None] = lambda done: None, cancel: threading.Event | None = None) -> Study:
+    """The Study of the images at `paths` (files, or folders of one patient; DICOM, NIfTI, NRRD, MHA) and of those given by role.
 
-    A file given by role wins over one that a folder's names suggest. `Study.sources` says per role how it was found, and under
-    'left_out' which files were not used and why (no such key when all were); names only, never a folder.
+    What is given by role wins over what a folder suggests: an image file, a DICOM series' folder or one of its files, or a series'
+    number among `paths` as text. Of several DICOM studies `study` chooses one, 1 the earliest. `Study.sources` says per role how it
+    was found, `Study.left_out` what was not used and why, `Study.stacks` holds the DICOM series; no folder and no header text in any.
 
-    Raises MissingFile, NotAnImage or BadImage for what cannot be read; UnclearRoles when names do not tell the roles apart,
-    when one file would have two roles, or when a file given by role contradicts one among `paths`.
+    Raises MissingFile, NotAnImage or BadImage for what cannot be read; UnclearRoles for several patients or studies, when headers,
+    names and images do not tell the roles apart, or when what was given is contradictory; Cancelled.
     """
-    paths = [Path(path) for path in paths]
     options = {"t1": t1, "t1ce": t1ce, "t2": t2, "flair": flair}
-    chosen = {role: Recognised(existing_file(path), f"given as --{role}") for role, path in options.items() if path is not None}
-    _refuse_one_file_twice(chosen)
-    taken = {one.path.resolve() for one in chosen.values()}
-    images = [path for path in find_images(paths) if path.resolve() not in taken]
-    _refuse_contradiction(chosen, [path for path in images if path in paths])
-    chosen |= recognise_roles(images, given=chosen)
-    return Study(
-        {role: read_volume(chosen[role].path) for role in ROLES if role in chosen},
-        {role: one.why for role, one in chosen.items()} | _unused(images, chosen),
-    )
+    found = survey(paths, {role: path for role, path in options.items() if path is not None}, study=study, progress=progress, cancel=cancel)
+    _refuse_unclear(found)
+    chosen = found.chosen
+    return Study({role: one.read() for role, one in chosen.items()},
+                 {role: "; ".join([one.why, *one.notes]) for role, one in chosen.items()},
+                 {role: one.stack for role, one in chosen.items() if one.stack is not None},
+                 _left_out(found))
 
 
-def _refuse_one_file_twice(chosen: dict[str, Recognised]) -> None:
-    first: dict[Path, str] = {}
-    for role, one in chosen.items():
-        other = first.setdefault(one.path.resolve(), role)
-        if other != role:
-            raise UnclearRoles(f"{one.path.name} was given as --{other} and as --{role}; one image is one sequence.",
-                               f"Give another file for one of them, or leave out --{role}.")
+def _refuse_unclear(found: Survey) -> None:
+    if found.question:
+        raise UnclearRoles(f"Which sequence some series are is not certain: {found.question}.", _OPTIONS)
+    if found.chosen or (not found.found and not found.left_aside):
+        return
+    if not found.found:
+        worst = max(found.left_aside, key=lambda aside: aside.damaged)  # what is broken, before what is merely nothing for us
+        more = f" (and {len(found.left_aside) - 1} more)" if len(found.left_aside) > 1 else ""
+        raise NotAnImage(f"No DICOM series can be used{more}: {worst.what}: {worst.why}.", worst.fix)
+    reasons = [f"{one.name}: {one.left_out}" for one in found.found] + [f"{aside.what}: {aside.why}" for aside in found.left_aside]
+    raise UnclearRoles(f"No T1, T2 or FLAIR was found ({'; '.join(reasons[:6])}{' ...' if len(reasons) > 6 else ''}).", _OPTIONS)
 
 
-def _refuse_contradiction(chosen: dict[str, Recognised], files: list[Path]) -> None:
-    """A folder may hold more than is wanted; a file typed beside --t1 that is a T1 too is a mistake."""
-    for role in chosen:
-        for path in files:
-            fits = [path] if path not in left_out([path]) else []
-            if role in recognise_roles(fits):
-                raise UnclearRoles(f"{chosen[role].path.name} was given as --{role}, and {path.name} is {role} by its name.",
-                                   f"Leave out one of them, or say with an option which sequence {path.name} is.")
-
-
-def _unused(images: list[Path], chosen: dict[str, Recognised]) -> dict[str, str]:
-    used = {one.path for one in chosen.values()}
-    reasons = left_out(images)
-    unused = [f"{path.name} ({reasons.get(path, 'another file has its role')})" for path in images if path not in used]
-    return {"left_out": "; ".join(unused)} if unused else {}
+def _left_out(found: Survey) -> tuple[LeftAside, ...]:
+    unused = [LeftAside(one.name, one.left_out, series_uid=one.stack.facts.series_uid if one.stack is not None else "")
+              for one in found.found if not one.role]
+    return (*unused, *found.left_aside)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from .measure import Measurements
 from .quality import Flag
 from .segmentation import Segmentation
+from .skull_strip import StudyBrain
 from .study import Study
 
 __all__ = ["FORMAT", "RESEARCH_USE_ONLY", "build_report"]
@@ -32,9 +35,11 @@ def build_report(study: Study, segmentation: Segmentation, measurements: Measure
         "flags": [{"code": flag.code, "severity": flag.severity, "text": flag.text} for flag in flags],
         "sequences": {role: {"grid": volume.grid.describe(), "recognised": made.roles.get(role, study.sources.get(role, ""))}
                       for role, volume in study.volumes.items()},
+        "left_out": [{"what": one.what, "why": one.why} for one in study.left_out],
         "missing": list(made.missing),
         "reference": made.reference or study.reference_role,
         "alignment": dict(made.alignment),
+        "brain": _brain(segmentation.brain),
         "model": {"name": made.model, "version": made.version, "sha256": made.sha256,
                   "labels": [{"value": label.value, "name": label.name, "code": list(label.code), "rgb": list(label.rgb)}
                              for label in segmentation.table]},
@@ -44,6 +49,14 @@ def build_report(study: Study, segmentation: Segmentation, measurements: Measure
         "seconds": _rounded(made.seconds, 3),
         "software": dict(made.software),
     }
+
+
+def _brain(brain: StudyBrain | None) -> dict | None:
+    """None where the images show the brain alone."""
+    if brain is None:
+        return None
+    return {"found": brain.text, "ml": round(float(np.count_nonzero(brain.mask.voxels)) * brain.mask.voxel_ml, 1),
+            "agreement": _rounded(brain.agreement, 3)}
 
 
 def _rounded(numbers, digits: int) -> dict[str, float]:

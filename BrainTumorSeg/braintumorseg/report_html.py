@@ -22,7 +22,7 @@ _REGIONS = {"WT": "Whole tumour (WT)", "TC": "Tumour core (TC)", "ET": "Enhancin
 _SEVERITIES = {"warning": "Warning", "info": "Note"}
 
 
-def write_report_html(report: Mapping, overlay: Path, path: Path, card: ModelCard) -> None:
+def write_report_html(report: Mapping, overlay: Path, path: Path, card: ModelCard, steps: Path | None = None) -> None:
     """Write one self-contained HTML file: nothing in it is loaded from elsewhere, and nothing in it runs.
 
     Args:
@@ -30,16 +30,17 @@ def write_report_html(report: Mapping, overlay: Path, path: Path, card: ModelCar
         overlay: the PNG of `draw_overlay`; its bytes go into the file.
         path: the file to write.
         card: of the network that made the segmentation.
+        steps: the PNG of `draw_steps`, where there is one.
     """
     title = "Brain tumour segmentation report"
     whole = page(title, join([
         tag("h1", title),
         tag("p", report["research_use_only"], "use"),
         _flags(report),
-        _picture(report, overlay),
+        _overlay(report, overlay),
         _volumes(report, card),
         _lesions(report),
-        _provenance(report, card),
+        _provenance(report, card, steps),
         _network(card),
     ]))
     # A file name that is no valid Unicode must not cost the report.
@@ -53,14 +54,18 @@ def _flags(report: Mapping) -> Html:
     return section("What to be careful about", listed)
 
 
-def _picture(report: Mapping, overlay: Path) -> Html:
-    png = overlay.read_bytes()
-    width, height = (int.from_bytes(png[at:at + 4], "big") for at in (16, 20))  # of the IHDR chunk, so that nothing jumps
+def _overlay(report: Mapping, overlay: Path) -> Html:
     what = ("Three planes through the largest lesion in each sequence, plain and with the outlines of the segmentation."
             if report["lesions"] else "Middle slices of each sequence; no tumour was found.")
-    return Html(f'<figure><img width="{width}" height="{height}" alt="{escape(what)} The volumes are in the tables below." '
+    return _figure(overlay, f"{what} The volumes are in the tables below.", f"{what} Axial and coronal: the patient's right is on the left.")
+
+
+def _figure(picture: Path, instead: str, caption: str) -> Html:
+    png = picture.read_bytes()
+    width, height = (int.from_bytes(png[at:at + 4], "big") for at in (16, 20))  # of the IHDR chunk, so that nothing jumps
+    return Html(f'<figure><img width="{width}" height="{height}" alt="{escape(instead)}" '
                 f'src="data:image/png;base64,{base64.b64encode(png).decode("ascii")}">'
-                f"<figcaption>{escape(what)} Axial and coronal: the patient's right is on the left.</figcaption></figure>")
+                f"<figcaption>{escape(caption)}</figcaption></figure>")
 
 
 def _volumes(report: Mapping, card: ModelCard) -> Html:
@@ -86,7 +91,7 @@ def _lesions(report: Mapping) -> Html:
         tag("p", f"And {more} smaller, in report.json.", "faint") if more else Html("")]))
 
 
-def _provenance(report: Mapping, card: ModelCard) -> Html:
+def _provenance(report: Mapping, card: ModelCard, steps: Path | None) -> Html:
     model = report["model"]
     facts = [["Network", f"{model['name']} {model['version']}"],
              ["SHA-256", model["sha256"]],
@@ -95,13 +100,23 @@ def _provenance(report: Mapping, card: ModelCard) -> Html:
              ["Forward passes", report["passes"]],
              ["Result on the grid of", _title(report["reference"])],
              ["Missing sequences", ", ".join(map(_title, report["missing"])) or "none"],
+             ["Brain", _brain(report.get("brain"))],
              ["Software", ", ".join(f"{name} {number}" for name, number in report["software"].items()) or "not stated"]]
     images = [[_title(role), what["grid"], what["recognised"], report["alignment"].get(role, "reference")]
               for role, what in report["sequences"].items()]
     return section("How it came about", join([
         table("", (), facts),
         table("Images", ("Sequence", "Grid", "Recognised by", "Alignment"), images),
+        _figure(steps, "The brain's outline on each sequence, as scanned and as aligned; the table above says how far each was moved.",
+                "The brain's outline as it lies in the reference, on every sequence: where it fits, the sequence lies right.") if steps else Html(""),
         _times(report["seconds"])]))
+
+
+def _brain(brain: Mapping | None) -> str:
+    if not brain:
+        return "the images show it alone"
+    apart = ", ".join(f"{_title(role)} {dice:.2f}" for role, dice in brain["agreement"].items())
+    return f"{brain['ml']:.0f} ml, {brain['found']}" + (f" (overlap of each with all, Dice: {apart})" if apart else "")
 
 
 def _times(seconds: Mapping[str, float]) -> Html:

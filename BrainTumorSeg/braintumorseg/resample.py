@@ -7,7 +7,7 @@ import numpy as np
 from .io.itk import itk_geometry, to_itk
 from .volume import Grid, Volume
 
-__all__ = ["canonical_grid", "resample"]
+__all__ = ["canonical_grid", "resample", "seen_by"]
 
 # Steps along an axis of the moving volume past which samples would be skipped: smooth first, or details alias.
 _ALIASING_STEP = 1.5
@@ -54,6 +54,19 @@ def resample(volume: Volume, grid: Grid, *, linear: bool = True, fill: float = 0
     out = sitk.Resample(image, grid.shape, _itk_transform(moved), sitk.sitkLinear if linear else sitk.sitkNearestNeighbor,
                         origin, spacing, direction, fill)
     return Volume(sitk.GetArrayViewFromImage(out).transpose(2, 1, 0).copy(), grid.affine)
+
+
+def seen_by(own: Grid, grid: Grid, moved: np.ndarray | None = None) -> np.ndarray | bool:
+    """(I, J, K) bool, or just True for all of them: the voxels of `grid` that lie within the field of view `own`; `moved` as in `resample`."""
+    into = np.linalg.inv(own.affine) @ (np.eye(4) if moved is None else moved) @ grid.affine
+    seen = True
+    for axis, length in enumerate(own.shape):
+        # Along each axis of its own grid the place is a sum of three ramps, and half a voxel beyond the outer centres still counts.
+        place = sum((into[axis, at] * np.arange(n, dtype=np.float32)).reshape([-1 if other == at else 1 for other in range(3)])
+                    for at, n in enumerate(grid.shape)) + np.float32(into[axis, 3])
+        if place.min() < -0.5 or place.max() > length - 0.5:
+            seen = seen & (place >= -0.5) & (place <= length - 0.5)
+    return seen
 
 
 def _smooth_for(image, moving: Grid, fixed: Grid):

@@ -16,6 +16,7 @@ from .quality import check
 from .report import build_report
 from .report_html import write_report_html
 from .segmentation import Segmentation
+from .steps_picture import draw_steps
 from .study import Study
 
 __all__ = ["write_results"]
@@ -23,7 +24,7 @@ __all__ = ["write_results"]
 
 def write_results(study: Study, segmentation: Segmentation, card: ModelCard, out: Path, *, force: bool = False,
                   dicom_source: Sequence = (), progress: Progress | None = None) -> dict:
-    """Write segmentation.nii.gz, overlay.png, report.json, report.html (and segmentation.dcm) into `out`; returns the report.
+    """Write segmentation.nii.gz, overlay.png, report.json, report.html (steps.png, segmentation.dcm) into `out`; returns the report.
 
     All or nothing: the folder appears when everything in it is complete. `dicom_source` are the slices (pydicom datasets) of the
     reference series. Raises OutputError, or Cancelled.
@@ -34,13 +35,14 @@ def write_results(study: Study, segmentation: Segmentation, card: ModelCard, out
             measurements, flags = measure(segmentation), check(study, segmentation)
         with progress.step("draw"):
             draw_overlay(study, segmentation, folder / "overlay.png")
+            steps = folder / "steps.png" if draw_steps(study, segmentation, folder / "steps.png") else None
         with progress.step("write"):
             write_nifti(segmentation.labels, folder / "segmentation.nii.gz")
             if dicom_source:
                 _write_seg(segmentation, dicom_source, folder / "segmentation.dcm")
         report = build_report(study, segmentation, measurements, flags)
         (folder / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        write_report_html(report, folder / "overlay.png", folder / "report.html", card)
+        write_report_html(report, folder / "overlay.png", folder / "report.html", card, steps)
     return report
 
 

@@ -104,15 +104,23 @@ class Pair:
 
     def turned(self, moved: np.ndarray) -> list[np.ndarray]:
         """`moved`, and `moved` after a turn to either side about each axis through the middle of the head."""
+        return [moved, *(moved @ turn for turn in self._turns(_START_DEGREES))]
+
+    def nudged(self, mm: float, degrees: float) -> list[np.ndarray]:
+        """Small motions away from the headers' place: to either side along each axis, and to either side about it."""
+        shifts = [np.eye(4) + np.outer(np.append(axis * mm, 0), [0, 0, 0, 1]) for axis in np.vstack([np.eye(3), -np.eye(3)])]
+        return shifts + self._turns(degrees)
+
+    def _turns(self, degrees: float) -> list[np.ndarray]:
         from scipy.spatial.transform import Rotation
 
-        middle, starts = self.fixed.points.mean(axis=0)[:3], [moved]
+        middle, turns = self.fixed.points.mean(axis=0)[:3], []
         for axis in np.vstack([np.eye(3), -np.eye(3)]):
             turn = np.eye(4)
-            turn[:3, :3] = Rotation.from_rotvec(axis * np.radians(_START_DEGREES)).as_matrix()
+            turn[:3, :3] = Rotation.from_rotvec(axis * np.radians(degrees)).as_matrix()
             turn[:3, 3] = middle - turn[:3, :3] @ middle
-            starts.append(moved @ turn)
-        return starts
+            turns.append(turn)
+        return turns
 
     def _method(self, moved: np.ndarray):
         import SimpleITK as sitk

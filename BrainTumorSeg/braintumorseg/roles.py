@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import MissingFile, NotAnImage, UnclearRoles
+from .errors import MissingFile, UnclearRoles
 from .io.readers import image_suffix, reader_for
 from .study import ROLES
 
@@ -80,8 +80,8 @@ def find_images(paths: Iterable[Path | str]) -> list[Path]:
     """The image files at `paths`, sorted within a folder, none twice; [] for no paths.
 
     A folder stands for the images directly in it, or, when it holds none, for those in its only subfolder.
-    Raises MissingFile for a path that is not there or a folder without images, NotAnImage for a file that no reader takes or
-    a folder of DICOM files.
+    Raises MissingFile for a path that is not there or a folder without images, NotAnImage for a file that no reader takes. DICOM is
+    found elsewhere (places).
     """
     images: list[Path] = []
     for path in map(Path, paths):
@@ -103,9 +103,6 @@ def _images_in(folder: Path) -> list[Path]:
     images = [entry for entry in entries if entry.is_file() and image_suffix(entry)]
     if images:
         return images
-    if any(entry.is_file() and entry.suffix.lower() in (".dcm", ".ima", "") for entry in entries):
-        raise NotAnImage(f"{folder.name} looks like a folder of DICOM files, and this version does not read DICOM yet.",
-                         "Convert each series to NIfTI (for instance with dcm2niix) and give those files.")
     folders = [entry for entry in entries if entry.is_dir()]
     if len(folders) == 1:
         return _images_in(folders[0])

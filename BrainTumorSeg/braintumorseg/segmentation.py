@@ -9,6 +9,7 @@ import numpy as np
 
 from .labels import region_mask
 from .model_card import Label
+from .skull_strip import StudyBrain
 from .volume import Volume
 
 __all__ = ["Provenance", "Segmentation"]
@@ -28,6 +29,7 @@ class Provenance:
     roles: Mapping[str, str] = field(default_factory=dict)          # role -> how it was recognised
     missing: tuple[str, ...] = ()
     alignment: Mapping[str, str] = field(default_factory=dict)      # role -> 'same grid', 'headers agree', 'registered: 3.1 mm, 1.2 degrees', ...
+    brain: str = ""                                # how it was found; empty where the images show it alone
     seconds: Mapping[str, float] = field(default_factory=dict)      # step -> wall-clock time
     software: Mapping[str, str] = field(default_factory=dict)       # package -> version
 
@@ -37,12 +39,14 @@ class Segmentation:
     """uint8 labels (I, J, K) on the reference's native grid, the table that names them, and their provenance.
 
     moved: role -> 4x4 rigid transform, reference world -> that sequence's world (mm, RAS+), for those that were registered.
+    brain: where the brain is in images of whole heads; None where they show it alone.
     """
 
     labels: Volume
     table: tuple[Label, ...]
     provenance: Provenance
     moved: Mapping[str, np.ndarray] = field(default_factory=dict)
+    brain: StudyBrain | None = None
 
     def __post_init__(self):
         if self.labels.voxels.dtype != np.uint8:

@@ -9,9 +9,10 @@ from types import MappingProxyType
 import numpy as np
 
 from .errors import BadImage, UnclearRoles
+from .io.dicom_series import LeftAside, Stack
 from .volume import Volume
 
-__all__ = ["ROLES", "Study"]
+__all__ = ["REFERENCE_ORDER", "ROLES", "Study"]
 
 # The sequences a network may read: T1, T1 with contrast, T2, T2-FLAIR.
 ROLES = ("t1", "t1ce", "t2", "flair")
@@ -23,11 +24,15 @@ REFERENCE_ORDER = ("t1ce", "flair", "t1", "t2")
 class Study:
     """Role -> Volume, at least one. `sources` says per role where it came from and why it has that role (for the report).
 
+    stacks: role -> DICOM series, for those sequences that came as one. left_out: what was there beside them and why it is not used.
+
     Raises UnclearRoles for an empty study or an unknown role, BadImage for a sequence that is NaN, constant, or a label map.
     """
 
     volumes: Mapping[str, Volume]
     sources: Mapping[str, str] = field(default_factory=dict)
+    stacks: Mapping[str, Stack] = field(default_factory=dict)
+    left_out: tuple[LeftAside, ...] = ()
 
     def __post_init__(self):
         unknown = sorted(set(self.volumes) - set(ROLES))
@@ -39,6 +44,7 @@ class Study:
             _check_image(role, volume.voxels)
         object.__setattr__(self, "volumes", MappingProxyType({role: self.volumes[role] for role in ROLES if role in self.volumes}))
         object.__setattr__(self, "sources", MappingProxyType(dict(self.sources)))
+        object.__setattr__(self, "stacks", MappingProxyType(dict(self.stacks)))
 
     @property
     def roles(self) -> tuple[str, ...]:

@@ -19,8 +19,8 @@ __all__ = ["Talk"]
 
 _GRACE_S = 30.0
 
-_WORDS = {"read": "reading", "align": "aligning sequences", "prepare": "preparing", "predict": "segmenting", "decide": "deciding labels",
-          "measure": "measuring", "draw": "drawing", "write": "writing"}
+_WORDS = {"read": "reading", "align": "aligning sequences", "brain": "finding the brain", "prepare": "preparing", "predict": "segmenting",
+          "decide": "deciding labels", "measure": "measuring", "draw": "drawing", "write": "writing"}
 
 
 class Talk:

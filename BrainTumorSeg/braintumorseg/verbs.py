@@ -20,15 +20,23 @@ def segment(args, talk: Talk) -> None:
     check_output(args.out, args.force)  # before minutes of work, not after
     progress = talk.progress()
     model = load_model(args.model)
-    with progress.step("read"):
-        study = read_study(args.paths, t1=args.t1, t1ce=args.t1ce, t2=args.t2, flair=args.flair)
-    if "left_out" in study.sources:
-        talk.text(f"Not used: {study.sources['left_out']}")
+    with progress.step("read") as tell:
+        study = read_study(args.paths, t1=args.t1, t1ce=args.t1ce, t2=args.t2, flair=args.flair, study=args.study,
+                           progress=tell, cancel=progress.cancel)
+    if study.left_out:
+        talk.text(f"Not used: {'; '.join(f'{one.what} ({one.why})' for one in study.left_out)}")
     segmentation = run(study, model, device=args.device, threads=args.threads, registered=args.registered, stripped=args.stripped,
                        progress=progress)
-    report = write_results(study, segmentation, model.card, args.out, force=args.force, progress=progress)
+    report = write_results(study, segmentation, model.card, args.out, force=args.force, dicom_source=_headers_of_reference(study), progress=progress)
     talk.text(*summary(report), f"Results: {args.out}")
     talk.result(report)
+
+
+def _headers_of_reference(study) -> list:
+    """The headers of the series that the result lies on, for a DICOM-SEG; none where it came as a file."""
+    from .io.dicom import stack_headers
+
+    return stack_headers(study.stacks[study.reference_role]) if study.reference_role in study.stacks else []
 
 
 def summary(report: dict) -> list[str]:

@@ -3,7 +3,7 @@ import threading
 import numpy as np
 import pytest
 
-from braintumorseg.errors import Cancelled, GridMismatch, ModelError, NotBrainOnly, ResourceError
+from braintumorseg.errors import BadImage, Cancelled, GridMismatch, ModelError, ResourceError
 from braintumorseg.pipeline import segment
 from braintumorseg.progress import Progress
 from braintumorseg.study import Study
@@ -54,13 +54,34 @@ def test_registered_volumes_must_share_one_grid(toy_model, toy_study):
         segment(study, toy_model, registered=True)
 
 
-def test_a_whole_head_is_refused_unless_the_user_knows_better(toy_model, toy_study):
+@pytest.fixture
+def toy_heads(toy_study):
+    """The toy study with noise around the brain, as a scan has."""
     noise = np.random.default_rng(0).normal(20, 5, toy_study.reference.shape)
-    heads = Study({role: volume.with_voxels(np.where(volume.voxels > 0, volume.voxels, noise).astype(np.int16))
-                   for role, volume in toy_study.volumes.items()})
-    with pytest.raises(NotBrainOnly, match="--stripped"):
-        segment(heads, toy_model, registered=True)
-    assert segment(heads, toy_model, registered=True, stripped=True)
+    return Study({role: volume.with_voxels(np.where(volume.voxels > 0, volume.voxels, noise).astype(np.int16))
+                  for role, volume in toy_study.volumes.items()})
+
+
+def test_in_whole_heads_the_brain_is_found_first_and_the_result_is_that_of_the_brain_alone(toy_model, toy_study, toy_heads, monkeypatch):
+    asked = []
+
+    def find(volume):
+        asked.append(volume)
+        return volume.with_voxels((toy_study.reference.voxels > 0).astype(np.uint8))
+
+    monkeypatch.setattr("braintumorseg.skull_strip.LEAST_BRAIN_ML", 5.0)
+    found, alone = segment(toy_heads, toy_model, registered=True, find=find), segment(toy_study, toy_model, registered=True)
+    assert np.array_equal(found.labels.voxels, alone.labels.voxels)
+    assert len(asked) == 4
+    assert np.array_equal(found.brain.mask.voxels, toy_study.reference.voxels > 0)
+    assert found.provenance.brain == "found in t1ce, t1, t2, flair"
+    assert (alone.brain, alone.provenance.brain) == (None, "")
+
+
+def test_images_without_a_brain_are_refused_unless_the_user_knows_better(toy_model, toy_heads):
+    with pytest.raises(BadImage, match=r"No brain was found.*--stripped"):
+        segment(toy_heads, toy_model, registered=True, find=lambda volume: volume.with_voxels(np.zeros(volume.shape, np.uint8)))
+    assert segment(toy_heads, toy_model, registered=True, stripped=True)
 
 
 def test_a_sequence_that_the_network_cannot_do_without_is_asked_for(toy_model, toy_study):

@@ -66,3 +66,21 @@ def test_the_crop_lies_where_the_brain_was():
     ready = prepare(Study({"t1": volume}), CARD)
     where = np.argwhere(ready.brain).mean(0)
     assert (ready.grid.affine @ [*where, 1])[:3] == pytest.approx((volume.affine @ [*np.argwhere(volume.voxels > 0).mean(0), 1])[:3])
+
+
+def test_in_a_whole_head_only_the_brain_that_was_found_is_read():
+    volume = ball()
+    brain = volume.with_voxels((volume.voxels > 0).astype(np.uint8))
+    head = volume.with_voxels(np.where(volume.voxels > 0, volume.voxels, 700))
+    assert np.array_equal(prepare(Study({"t1": head}), CARD, brain=brain).channels, prepare(Study({"t1": volume}), CARD).channels)
+
+
+def test_what_lies_outside_a_sequences_field_of_view_is_0_in_its_channel():
+    volume = ball()
+    brain = volume.with_voxels((volume.voxels > 0).astype(np.uint8))
+    low = Volume(volume.voxels[:, :, :20] + 50, volume.affine)
+    ready = prepare(Study({"t1": volume, "t2": low}), CARD, brain=brain)
+    cut = round(20 - (np.linalg.inv(volume.affine) @ ready.grid.affine)[2, 3])
+    channel = ready.channels[ROLES.index("t2")]
+    assert channel[:, :, :cut][ready.brain[:, :, :cut]].all()
+    assert not channel[:, :, cut:].any()

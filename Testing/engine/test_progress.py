@@ -17,7 +17,22 @@ def test_steps_are_timed_and_the_forecast_shrinks_with_what_is_left():
     assert set(progress.seconds) == {"read", "predict"}
     assert [update.step for update in told] == ["read", "predict", "predict", "predict"]
     assert told[0].eta_s is None
-    assert told[-1].done == pytest.approx(0.55)
+    assert [update.done for update in told] == sorted(update.done for update in told)
+    assert 0.3 < told[-1].done < 0.7
+
+
+def test_what_is_left_is_shared_out_anew_once_more_is_known():
+    told = []
+    progress = Progress(told.append)
+    with progress.step("read"):
+        pass
+    before = told[-1].done
+    progress.expect(align=0.0, brain=0.0, prepare=0.0, predict=30.0, decide=0.0, measure=0.0, draw=0.0, write=10.0)
+    with progress.step("predict") as tell:
+        tell(1.0)
+    left = 1 - 0.25 / 4.8  # after reading, as planned before
+    assert before == 0
+    assert told[-1].done == pytest.approx(1 - left / 4, abs=1e-6)
 
 
 def test_a_cancel_is_noticed_before_a_step_and_after_it():
@@ -27,3 +42,13 @@ def test_a_cancel_is_noticed_before_a_step_and_after_it():
         cancel.set()
     with pytest.raises(Cancelled), progress.step("predict"):
         raise AssertionError("must not run")
+
+
+def test_a_cancel_is_noticed_whenever_a_step_tells_how_far_it_is():
+    cancel = threading.Event()
+    progress = Progress(cancel=cancel)
+    with pytest.raises(Cancelled, match="cancelled"), progress.step("align") as tell:
+        tell(0.1)
+        cancel.set()
+        tell(0.2)
+        raise AssertionError("must not go on")

@@ -9,6 +9,7 @@ from braintumorseg.io.readers import read_volume
 from braintumorseg.labels import ED, ET
 from braintumorseg.quality import Flag, check
 from braintumorseg.segmentation import Provenance, Segmentation
+from braintumorseg.skull_strip import StudyBrain
 from braintumorseg.study import ROLES, Study
 from braintumorseg.volume import Volume
 
@@ -41,8 +42,12 @@ def segmented(of: Study, tumour=TUMOUR) -> Segmentation:
                         Provenance("made up", "1", "0" * 64, "CPU", missing=of.missing))
 
 
-def codes(of: Study, tumour=TUMOUR, moved=None, **more) -> list[str]:
-    return [flag.code for flag in check(of, replace(segmented(of, tumour), moved=moved or {}), **more)]
+def codes(of: Study, tumour=TUMOUR, moved=None, brain=None) -> list[str]:
+    return [flag.code for flag in check(of, replace(segmented(of, tumour), moved=moved or {}, brain=brain))]
+
+
+def found_brain(mask=BRAIN, **agreement: float) -> StudyBrain:
+    return StudyBrain(Volume(mask.astype(np.uint8), AFFINE), "found", agreement)
 
 
 def test_a_tumour_well_inside_a_whole_brain_with_all_sequences_raises_nothing():
@@ -100,13 +105,20 @@ def test_a_tumour_at_the_end_of_a_slab_inside_the_image_is_at_the_edge_too():
     assert "touches_edge" not in codes(of, slab & ball((28, 34, 22), 6))
 
 
-def test_a_brain_mask_on_another_grid_decides_where_the_brain_ends():
+def test_in_a_whole_head_the_brain_that_was_found_decides_where_it_ends():
     slab = BRAIN.copy()
     slab[:, :, 36:] = False
-    moved = AFFINE.copy()
-    moved[:3, 3] += AFFINE[:3, :3] @ [4, 4, 2]
-    mask = Volume(slab[4:-4, 4:-4, 2:-2], moved)
-    assert "touches_edge" in codes(study(), slab & ball((28, 34, 35), 6), brain=mask)
+    assert "touches_edge" in codes(study(), slab & ball((28, 34, 35), 6), brain=found_brain(slab))
+
+
+def test_a_brain_that_is_too_small_or_looks_different_in_one_sequence_is_doubtful():
+    assert "doubtful_brain" not in codes(study(), brain=found_brain(t1ce=0.99, t2=0.93))
+    half = BRAIN & ball(CENTRE, RADII * 0.7)
+    assert "doubtful_brain" in codes(study(), brain=found_brain(half))
+    flag, = (flag for flag in check(study(), replace(segmented(study()), brain=found_brain(t1ce=0.99, flair=0.8)))
+             if flag.code == "doubtful_brain")
+    assert "FLAIR" in flag.text
+    assert "T1ce" not in flag.text
 
 
 def test_an_implausibly_large_tumour_is_questioned():

@@ -31,7 +31,7 @@ def test_a_folder_gives_its_sequences_and_says_why(patient):
     study = read_study([patient])
     assert numbers(study) == {"t1": 1, "t1ce": 2, "t2": 3, "flair": 4}
     assert study.sources["t1ce"] == "file name ends in _t1ce"
-    assert study.sources["left_out"] == "P1_seg.nii.gz (its name says that it is a mask or a segmentation)"
+    assert [(one.what, one.why) for one in study.left_out] == [("P1_seg.nii.gz", "its name says that it is a mask or a segmentation")]
     assert not any("Anna" in source for source in study.sources.values())
 
 
@@ -49,7 +49,7 @@ def test_an_option_wins_over_what_a_folder_suggests(patient):
     study = read_study([patient], t1ce=patient / "P1_t1.nii.gz")
     assert numbers(study) == {"t1ce": 1, "t2": 3, "flair": 4}
     assert study.sources["t1ce"] == "given as --t1ce"
-    assert "P1_t1ce.nii.gz (another file has its role)" in study.sources["left_out"]
+    assert ("P1_t1ce.nii.gz", "another file has its role") in [(one.what, one.why) for one in study.left_out]
 
 
 def test_an_option_settles_two_candidates(patient):
@@ -80,7 +80,7 @@ def test_the_same_file_by_name_and_by_option_is_one_image(patient):
 def test_a_mask_beside_an_option_is_left_out(patient):
     study = read_study([patient / "P1_seg.nii.gz"], t1=patient / "P1_t1.nii.gz")
     assert study.roles == ("t1",)
-    assert "P1_seg.nii.gz" in study.sources["left_out"]
+    assert [one.what for one in study.left_out] == ["P1_seg.nii.gz"]
 
 
 def test_nothing_given_is_refused_with_the_options():

@@ -78,13 +78,36 @@ def test_one_sequence_needs_no_alignment(reference):
     assert align(Study({"t1ce": reference})) == {}
 
 
-def test_a_sequence_on_the_same_grid_is_not_even_looked_at(reference, monkeypatch):
-    monkeypatch.setattr(register, "View", None)
+def test_sequences_on_one_grid_that_lie_on_each_other_stay_where_they_are(reference):
     told = []
     found = align(Study({role: head(role, REFERENCE) for role in ("t1ce", "t2", "flair")}), progress=told.append)
-    kept = (None, "same grid", False)
+    kept = (None, "same grid, and the images agree", False)
     assert {role: (a.moved, a.text, a.doubtful) for role, a in found.items()} == {"t2": kept, "flair": kept}
     assert told == [0.5, 1.0]
+
+
+def test_sequences_on_one_grid_are_not_trusted_when_the_patient_moved_between_them(reference):
+    true = motion(4, 6)
+    found = align(Study({"t1ce": reference, "t2": head("t2", REFERENCE, true)}))["t2"]
+    assert found.text.startswith("registered: ")
+    assert max(error(found.moved, true)) < 1
+
+
+def test_a_cancel_stops_in_the_middle_of_a_search(reference):
+    class Stop(Exception):
+        pass
+
+    told = []
+
+    def tell(done):
+        told.append(done)
+        if len(told) == 3:
+            raise Stop
+
+    with pytest.raises(Stop):
+        align(Study({"t1ce": reference, "t2": head("t2", slices())}), progress=tell)
+    assert told == sorted(told)
+    assert told[-1] < 0.5
 
 
 @pytest.mark.parametrize(("role", "degrees", "mm"), [("t2", 6, 7), ("t2", -20, 20), ("flair", 20, 20)])

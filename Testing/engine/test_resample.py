@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from braintumorseg.resample import canonical_grid, resample
+from braintumorseg.resample import canonical_grid, resample, seen_by
 from braintumorseg.volume import Grid, Volume
 
 
@@ -66,3 +66,13 @@ def test_the_canonical_grid_covers_the_field_of_view_and_shares_its_corner():
     own = canonical_grid(grid, (1, 1, 1))
     assert own.shape == (5, 5, 20)
     assert (own.affine @ [-0.5, -0.5, -0.5, 1])[:3] == pytest.approx((grid.affine @ [-0.5, -0.5, -0.5, 1])[:3])
+
+
+def test_a_grid_is_seen_where_it_lies_within_the_field_of_view_half_voxels_included():
+    own, grid = Grid((4, 4, 4), np.eye(4)), Grid((7, 4, 4), np.diag([0.7, 1, 1, 1.0]))
+    seen = seen_by(own, grid)
+    assert seen[:, 0, 0].tolist() == [True] * 6 + [False]  # 0 to 3.5, then 4.2
+    moved = np.eye(4)
+    moved[0, 3] = 1.0                                   # 1.0, 1.7, ... 5.2
+    assert seen_by(own, grid, moved)[:, 2, 1].tolist() == [True, True, True, True, False, False, False]
+    assert seen_by(own, own) is True

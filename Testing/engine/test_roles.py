@@ -135,13 +135,6 @@ def test_an_empty_folder_and_a_missing_path_are_refused(tmp_path):
         find_images([tmp_path / "nowhere"])
 
 
-@pytest.mark.parametrize("name", ["1-001.dcm", "IM0001", "x.IMA"])
-def test_a_dicom_folder_is_refused_with_a_way_out(tmp_path, name):
-    filled(tmp_path / "series", name)
-    with pytest.raises(NotAnImage, match=r"DICOM.*dcm2niix"):
-        find_images([tmp_path])
-
-
 def test_a_file_of_another_kind_given_by_hand_is_refused(tmp_path):
     filled(tmp_path, "t1.txt")
     with pytest.raises(NotAnImage, match=r"t1\.txt"):

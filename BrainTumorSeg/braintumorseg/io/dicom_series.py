@@ -62,6 +62,7 @@ class Stack:
     frames: in slice order.
     notes: what was noticed and dealt with ("1 slice was there twice and is read once"); nothing that identifies a patient.
     shear_deg: gantry tilt; not 0 where slices are shifted against their normal, and then reading resamples.
+    missing: slices of the grid without a frame; only when the caller asked for gaps to be filled.
     """
 
     facts: Facts
@@ -69,11 +70,13 @@ class Stack:
     frames: tuple[Frame, ...]
     notes: tuple[str, ...] = ()
     shear_deg: float = 0.0
+    missing: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class LeftAside:
-    """A file or a series that is not used: `what` it is ("series 4", "3 files"; never a path's folder), why, and how to fix it ('' if nothing is wrong)."""
+    """A file or a series that is not used: `what` it is ("series 4", "3 files"; never a path's folder), why, and how to fix it
+    ('' if nothing is wrong)."""
 
     what: str
     why: str

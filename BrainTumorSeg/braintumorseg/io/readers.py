@@ -36,8 +36,7 @@ def reader_for(path: Path) -> Callable[[Path], Volume]:
         if image_suffix(path) in suffixes:
             return reader
     if path.suffix.lower() in (".dcm", ".ima", ""):
-        raise NotAnImage(f"{path.name} looks like a DICOM file, and this version does not read DICOM yet.",
-                         "Convert its series to NIfTI (for instance with dcm2niix) and give that file.")
+        raise NotAnImage(f"{path.name} is no image file: one DICOM file is a slice of a series.", "Give the folder of the series.")
     raise NotAnImage(f"{path.name} has a suffix that is not read here.", f"Convert it to one of {', '.join(SUFFIXES)}.")
 
 

@@ -76,8 +76,6 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
                 self._refill()
                 if self._suits(node):
                     self.nodeAdded.emit(node)
-                    if self.selectNodeUponCreation:
-                        self.setCurrentNode(node)
 
             for event in (slicer.vtkMRMLScene.NodeRemovedEvent, slicer.vtkMRMLScene.EndBatchProcessEvent, slicer.vtkMRMLScene.EndCloseEvent):
                 self._tags.append(scene.AddObserver(event, lambda *_: self._refill()))
@@ -158,7 +156,8 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
 
     def addNode(self, node_type=""):
         node = self._scene.AddNewNodeByClass(node_type or next(iter(self.nodeTypes)), self.baseName)
-        self.setCurrentNode(node)
+        if self.selectNodeUponCreation:
+            self.setCurrentNode(node)
         self.nodeAddedByUser.emit(node)
         return node
 

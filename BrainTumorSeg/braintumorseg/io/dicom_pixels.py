@@ -1,0 +1,144 @@
+"""The pixels of a stack as one volume: decompressed, in their true type, rescaled slice by slice."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import BadImage, NotAnImage
+from ..volume import Volume
+from .dicom_enhanced import frames_of, is_enhanced
+from .dicom_facts import number, text
+from .dicom_grid import grid_of, place_of, slots_of
+from .dicom_header import DAMAGED, missing_decoder
+from .dicom_jpeg12 import decode_jpeg12, is_jpeg12
+from .dicom_series import Frame, Stack
+from .dicom_tilt import upright
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+__all__ = ["read_pixels"]
+
+_AGAIN = "Copy it or export it from the PACS again."
+
+
+def read_pixels(stack: Stack) -> Volume:
+    """The voxels (I, J, K) of `stack` on its grid: uint8, int16 or uint16 as stored, float32 where the header scales them.
+
+    Raises NotAnImage or BadImage with the name of the file that cannot be read or has changed since it was checked.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom prints values of a header in its warnings
+        return _read(stack)
+
+
+def _read(stack: Stack) -> Volume:
+    slices, places = [], []
+    opened: Path | None = None
+    for frame in stack.frames:
+        if frame.path != opened:
+            dataset, headers = _open(frame.path)
+            opened = frame.path
+        if frame.index >= len(headers):
+            raise _changed(frame)
+        header = headers[frame.index]
+        try:
+            places.append(place_of(header))
+        except BadImage as error:
+            raise BadImage(f"{frame.path.name}: {error.what}", error.fix) from None
+        slices.append((_decoded(dataset, frame), *_scale(header, frame)))
+    grid = grid_of(places, fill_gaps=bool(stack.missing))
+    volume = Volume(_filled(_joined(slices), slots_of(places, grid), grid.shape), grid.affine)
+    volume = upright(volume) if stack.shear_deg else volume
+    if not volume.grid.same_as(stack.grid):
+        raise _changed(stack.frames[0])
+    return Volume(volume.voxels, stack.grid.affine)
+
+
+def _open(path: Path) -> tuple[Dataset, list[Dataset]]:
+    """The whole file and the header of each of its frames."""
+    import pydicom
+
+    try:
+        dataset = pydicom.dcmread(path, force=True)
+        _put_syntax(dataset)
+        return dataset, frames_of(dataset) if is_enhanced(dataset) else [dataset]
+    except FileNotFoundError:
+        raise NotAnImage(f"{path.name} is not there any more.", "Scan the folder again.") from None
+    except DAMAGED as error:
+        raise NotAnImage(f"{path.name} cannot be read: its header is damaged ({type(error).__name__}).", _AGAIN) from None
+
+
+def _put_syntax(dataset: Dataset) -> None:
+    """Say how the pixels are stored where the file has no meta header that does."""
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    if not hasattr(dataset, "file_meta"):
+        dataset.file_meta = FileMetaDataset()
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        implicit, little = dataset.original_encoding
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+
+
+def _decoded(dataset: Dataset, frame: Frame) -> np.ndarray:
+    """One frame (rows, columns) as integers, with the sign and the bits that the header states, bright meaning much."""
+    from pydicom.pixels import pixel_array
+
+    name = frame.path.name
+    syntax = text(dataset.file_meta, "TransferSyntaxUID")
+    if (missing := missing_decoder(syntax))[0]:
+        raise NotAnImage(f"{name} is {missing[0]}.", missing[1])
+    try:
+        pixels = decode_jpeg12(dataset, frame.index) if is_jpeg12(dataset, syntax) else pixel_array(dataset, index=frame.index, raw=True)
+    except (*DAMAGED, RuntimeError) as error:
+        raise NotAnImage(f"The pixels of {name} cannot be decoded: they are damaged or cut short ({type(error).__name__}).", _AGAIN) from None
+    if pixels.shape != (dataset.Rows, dataset.Columns):
+        raise NotAnImage(f"The pixels of {name} are {' x '.join(map(str, pixels.shape))}, and its header says {dataset.Rows} x {dataset.Columns}.",
+                         _AGAIN)
+    stored, signed = int(dataset.BitsStored), bool(dataset.PixelRepresentation)
+    if dataset.get("PhotometricInterpretation") == "MONOCHROME1":  # the lowest value is the brightest (PS3.3 C.7.6.3.1.2)
+        pixels = (-1 if signed else (1 << stored) - 1) - pixels.astype(np.int64)
+    return pixels
+
+
+def _scale(header: Dataset, frame: Frame) -> tuple[float, float]:
+    """(slope, intercept) of the modality, (1, 0) where there is none."""
+    slope, intercept = number(header, "RescaleSlope"), number(header, "RescaleIntercept")
+    if slope == 0 or (slope is None) != (intercept is None):
+        raise NotAnImage(f"The rescaling in the header of {frame.path.name} is damaged.", _AGAIN)
+    return (1.0, 0.0) if slope is None else (slope, intercept)
+
+
+def _joined(slices: Sequence[tuple[np.ndarray, float, float]]) -> np.ndarray:
+    """(columns, rows, n) in the smallest type that holds every value exactly, float32 where a scale is not whole."""
+    exact = all(slope == 1 and intercept == round(intercept) for _, slope, intercept in slices)
+    if not exact:
+        return np.stack([(pixels.T * slope + intercept).astype(np.float32) for pixels, slope, intercept in slices], axis=-1)
+    whole = [pixels.T if not intercept else pixels.T.astype(np.int64) + int(intercept) for pixels, _, intercept in slices]
+    low, high = min(int(one.min()) for one in whole), max(int(one.max()) for one in whole)
+    for kind in (np.uint8, np.int16, np.uint16, np.float32):
+        if kind is np.float32 or (np.iinfo(kind).min <= low and high <= np.iinfo(kind).max):
+            return np.stack([one.astype(kind) for one in whole], axis=-1)
+
+
+def _filled(voxels: np.ndarray, slots: Sequence[int], shape: tuple[int, int, int]) -> np.ndarray:
+    """`voxels` (columns, rows, n) at their `slots` along K; slices between them linearly from their neighbours."""
+    if len(slots) == shape[2]:
+        return voxels
+    filled = np.empty(shape, np.float32)
+    for at, (a, b) in enumerate(pairwise(slots)):
+        for k in range(a, b + 1):
+            far = (k - a) / (b - a)
+            filled[:, :, k] = (1 - far) * voxels[:, :, at] + far * voxels[:, :, at + 1]
+    return filled
+
+
+def _changed(frame: Frame) -> BadImage:
+    return BadImage(f"{frame.path.name} has changed since the folder was scanned.", "Scan the folder again.")

@@ -1,0 +1,121 @@
+"""How the sequences of a study look in a plane of the reference's grid: grey pictures as radiologists turn them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .brain import brain_only_mask
+from .looks import Looks
+from .metrics import bounding_box
+from .resample import resample
+from .segmentation import Segmentation
+from .study import Study
+from .volume import Grid, Volume
+
+__all__ = ["PLANES", "Plane", "Sight", "crop_to", "middle", "on_screen", "one_slice", "shown_brain"]
+
+WINDOW_PERCENTILES = (1.0, 99.5)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A slice across `axis` of a canonical volume; `marks` are at the left, right, top and bottom of its picture.
+
+    As radiologists look at slices: from the patient's feet, from the front, and from the left side.
+    """
+
+    name: str
+    axis: int
+    marks: tuple[str, str, str, str]
+
+
+PLANES = (Plane("axial", 2, ("R", "L", "A", "P")), Plane("coronal", 1, ("R", "L", "S", "I")),
+           Plane("sagittal", 0, ("A", "P", "S", "I")))
+
+
+@dataclass(frozen=True, eq=False)
+class Sight:
+    """One sequence seen on the reference's canonical grid, and the grey values between which it is shown."""
+
+    volume: Volume
+    grid: Grid
+    moved: np.ndarray | None
+    window: tuple[float, float]
+    background: float | None   # the value outside the brain, None when the image has none
+
+    @classmethod
+    def of(cls, role: str, study: Study, segmentation: Segmentation, *, registered: bool = True) -> Sight:
+        """`registered` False: where the headers put it, before registration."""
+        grid, volume = study.reference.canonical().grid, study.volumes[role].canonical()
+        moved = segmentation.moved.get(role) if registered else None
+        low, high, background = _window(role, study, segmentation)
+        if np.prod(grid.shape) < np.prod(volume.shape) and not (moved is None and volume.grid.same_as(grid)):
+            # Onto a coarse grid images are smoothed, and that is dear: once, not slice by slice.
+            volume, moved = resample(volume, grid, fill=low if background is None else background, moved=moved), None
+        return cls(volume, grid, moved, (low, high), background)
+
+    def grey(self, axis: int, index: int) -> np.ndarray:
+        """The slice at `index` across `axis` of the grid as uint8, 0 outside the brain."""
+        if self.moved is None and self.volume.grid.same_as(self.grid):
+            image = one_slice(self.volume.voxels, axis, index)
+        else:
+            fill = self.window[0] if self.background is None else self.background
+            image = one_slice(resample(self.volume, self._one_slice(axis, index), fill=fill, moved=self.moved).voxels, axis, 0)
+        low, high = self.window
+        shown = np.clip((image.astype(np.float32) - low) / max(high - low, 1e-6), 0, 1)
+        if self.background is not None:
+            shown[image == self.background] = 0
+        return (255 * shown).astype(np.uint8)
+
+    def _one_slice(self, axis: int, index: int) -> Grid:
+        shape, affine = list(self.grid.shape), self.grid.affine.copy()
+        shape[axis] = 1
+        affine[:3, 3] += affine[:3, axis] * index
+        return Grid(tuple(shape), affine)
+
+
+def shown_brain(study: Study, segmentation: Segmentation) -> np.ndarray:
+    """(I, J, K) bool: the brain on the reference's grid in its nearest anatomical orientation."""
+    return brain_only_mask(study.reference.canonical()) if segmentation.brain is None else segmentation.brain.mask.canonical().voxels != 0
+
+
+def _window(role: str, study: Study, segmentation: Segmentation) -> tuple[float, float, float | None]:
+    """The grey values between which a sequence is shown, those of its brain, and that of the empty space around (None: a scan's noise)."""
+    volume = study.volumes[role]
+    if segmentation.brain is not None:
+        looks = Looks(study, segmentation.moved)
+        values, seen = looks.at(role, looks.points(segmentation.brain.mask.voxels, 100_000))
+        low, high = np.percentile(values[seen] if seen.any() else volume.voxels, WINDOW_PERCENTILES)
+        return float(low), float(high), None
+    every = tuple(slice(None, None, max(1, n // 80)) for n in volume.shape)  # half a million voxels are enough
+    sample, brain = volume.voxels[every], brain_only_mask(volume)[every]
+    low, high = np.percentile(sample[brain] if brain.any() else sample, WINDOW_PERCENTILES)
+    return float(low), float(high), float(sample[~brain][0]) if not brain.all() else None
+
+
+def middle(mask: np.ndarray) -> list[int]:
+    """For each axis the index half way through what `mask` (I, J, K) shows, or half way through all where it shows nothing."""
+    box = bounding_box(mask)
+    return [(side.start + side.stop) // 2 for side in box] if box else [n // 2 for n in mask.shape]
+
+
+def crop_to(mask: np.ndarray, grid: Grid, margin_mm: float = 6.0) -> tuple[slice, slice, slice]:
+    """The box around what `mask` (I, J, K) on `grid` shows, with a margin; all of the grid where it shows nothing."""
+    box = bounding_box(mask) or tuple(slice(0, n) for n in mask.shape)
+    margins = [int(np.ceil(margin_mm / mm)) for mm in grid.spacing_mm]
+    sides = [slice(max(0, side.start - margin), side.stop + margin) for side, margin in zip(box, margins, strict=True)]
+    return sides[0], sides[1], sides[2]
+
+
+def one_slice(voxels: np.ndarray, axis: int, index: int) -> np.ndarray:
+    return voxels[tuple(index if other == axis else slice(None) for other in range(3))]
+
+
+def on_screen(image: np.ndarray, axis: int, crop: tuple[slice, slice, slice]) -> np.ndarray:
+    """A slice across `axis` of a canonical volume as its picture: the patient's right or front at the left, front or top up."""
+    kept = tuple(side for other, side in enumerate(crop) if other != axis)
+    return np.ascontiguousarray(image[kept][::-1, ::-1].T)
+
+

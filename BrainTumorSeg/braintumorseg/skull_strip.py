@@ -1,0 +1,81 @@
+"""Where the brain is in a study of whole heads: asked of every sequence, carried to the reference by registration, and agreed upon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .brain import brain_only_mask, is_brain_only
+from .errors import BadImage
+from .metrics import dice
+from .preprocess import mask_onto
+from .resample import seen_by
+from .study import Study
+from .volume import Volume
+
+__all__ = ["LEAST_BRAIN_ML", "StudyBrain", "find_study_brain", "shows_heads"]
+
+# Less than this is no brain, not even a newborn's, nor a slab worth reading.
+LEAST_BRAIN_ML = 150.0
+
+
+@dataclass(frozen=True, eq=False)
+class StudyBrain:
+    """mask: uint8, 1 in the brain, on the reference's native grid.
+
+    agreement: role -> Dice 0..1 of what that sequence alone says with the mask, where that sequence shows something; empty when one
+    sequence decided.
+    text: how it was found, for the report.
+    """
+
+    mask: Volume
+    text: str
+    agreement: Mapping[str, float] = field(default_factory=dict)
+
+
+def shows_heads(study: Study) -> tuple[str, ...]:
+    """The roles of `study` whose images show more than a brain that was cut out."""
+    return tuple(role for role, volume in study.volumes.items() if not is_brain_only(volume))
+
+
+def find_study_brain(study: Study, heads: Collection[str], find: Callable[[Volume], Volume], moved: Mapping[str, np.ndarray],
+                     doubtful: Collection[str] = (), progress: Callable[[float], None] = lambda done: None) -> StudyBrain:
+    """The brain of a study of which some or all images show heads.
+
+    Where some show the brain alone, those decide. Else `find` (a volume's brain on its own grid) is asked of every sequence and each
+    voxel goes with the majority of those that see it, the reference breaking ties.
+
+    Args:
+        heads: what `shows_heads` says of the study.
+        moved: role -> 4x4 rigid transform, reference world -> that sequence's world; none where they agree.
+        doubtful: roles whose place is not certain; they are not asked, unless it is the reference.
+
+    Raises BadImage when no sequence shows a brain.
+    """
+    alone = [role for role in study.roles if role not in heads and role not in doubtful]
+    asked = alone or [role for role in study.roles if role == study.reference_role or role not in doubtful]
+    asked.sort(key=lambda role: role != study.reference_role)
+    grid, votes, weight, masks = study.reference.grid, 0.0, 0.0, {}
+    for number, role in enumerate(asked, 1):
+        volume = study.volumes[role]
+        found = volume.with_voxels(brain_only_mask(volume).astype(np.uint8)) if role in alone else find(volume)
+        seen = seen_by(volume.grid, grid, moved.get(role))
+        masks[role] = mask_onto(found, grid, moved.get(role)) & seen
+        share = np.float32(1.5 if number == 1 else 1.0)  # the first breaks a tie
+        votes, weight = votes + share * masks[role], weight + share * seen
+        progress(number / len(asked))
+    mask = votes > 0.5 * np.maximum(weight, 1)
+    ml = float(np.count_nonzero(mask)) * study.reference.voxel_ml
+    if ml < LEAST_BRAIN_ML:
+        raise BadImage(f"No brain was found in the images (they show {ml:.0f} ml of what could be one).",
+                       "Check that these are MR images of a head; for a brain that was cut out already add --stripped.")
+    text = f"{'shown alone by' if alone else 'found in'} {', '.join(asked)}"
+    return StudyBrain(study.reference.with_voxels(mask.astype(np.uint8)), text, _agreement(study, mask, masks, moved))
+
+
+def _agreement(study: Study, mask: np.ndarray, masks: Mapping[str, np.ndarray], moved: Mapping[str, np.ndarray]) -> dict[str, float]:
+    if len(masks) < 2:
+        return {}
+    return {role: dice(mask & seen_by(study.volumes[role].grid, study.reference.grid, moved.get(role)), one) for role, one in masks.items()}
