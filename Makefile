@@ -33,5 +33,5 @@ $(VENV)/.engine: $(BIN)/python pyproject.toml .ci/constraints.txt
 	@touch $@
 
 $(VENV)/.test: $(BIN)/python pyproject.toml .ci/constraints.txt
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c .ci/constraints.txt -e '.[cpu,training,test]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c .ci/constraints.txt -e '.[cpu,training,test,slicer]'
 	@touch $@ $(VENV)/.engine

@@ -28,8 +28,7 @@ class Host:
 
     def __init__(self):
         os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-        import slicer
-
+        slicer = _import_slicer()
         from .pythonqt import make_qt
 
         qt = make_qt()
@@ -119,6 +118,16 @@ class Host:
 
     def _select(self, module) -> None:
         self.selected_module = module if isinstance(module, str) else module.name
+
+
+def _import_slicer() -> types.ModuleType:
+    """The wheel's package alone: it would take the folder Testing/slicer for a part of itself and import every test in it."""
+    path, tests = list(sys.path), Path(__file__).resolve().parents[2]
+    sys.path[:] = [entry for entry in path if Path(entry or ".").resolve() != tests]
+    try:
+        return importlib.import_module("slicer")
+    finally:
+        sys.path[:] = path
 
 
 def _settings_of(application, original):

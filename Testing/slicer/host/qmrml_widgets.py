@@ -31,8 +31,14 @@ class qMRMLWidget(QtWidgets.QWidget):
             self.mrmlSceneChanged.emit(scene)
 
 
-class qSlicerWidget(qMRMLWidget):
-    pass
+class qSlicerWidget(QtWidgets.QWidget):
+    mrmlSceneChanged = Signal(object)
+    host_signals = _NODE
+
+    def setMRMLScene(self, scene):
+        if scene is not getattr(self, "_scene", None):
+            self._scene = scene
+            self.mrmlSceneChanged.emit(scene)
 
 
 class qMRMLNodeComboBox(QtWidgets.QWidget):
