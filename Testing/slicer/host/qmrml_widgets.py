@@ -45,7 +45,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     """A combo box of the scene's nodes of some classes."""
 
     currentNodeChanged = Signal(object)
-    currentNodeIsThere = Signal(bool)  # currentNodeChanged(bool): as an overload PySide6 would lose a reference to the bool at each emit
+    currentNodeIsThere = Signal(bool)  # currentNodeChanged(bool)
     currentNodeIDChanged = Signal(str)
     nodeActivated = Signal(object)
     nodeAdded = Signal(object)
