@@ -35,7 +35,8 @@ class BrainTumorSeg(ScriptedLoadableModule):
             "T2 and FLAIR of one patient, or any of them, press <b>Recognise sequences</b> and <b>Segment</b>. Runs on this computer; nothing is "
             "uploaded. <b>Research use only, not a medical device.</b> See <a href='{homepage}'>the tutorial</a>.").format(homepage=_HOMEPAGE)
         self.parent.acknowledgementText = _(
-            "Networks were trained on public data: RSNA-ASNR-MICCAI BraTS 2021 (CC BY 4.0) and BraTS-TCGA (CC BY 3.0); see <b>About this network</b>.")
+            "Networks were trained on public data: RSNA-ASNR-MICCAI BraTS 2021 (CC BY 4.0) and BraTS-TCGA (CC BY 3.0); "
+            "see <b>About this network</b>.")
         icon = Path(__file__).parent / "Resources" / "Icons" / "BrainTumorSeg.png"
         if icon.is_file():
             import qt

@@ -92,7 +92,8 @@ def _other_identity(role: str, chosen: Mapping[str, VolumeFacts]) -> Problem | N
         if facts is None:
             continue
         if facts.patient and own.patient and facts.patient != own.patient:
-            return Problem(_("This series belongs to another patient than {other}. Choose sequences of one patient.").format(other=FIELD_NAMES[other]))
+            return Problem(_("This series belongs to another patient than {other}. Choose sequences of one patient.").format(
+                other=FIELD_NAMES[other]))
         if facts.study and own.study and facts.study != own.study:
             return Problem(_("This series is from another examination than {other}: a tumour changes between two dates. Choose "
                              "sequences of one examination if you can.").format(other=FIELD_NAMES[other]), blocking=False)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-
 from . import dicom, export
 from .checks import Problem, find_problems
 from .measurements import comparison_rows, volume_rows

@@ -7,11 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from braintumorseg.labels import ED, ET, NCR, REGIONS
-
 __all__ = ["REGION_NAMES", "Row", "comparison_rows", "dice", "reported_rows", "volume_rows"]
 
-_SHORT = {NCR: "NCR", ED: "ED", ET: "ET"}  # as the engine's report calls them
 REGION_NAMES = {"WT": "Whole tumour (WT)", "TC": "Tumour core (TC)", "ET": "Enhancing tumour (ET)"}
 
 
@@ -57,6 +54,9 @@ def dice(first: np.ndarray, second: np.ndarray) -> float:
 
 def _structures(table: Sequence[Mapping]) -> list:
     """(name, kind, key, label values) of every line."""
+    from braintumorseg.labels import ED, ET, NCR, REGIONS
+
+    short = {NCR: "NCR", ED: "ED", ET: "ET"}  # as the engine's report calls them
     regions = [(REGION_NAMES[region], "region", region, values) for region, values in REGIONS.items()]
-    labels = [(label["name"], _SHORT.get(label["value"], label["name"]), label["value"]) for label in table]
+    labels = [(label["name"], short.get(label["value"], label["name"]), label["value"]) for label in table]
     return regions + [(f"{name} ({key})" if key != name else name, "label", key, (value,)) for name, key, value in labels]

@@ -16,8 +16,8 @@ import vtk
 from .mrml_volumes import Placement, local_matrix, to_numpy, to_vtk
 
 __all__ = ["AUTOMATIC", "SEMIAUTOMATIC", "algorithm_type", "centre_slices", "color_of", "is_edited", "is_ours", "label_values", "labels_on",
-           "make_segmentation", "make_surfaces", "mark_edited", "placement_of", "reference_of", "report_of", "segment_of_label", "set_opacity", "show_labels",
-           "show_surfaces", "shown_labels"]
+           "make_segmentation", "make_surfaces", "mark_edited", "placement_of", "reference_of", "report_of", "segment_of_label", "set_opacity",
+           "show_labels", "show_surfaces", "shown_labels"]
 
 AUTOMATIC, SEMIAUTOMATIC = "AUTOMATIC", "SEMIAUTOMATIC"
 

@@ -8,7 +8,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from .messages import show
+from .messages import provider_name, show
 from .process import Outcome
 
 __all__ = ["EngineSection"]
@@ -22,8 +22,9 @@ class EngineSection:
     def __init__(self, ui, logic, on_changed):
         self._ui, self._logic, self._on_changed = ui, logic, on_changed
         self._job = None  # an installation or repair that runs
-        for button, call in ((ui.installButton, self._install), (ui.installFromFolderButton, self._install_from_folder), (ui.repairButton, self._repair),
-                             (ui.removeButton, self._remove), (ui.selfTestButton, self._self_test), (ui.cancelInstallButton, self._cancel)):
+        for button, call in ((ui.installButton, self._install), (ui.installFromFolderButton, self._install_from_folder),
+                             (ui.repairButton, self._repair), (ui.removeButton, self._remove), (ui.selfTestButton, self._self_test),
+                             (ui.cancelInstallButton, self._cancel)):
             button.connect("clicked(bool)", lambda checked=False, call=call: call())
 
     def refresh(self) -> None:
@@ -61,7 +62,8 @@ class EngineSection:
         self._begin(lambda **calls: self._logic.engine.repair(**calls))
 
     def _remove(self) -> None:
-        if slicer.util.confirmOkCancelDisplay(_("Delete the engine's packages? Results in the scene stay as they are."), windowTitle=_("Remove the engine")):
+        question = _("Delete the engine's packages? Results in the scene stay as they are.")
+        if slicer.util.confirmOkCancelDisplay(question, windowTitle=_("Remove the engine")):
             self._logic.engine.remove()
             show(self._ui.engineMessage, _("The engine was removed."))
             self._ended()
@@ -109,6 +111,8 @@ class EngineSection:
 def _found_text(found) -> str:
     """What `doctor` found, in a few lines."""
     session = found.get("session")
-    lines = [_("{model} really ran on {provider}: {seconds} s.").format(**session)] if session else [_("The network could not be run.")]
+    lines = [_("The network could not be run.")]
+    if session:
+        lines = [_("{model} really ran on {provider}: {seconds} s.").format(**{**session, "provider": provider_name(session["provider"])})]
     lines += [f"{problem['what']} {problem['fix']}" for problem in found.get("problems", [])]
     return "\n".join(lines)

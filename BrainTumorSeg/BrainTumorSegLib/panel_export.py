@@ -26,17 +26,18 @@ class ExportSection:
         self._ui, self._logic, self._result = ui, logic, result
         ui.exportCollapsibleButton.connect("contentsCollapsed(bool)", lambda collapsed: self.refresh())
         ui.exportDicomButton.connect("clicked(bool)", lambda: self._export_dicom(None))
-        ui.saveDicomButton.connect("clicked(bool)", lambda: self._save(_("Save DICOM Segmentation"), "segmentation.dcm", "DICOM (*.dcm)", self._export_dicom))
-        ui.exportNiftiButton.connect("clicked(bool)", lambda: self._save(_("Save labels"), "segmentation.nii.gz", "NIfTI (*.nii.gz)", self._write(write_nifti)))
-        ui.exportNrrdButton.connect("clicked(bool)", lambda: self._save(_("Save segmentation"), "segmentation.seg.nrrd", "Segmentation (*.seg.nrrd)",
-                                                                        self._write(write_seg_nrrd)))
+        for button, title, name, kind, write in (
+                (ui.saveDicomButton, _("Save DICOM Segmentation"), "segmentation.dcm", "DICOM (*.dcm)", self._export_dicom),
+                (ui.exportNiftiButton, _("Save labels"), "segmentation.nii.gz", "NIfTI (*.nii.gz)", self._write(write_nifti)),
+                (ui.exportNrrdButton, _("Save segmentation"), "segmentation.seg.nrrd", "Segmentation (*.seg.nrrd)", self._write(write_seg_nrrd))):
+            button.connect("clicked(bool)", lambda checked=False, what=(title, name, kind, write): self._save(*what))
 
     def refresh(self) -> None:
         if self._ui.exportCollapsibleButton.collapsed:
             return
         node = self._result.segmentation
         checks = preflight(node)
-        self._ui.preflightLabel.text = "".join(f"<p>{_SIGNS[check.ok]} {escape(check.text)}</p>" for check in checks)
+        self._ui.preflightLabel.text = "".join(f"<p>{_SIGNS[check.ok]} {escape(check.text, quote=False)}</p>" for check in checks)
         for button in (self._ui.exportDicomButton, self._ui.saveDicomButton):
             button.enabled = all(check.ok is not False for check in checks)
         for button in (self._ui.exportNiftiButton, self._ui.exportNrrdButton):
@@ -60,7 +61,7 @@ class ExportSection:
 
     def _export_dicom(self, path: Path | None) -> None:
         if not self._logic.engine.state().ready:
-            show(self._ui.exportMessage, _("The engine writes DICOM, and it is not installed yet. Press Install in the Engine section."), warning=True)
+            show(self._ui.exportMessage, _("The engine writes DICOM, and it is not ready: see the section Engine below."), warning=True)
             return
         for button in (self._ui.exportDicomButton, self._ui.saveDicomButton):
             button.enabled = False

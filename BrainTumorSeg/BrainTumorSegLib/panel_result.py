@@ -23,6 +23,7 @@ from .mrml_segmentation import (
     shown_labels,
 )
 from .mrml_tables import table_as_text, table_of
+from .steps import failure_of
 
 __all__ = ["ResultSection"]
 
@@ -92,8 +93,9 @@ class ResultSection:
         report = report_of(node)
         edited = _("The outlines were edited: volumes are those of the last Recompute volumes.") if is_edited(node) else _("Not edited.")
         missing = report.get("missing") or []
-        text = _("{model} {version} on {provider}, {seconds:.0f} s.").format(model=report["model"]["name"], version=report["model"]["version"],
-                                                                           provider=provider_name(report["provider"]), seconds=sum(report["seconds"].values()))
+        text = _("{model} {version} on {provider}, {seconds:.0f} s.").format(
+            model=report["model"]["name"], version=report["model"]["version"], provider=provider_name(report["provider"]),
+            seconds=sum(report["seconds"].values()))
         if report.get("provider_note"):
             text += " " + report["provider_note"] + "."
         if missing:
@@ -149,6 +151,8 @@ class ResultSection:
         self._on_changed()
 
     def _edit(self) -> None:
+        from braintumorseg.labels import ET
+
         node = self.segmentation
         if node is None:
             return
@@ -157,7 +161,7 @@ class ResultSection:
         editor.setSegmentationNode(node)
         if reference_of(node) is not None:
             editor.setSourceVolumeNode(reference_of(node))
-        segment_id = next((segment_of_label(node, value) for value in (3, 1, 2) if segment_of_label(node, value)), "") or next(iter(label_values(node)), "")
+        segment_id = segment_of_label(node, ET) or next(iter(label_values(node)), "")
         if segment_id:
             editor.setCurrentSegmentID(segment_id)
 
@@ -180,6 +184,7 @@ class ResultSection:
             try:
                 Path(path).write_text(table_as_text(table_of(self.segmentation), ","), encoding="utf-8")
             except OSError as error:
-                show(self._ui.resultMessage, _("The table could not be saved ({reason}). Choose another folder.").format(reason=error.strerror), warning=True)
+                failure = failure_of(error)
+                show(self._ui.resultMessage, f"{failure.what} {failure.fix}", warning=True)
             else:
                 show(self._ui.resultMessage, _("Saved {name}.").format(name=Path(path).name))

@@ -195,4 +195,6 @@ def _time_left(eta_s) -> str:
     if eta_s is None:
         return ""
     seconds = max(1, round(eta_s))
-    return _(", about {seconds} s left").format(seconds=seconds) if seconds < 90 else _(", about {minutes} min left").format(minutes=round(seconds / 60))
+    if seconds < 90:
+        return _(", about {seconds} s left").format(seconds=seconds)
+    return _(", about {minutes} min left").format(minutes=round(seconds / 60))

@@ -163,6 +163,6 @@ class SegmentationRun:
 def _require_same_grid(file, placement: Placement) -> None:
     """Labels on another grid would be shown in the wrong place, silently."""
     corners = np.array([[i, j, k, 1] for i in (0, placement.size[0]) for j in (0, placement.size[1]) for k in (0, placement.size[2])], float)
-    far = np.abs((corners @ (file.affine - placement.world).T)).max()
+    far = np.abs(corners @ (file.affine - placement.world).T).max()
     if file.labels.shape[::-1] != placement.size or far > _GRID_TOLERANCE_MM:
         raise BadLabelFile(_("The engine's result is not on the grid of the volume."))

@@ -31,8 +31,9 @@ def register() -> None:
     add = SampleData.SampleDataLogic.registerCustomSampleDataSource
     icons = Path(__file__).resolve().parents[1] / "Resources" / "Icons"
     thumbnail = str(icons / "BrainTumorSegPhantom.png")
-    for name, call in (("BrainTumorPhantom", lambda source=None: _load_and_tell(False)), ("BrainTumorPhantomDICOM", lambda source=None: _load_and_tell(True))):
-        add(category=CATEGORY, sampleName=name, uris=[], fileNames=[], nodeNames=[], customDownloader=call, thumbnailFileName=thumbnail)
+    for name, dicom in (("BrainTumorPhantom", False), ("BrainTumorPhantomDICOM", True)):
+        add(category=CATEGORY, sampleName=name, uris=[], fileNames=[], nodeNames=[], thumbnailFileName=thumbnail,
+            customDownloader=lambda source=None, dicom=dicom: _load_and_tell(dicom))
     for name, file, sha256 in _TUMOURS:
         add(category=CATEGORY, sampleName=name, uris=_TESTING_DATA + sha256, fileNames=file, nodeNames=name,
             checksums=f"SHA256:{sha256}", thumbnailFileName=str(icons / f"{name}.png"))

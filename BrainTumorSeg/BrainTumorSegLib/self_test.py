@@ -16,6 +16,7 @@ import qt
 import slicer
 import vtk
 
+from . import dicom
 from . import mrml_segmentation as segmentations
 from .checks import INPUTS, ROLES
 from .install import Installation
@@ -174,7 +175,7 @@ class SelfTests:
             self.assertTrue(self._wait(lambda: "Writing" not in self.ui.exportMessage.text, 120))
             self.assertIn("read them back", self.ui.exportMessage.text)
             self.assertIn("in Slicer's DICOM database", self.ui.exportMessage.text)
-            study = slicer.dicomDatabase.studyForSeries(slicer.dicomDatabase.instanceValue(reference.GetAttribute("DICOM.instanceUIDs").split()[0], "0020,000E"))
+            study = slicer.dicomDatabase.studyForSeries(dicom.series_uid_of(reference))
             modalities = [slicer.dicomDatabase.fileValue(slicer.dicomDatabase.filesForSeries(series)[0], "0008,0060")
                           for series in slicer.dicomDatabase.seriesForStudy(study)]
             self.assertEqual(modalities.count("SEG"), 1)
@@ -263,8 +264,9 @@ class SelfTests:
 
         card = list_models()[0].card
         labels = [{"value": one.value, "name": one.name, "code": list(one.code), "rgb": list(one.rgb)} for one in card.labels]
-        report = {"format": "braintumorseg report 1", "model": {"name": card.name, "version": card.version, "sha256": card.sha256, "labels": labels},
-                  "lesions": [], "flags": [], "missing": [], "provider": "CPUExecutionProvider", "seconds": {}, "volumes_ml": {"labels": {}, "regions": {}}}
+        report = {"format": "braintumorseg report 1", "lesions": [], "flags": [], "missing": [], "provider": "CPUExecutionProvider", "seconds": {},
+                  "model": {"name": card.name, "version": card.version, "sha256": card.sha256, "labels": labels},
+                  "volumes_ml": {"labels": {}, "regions": {}}}
         grid = segmentations.Placement(reference.GetImageData().GetDimensions(), local_matrix(reference), world_matrix(reference))
         return segmentations.make_segmentation(_onto(reference, _truth_file(folder)), grid, report, reference, "Truth")
 

@@ -45,11 +45,13 @@ def failure_of(error: Exception) -> Outcome:
     """A failure in the panel's own file work as an Outcome."""
     number = getattr(error, "errno", None)
     if number in (errno.ENOSPC, errno.EDQUOT):
-        return Outcome(error_kind="DiskFull", what=_("The disk is full."), fix=_("Free some space on the disk of the temporary folder, and try again."))
+        return Outcome(error_kind="DiskFull", what=_("The disk is full."),
+                       fix=_("Free some space on the disk of the temporary folder, and try again."))
     if number in (errno.EACCES, errno.EPERM, errno.EROFS):
         return Outcome(error_kind="NoPermission", what=_("A file or folder may not be written by this user."),
                        fix=_("Choose a folder of your own, and try again."))
     if isinstance(error, OSError):
-        return Outcome(error_kind="FileError", what=_("A file could not be read or written ({reason}).").format(reason=error.strerror or type(error).__name__),
+        reason = error.strerror or type(error).__name__
+        return Outcome(error_kind="FileError", what=_("A file could not be read or written ({reason}).").format(reason=reason),
                        fix=_("Check that the disk is there, and try again."))
     return Outcome(error_kind=type(error).__name__, what=str(error), fix=_("Press Repair in the Engine section, and try again."))

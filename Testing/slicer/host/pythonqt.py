@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import inspect
 import re
+import sys
 import types
 
 from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
@@ -42,6 +43,7 @@ class _QtProperty:
 
 def make_qt() -> types.ModuleType:
     """The module `qt`; patches PySide6's classes for good, so once a process."""
+    _keep_alive(True, False, None)
     module = types.ModuleType("qt")
     for source in (QtCore, QtGui, QtWidgets, QtUiTools):
         for name in dir(source):
@@ -59,6 +61,14 @@ def make_qt() -> types.ModuleType:
         owner.exec_ = owner.exec
     QtCore.QTimer.singleShot = staticmethod(_single_shot)
     return module
+
+
+def _keep_alive(*objects) -> None:
+    """PySide6 6.12 loses a reference to True at every emit and to None at every absent property; before Python 3.12 made them immortal,
+    a test run would end in 'deallocating None'."""
+    if sys.version_info < (3, 12):
+        for one in objects:
+            ctypes.c_ssize_t.from_address(id(one)).value += 1 << 40
 
 
 def _patch_properties(cls: type) -> None:

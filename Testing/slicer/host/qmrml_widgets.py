@@ -44,7 +44,8 @@ class qSlicerWidget(QtWidgets.QWidget):
 class qMRMLNodeComboBox(QtWidgets.QWidget):
     """A combo box of the scene's nodes of some classes."""
 
-    currentNodeChanged = Signal((object,), (bool,))
+    currentNodeChanged = Signal(object)
+    currentNodeIsThere = Signal(bool)  # currentNodeChanged(bool)
     currentNodeIDChanged = Signal(str)
     nodeActivated = Signal(object)
     nodeAdded = Signal(object)
@@ -121,8 +122,8 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         if node_id != self._current:
             self._current = node_id
             node = self.currentNode()
-            self.currentNodeChanged[object].emit(node)
-            self.currentNodeChanged[bool].emit(node is not None)
+            self.currentNodeChanged.emit(node)
+            self.currentNodeIsThere.emit(node is not None)
             self.currentNodeIDChanged.emit(node_id)
 
     def currentNode(self):
