@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 
 from .manifest import Manifest, requirements_hash
@@ -28,7 +29,7 @@ from .runtime_choice import RUNTIMES, Runtime, read_requirements
 
 __all__ = ["main"]
 
-_IMPORTS = "numpy, scipy, SimpleITK, nibabel, pydicom, highdicom, PIL, psutil, onnxruntime"
+_MODULES = {"pillow": "PIL", "python-gdcm": "gdcm"}  # packages whose modules have another name
 _DOWNLOAD_SHARE, _CHECK_SHARE = 0.6, 0.05  # of a run; from a folder of wheels there is no download
 _POLL_S = 0.5
 _PIP_REASONS = tuple((re.compile(pattern, re.I), kind, what, fix) for pattern, kind, what, fix in (
@@ -82,7 +83,7 @@ def _install(folder: Path, runtime: Runtime, requirements_file: Path, wheels: Pa
         packages = folder / f"packages-{secrets.token_hex(4)}"
         try:
             _run_pip(folder, packages, [*requirements, *runtime.requirements], runtime, wheels, cancel)
-            _check_imports(packages, cancel)
+            _check_imports(packages, requirements, cancel)
             if cancel.is_set():
                 raise _Failed("Cancelled", "The installation was cancelled.", "")
             manifest = Manifest(packages.name, requirements_hash(requirements), runtime.name, tuple(sorted(os.listdir(packages))))
@@ -141,9 +142,11 @@ def _why(text: str, wheels: Path | None) -> tuple:
     return ("PipFailed", "pip could not install the engine's packages.", "Copy the error report and send it to us.")
 
 
-def _check_imports(packages: Path, cancel: threading.Event) -> None:
+def _check_imports(packages: Path, requirements: Sequence[str], cancel: threading.Event) -> None:
     _tell("check", 1 - _CHECK_SHARE, None)
-    code = f"import sys; sys.path.insert(0, {str(packages)!r}); import {_IMPORTS}"
+    names = [re.match(r"[\w-]+", requirement).group() for requirement in requirements]
+    modules = ", ".join([*(_MODULES.get(name, name) for name in names), "onnxruntime"])
+    code = f"import sys; sys.path.insert(0, {str(packages)!r}); import {modules}"
     process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     errors: list[bytes] = []
     reader = threading.Thread(target=lambda: errors.append(process.stderr.read()), daemon=True)

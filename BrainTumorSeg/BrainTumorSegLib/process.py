@@ -57,7 +57,7 @@ class Outcome:
 class EngineProcess:
     """One run of the engine.
 
-    `on_progress(step, done, eta_s)` is called for every progress line, `on_finished(outcome)` once. `make_process` makes the child
+    `on_progress(step, done, eta_s)` is called as progress lines come, `on_finished(outcome)` once. `make_process` makes the child
     (QtProcess, or a fake in tests). A verb run with --json (one plain JSON line at the end instead of the protocol) has that line as
     its result.
     """
@@ -104,28 +104,30 @@ class EngineProcess:
 
     def _stdout(self, data: bytes) -> None:
         *lines, self._line = (self._line + data).split(b"\n")
-        for line in lines:
-            self._read_line(line)
+        told = [update for line in lines if (update := self._read_line(line))]
         if len(self._line) > _LONGEST_LINE:
             self._line = b""
+        if told and not self._cancelled:  # the latest, when several came at once; last of all, for it calls the panel
+            self._on_progress(*told[-1])
 
     def _stderr(self, data: bytes) -> None:
         self._errors = (self._errors + data)[-_STDERR_KEPT:]
 
-    def _read_line(self, line: bytes) -> None:
+    def _read_line(self, line: bytes) -> tuple | None:
+        """Keep what the line says; (step, done, eta_s) if it tells progress."""
         try:
             message = json.loads(line.decode("utf-8"))
         except ValueError:  # a library that prints; not for us
-            return
+            return None
         if isinstance(message, dict) and isinstance(message.get("done"), (int, float)):
             self._step = str(message.get("step", ""))
             eta = message.get("eta_s")
-            if not self._cancelled:
-                self._on_progress(self._step, min(max(float(message["done"]), 0.0), 1.0), eta if isinstance(eta, (int, float)) else None)
-        elif isinstance(message, dict) and ("result" in message or isinstance(message.get("error"), dict)):
+            return self._step, min(max(float(message["done"]), 0.0), 1.0), eta if isinstance(eta, (int, float)) else None
+        if isinstance(message, dict) and ("result" in message or isinstance(message.get("error"), dict)):
             self._last = message
         elif isinstance(message, (dict, list)):
             self._plain = message
+        return None
 
     def _ended(self, code: int | None, reason: str) -> None:
         if self._state == "ended":

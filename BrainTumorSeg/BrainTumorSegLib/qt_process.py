@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 __all__ = ["QtProcess"]
 
-_FAILED_TO_START = 0  # QProcess::FailedToStart
 _CRASH_EXIT = 1  # QProcess::CrashExit
 
 
@@ -20,6 +19,7 @@ class QtProcess:
     def __init__(self, on_stdout: Callable[[bytes], None], on_stderr: Callable[[bytes], None], on_exit: Callable[[int | None, str], None]):
         self._on_stdout, self._on_stderr, self._on_exit = on_stdout, on_stderr, on_exit
         self._process = None
+        self._started = False
         self._timers: list = []
 
     def start(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -29,6 +29,7 @@ class QtProcess:
         process.setProgram(command[0])
         process.setArguments(list(command[1:]))
         process.setEnvironment([f"{name}={value}" for name, value in environment.items()])
+        process.connect("started()", self._has_started)
         process.connect("readyReadStandardOutput()", self._read_stdout)
         process.connect("readyReadStandardError()", self._read_stderr)
         process.connect("finished(int,QProcess::ExitStatus)", self._finished)
@@ -68,6 +69,9 @@ class QtProcess:
             process.kill()
             process.waitForFinished(1000)
 
+    def _has_started(self) -> None:
+        self._started = True
+
     def _read_stdout(self) -> None:
         if self._process is not None:
             self._on_stdout(_bytes(self._process.readAllStandardOutput()))
@@ -83,7 +87,7 @@ class QtProcess:
         self._end(None if crashed else int(self._process.exitCode()), "crashed" if crashed else "")
 
     def _error(self, *_) -> None:
-        if self._process is not None and int(_number(self._process.error())) == _FAILED_TO_START:
+        if self._process is not None and not self._started:  # other errors are followed by finished()
             self._end(None, f"{self._process.errorString()}")
 
     def _end(self, code: int | None, reason: str) -> None:
@@ -95,7 +99,7 @@ class QtProcess:
         for timer in self._timers:
             timer.stop()
         qt.QCoreApplication.instance().disconnect("aboutToQuit()", self.stop_now)
-        process.deleteLater()  # not at once: this runs within its own signal
+        qt.QTimer.singleShot(0, lambda: process.deleteLater())  # not now, within its own signal; and PythonQt deletes what nobody refers to
         self._on_exit(code, reason)
 
 

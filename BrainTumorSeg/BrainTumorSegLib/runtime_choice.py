@@ -23,11 +23,11 @@ class Runtime:
 
 
 RUNTIMES = {one.name: one for one in (
-    Runtime("cpu", ("onnxruntime>=1.23",), 145, 650, "runs on the processor"),
+    Runtime("cpu", ("onnxruntime>=1.23",), 160, 720, "runs on the processor"),
     # The last ONNX Runtime with wheels for macOS on Intel, which is what Slicer is on every Mac.
-    Runtime("cpu-macos", ("onnxruntime>=1.23,<1.24",), 150, 700, "runs on the processor"),
-    Runtime("cuda12", ("onnxruntime-gpu[cuda,cudnn]>=1.23,<1.27",), 2100, 4300, "runs on an NVIDIA GPU (CUDA 12)"),
-    Runtime("cuda13", ("onnxruntime-gpu[cuda,cudnn]>=1.31",), 1700, 3400, "runs on an NVIDIA GPU (CUDA 13)"),
+    Runtime("cpu-macos", ("onnxruntime>=1.23,<1.24",), 165, 750, "runs on the processor"),
+    Runtime("cuda12", ("onnxruntime-gpu[cuda,cudnn]>=1.23,<1.27",), 2100, 4400, "runs on an NVIDIA GPU (CUDA 12)"),
+    Runtime("cuda13", ("onnxruntime-gpu[cuda,cudnn]>=1.31",), 1700, 3500, "runs on an NVIDIA GPU (CUDA 13)"),
 )}
 
 

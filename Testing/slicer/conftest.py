@@ -10,8 +10,9 @@ sys.path[:0] = [str(Path(__file__).parent)]
 
 @pytest.fixture(scope="session")
 def started_host():
-    for package in ("PySide6", "slicer_core", "vtk"):  # "slicer" alone could be the folder Testing/slicer
-        pytest.importorskip(package, reason=f"the package {package} is absent: pip install -e '.[slicer]'")
+    for package in ("PySide6.QtWidgets", "slicer_core", "vtk"):  # "slicer" alone could be the folder Testing/slicer
+        pytest.importorskip(package, exc_type=ImportError, reason=f"{package} cannot be imported: pip install -e '.[slicer]', and the Debian "
+                                                                  "packages that the Makefile names")
     from host import start
 
     return start()

@@ -36,7 +36,8 @@ def line(**values):
 
 
 def test_progress_is_told_as_it_comes(run):
-    run.child.say(line(step="read", done=0.1, eta_s=None) + line(step="predict", done=0.42, eta_s=3.5))
+    run.child.say(line(step="read", done=0.1, eta_s=None))
+    run.child.say(line(step="prepare", done=0.2) + line(step="predict", done=0.42, eta_s=3.5))  # only the latest of what came at once
     assert run.progress == [("read", 0.1, None), ("predict", 0.42, 3.5)]
     assert run.process.running
 
@@ -192,3 +193,17 @@ def test_stderr_has_no_path_of_the_command_nor_the_users_home(monkeypatch, tmp_p
 def test_a_run_starts_once(run):
     with pytest.raises(RuntimeError, match="once"):
         run.process.start()
+
+
+def test_an_error_of_the_panel_loses_no_result():
+    outcomes = []
+
+    def breaks(*told):
+        raise ValueError("the panel")
+
+    process = EngineProcess(["python"], {}, on_progress=breaks, on_finished=outcomes.append, make_process=FakeProcess)
+    process.start()
+    with pytest.raises(ValueError, match="panel"):
+        FakeProcess.last.say(line(step="read", done=0.5) + line(result={"ml": 1}))
+    FakeProcess.last.end(0, "")
+    assert outcomes[0].result == {"ml": 1}

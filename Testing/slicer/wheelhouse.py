@@ -5,8 +5,8 @@ from pathlib import Path
 
 __all__ = ["make_wheelhouse"]
 
-MODULES = {"numpy": "numpy", "scipy": "scipy", "SimpleITK": "SimpleITK", "nibabel": "nibabel", "pydicom": "pydicom", "highdicom": "highdicom",
-           "pillow": "PIL", "psutil": "psutil", "onnxruntime": "onnxruntime"}
+MODULES = {"numpy": "numpy", "scipy": "scipy", "SimpleITK": "SimpleITK", "nibabel": "nibabel", "pydicom": "pydicom", "python_gdcm": "gdcm",
+           "highdicom": "highdicom", "pillow": "PIL", "psutil": "psutil", "onnxruntime": "onnxruntime"}
 
 
 def make_wheelhouse(folder: Path, leave_out: tuple = (), broken: tuple = ()) -> Path:
