@@ -85,6 +85,7 @@ def make_sampledata() -> types.ModuleType:
     """SampleData with the logic's registration; what was registered is in `SampleData.registered`."""
     module = types.ModuleType("SampleData")
     module.registered = []
+    module.__file__ = __file__
 
     class SampleDataLogic:
         @staticmethod
