@@ -11,8 +11,9 @@ from .ctk_widgets import _stored, ctkCollapsibleButton, ctkSliderWidget
 
 __all__ = ["WIDGETS"]
 
-_NODE = {"currentNodeChanged(vtkMRMLNode*)": "currentNodeChanged(PyObject)", "nodeAdded(vtkMRMLNode*)": "nodeAdded(PyObject)",
-         "nodeAddedByUser(vtkMRMLNode*)": "nodeAddedByUser(PyObject)", "mrmlSceneChanged(vtkMRMLScene*)": "mrmlSceneChanged(PyObject)",
+_NODE = {"currentNodeChanged(vtkMRMLNode*)": "currentNodeChanged(PyObject)", "currentNodeChanged(bool)": "_current_is_there(bool)",
+         "nodeAdded(vtkMRMLNode*)": "nodeAdded(PyObject)", "nodeAddedByUser(vtkMRMLNode*)": "nodeAddedByUser(PyObject)",
+         "mrmlSceneChanged(vtkMRMLScene*)": "mrmlSceneChanged(PyObject)",
          "nodeActivated(vtkMRMLNode*)": "nodeActivated(PyObject)"}
 
 
@@ -45,7 +46,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     """A combo box of the scene's nodes of some classes."""
 
     currentNodeChanged = Signal(object)
-    currentNodeIsThere = Signal(bool)  # currentNodeChanged(bool)
+    _current_is_there = Signal(bool)  # currentNodeChanged(bool)
     currentNodeIDChanged = Signal(str)
     nodeActivated = Signal(object)
     nodeAdded = Signal(object)
@@ -123,7 +124,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             self._current = node_id
             node = self.currentNode()
             self.currentNodeChanged.emit(node)
-            self.currentNodeIsThere.emit(node is not None)
+            self._current_is_there.emit(node is not None)
             self.currentNodeIDChanged.emit(node_id)
 
     def currentNode(self):
