@@ -207,3 +207,8 @@ def test_an_error_of_the_panel_loses_no_result():
         FakeProcess.last.say(line(step="read", done=0.5) + line(result={"ml": 1}))
     FakeProcess.last.end(0, "")
     assert outcomes[0].result == {"ml": 1}
+
+
+def test_a_run_that_ends_with_the_application_counts_as_cancelled(run):
+    run.child.end(None, "quit")
+    assert run.outcome.cancelled
