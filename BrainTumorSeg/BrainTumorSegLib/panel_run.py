@@ -9,6 +9,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from .checks import INPUTS, ROLES, field_of_error
+from .gpus import find_gpus
 from .messages import provider_name, show
 from .model_info import list_model_infos
 from .process import Outcome
@@ -141,6 +142,18 @@ class RunSection:
             self._ui.deviceComboBox.addItem(text, name)
         self._filling = False
         self._show_device_note()
+        find_gpus(self._add_gpus)
+
+    def _add_gpus(self, names: list) -> None:
+        """Several GPUs can be chosen one by one; a single one gets its name."""
+        self._filling = True
+        if len(names) == 1:
+            self._ui.deviceComboBox.setItemText(self._ui.deviceComboBox.findData("cuda"), names[0])
+        else:
+            for number, name in enumerate(names):
+                self._ui.deviceComboBox.addItem(f"{number}: {name}", f"cuda:{number}")
+        self._filling = False
+        self.refresh()
 
     def _choose(self, parameter: str, box, index: int) -> None:
         if not self._filling and self.parameters is not None and index >= 0:

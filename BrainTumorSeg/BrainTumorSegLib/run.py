@@ -11,6 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from .checks import ROLES
+from .gpus import device_options
 from .label_file import BadLabelFile, read_labels
 from .measurements import reported_rows
 from .mrml_report import keep_report_page, report_page_node
@@ -87,11 +88,12 @@ class SegmentationRun:
     def _enqueue(self) -> None:
         self.state = "waiting"
         options = self._options
-        arguments = ["segment", "--out", str(self._out), "--model", options.model, "--device", options.device, "--progress", "json"]
+        device, extra = device_options(options.device)
+        arguments = ["segment", "--out", str(self._out), "--model", options.model, "--device", device, "--progress", "json"]
         for role in self._placements:
             arguments += [f"--{role}", str(self._path(role))]
         arguments += ["--registered"] * options.registered + ["--stripped"] * options.brain_only
-        self._queued = self._queue.add(self.label, [*self._engine.command(), *arguments], self._engine.environment(),
+        self._queued = self._queue.add(self.label, [*self._engine.command(), *arguments], {**self._engine.environment(), **extra},
                                        on_progress=self._progress, on_finished=self._engine_ended)
 
     def _progress(self, step: str, done: float, eta_s: float | None) -> None:

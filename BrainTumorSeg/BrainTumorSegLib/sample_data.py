@@ -29,8 +29,8 @@ def register() -> None:
     import SampleData
 
     add = SampleData.SampleDataLogic.registerCustomSampleDataSource
-    icons = Path(__file__).resolve().parents[1] / "Resources" / "Icons"
-    thumbnail = str(icons / "BrainTumorSegPhantom.png")
+    thumbnail = str(Path(__file__).resolve().parents[1] / "Resources" / "Icons" / "BrainTumorSegPhantom.png")
+    icons = Path(SampleData.__file__).parent / "Resources" / "Icons"  # Slicer's own pictures of its own data
     for name, dicom in (("BrainTumorPhantom", False), ("BrainTumorPhantomDICOM", True)):
         add(category=CATEGORY, sampleName=name, uris=[], fileNames=[], nodeNames=[], thumbnailFileName=thumbnail,
             customDownloader=lambda source=None, dicom=dicom: _load_and_tell(dicom))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-__all__ = ["LABELS", "AFFINES", "Steps", "affine_of", "make_labels", "make_report", "make_transform", "make_volume"]
+__all__ = ["AFFINES", "LABELS", "Steps", "affine_of", "make_labels", "make_report", "make_transform", "make_volume"]
 
 LABELS = [{"value": 1, "name": "Necrosis", "code": ["6574001", "SCT", "Necrosis"], "rgb": [216, 191, 216]},
           {"value": 2, "name": "Edema", "code": ["79654002", "SCT", "Edema"], "rgb": [140, 224, 228]},

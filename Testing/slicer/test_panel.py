@@ -370,6 +370,22 @@ def test_the_panel_takes_up_where_a_saved_scene_left_off(case):
     assert case.ui.deviceComboBox.currentText == "CPU"
 
 
+def test_gpus_can_be_chosen_one_by_one(case):
+    box = case.ui.deviceComboBox
+    texts = [box.itemText(index) for index in range(box.count)]
+    case.panel.run._add_gpus(["NVIDIA A2", "NVIDIA H100"])
+    box.setCurrentIndex(box.findData("cuda:1"))
+    assert case.logic.getParameterNode().device == "cuda:1"
+    case.choose(t1ce=make_volume())
+    case.press_segment()
+    assert case.options["--device"] == "cuda"
+    assert FakeProcess.last.environment["CUDA_VISIBLE_DEVICES"] == "1"
+    FakeProcess.last.end(130, "")
+    for _ in range(2):
+        box.removeItem(box.count - 1)
+    assert [box.itemText(index) for index in range(box.count)] == texts
+
+
 def test_self_test_shows_the_device_that_was_really_used(case):
     started = {}
     case.logic.engine.self_test = lambda on_finished: started.update(call=on_finished)

@@ -48,13 +48,15 @@ def test_a_header_is_asked_before_the_name(rec):
 def test_the_reason_holds_no_word_of_the_header(rec):
     from braintumorseg.io.dicom_series import Facts
 
-    found = rec.recognise([rec.Candidate("a", "John Doe T2", Facts(modality="MR", description="John Doe AX T2 TSE", repetition_ms=5000.0, echo_ms=100.0))])
+    facts = Facts(modality="MR", description="John Doe AX T2 TSE", repetition_ms=5000.0, echo_ms=100.0)
+    found = rec.recognise([rec.Candidate("a", "John Doe T2", facts)])
     assert "Doe" not in found.why["t2"]
 
 
 def test_what_the_engine_finds_becomes_nodes(rec):
-    found = rec.from_study({"series": [{"role": "t1ce", "series_uid": "1.2", "why": "contrast agent", "left_out": ""},
-                                       {"role": None, "series_uid": "1.3", "why": "", "left_out": "localizer"},
-                                       {"role": "flair", "series_uid": "1.9", "why": "not loaded", "left_out": ""}]}, {"n1": "1.2", "n2": "1.3", "n3": ""})
+    series = [{"role": "t1ce", "series_uid": "1.2", "why": "contrast agent", "left_out": ""},
+              {"role": None, "series_uid": "1.3", "why": "", "left_out": "localizer"},
+              {"role": "flair", "series_uid": "1.9", "why": "not loaded", "left_out": ""}]
+    found = rec.from_study({"series": series}, {"n1": "1.2", "n2": "1.3", "n3": ""})
     assert found.roles == {"t1ce": "n1"}
     assert found.why == {"t1ce": "contrast agent"}

@@ -227,7 +227,8 @@ def test_cancel_all_stops_what_waits_before_what_runs(case):
     assert case.logic.runs == []
 
 
-@pytest.mark.parametrize(("number", "kind", "fix"), [(errno.ENOSPC, "DiskFull", "Free some space"), (errno.EACCES, "NoPermission", "folder of your own")])
+@pytest.mark.parametrize(("number", "kind", "fix"), [(errno.ENOSPC, "DiskFull", "Free some space"),
+                                                     (errno.EACCES, "NoPermission", "folder of your own")])
 def test_a_disk_that_takes_nothing_is_said(case, monkeypatch, number, kind, fix):
     from BrainTumorSegLib import run as module
 

@@ -59,9 +59,10 @@ class Host:
             sys.modules[f"slicer.{name}"] = module
             setattr(slicer, name, module)
         slicer.selfTests = {}
-        slicer.dicomDatabase = importlib.import_module(f"{__name__}.dicom").DicomDatabase()
+        dicom = importlib.import_module(f"{__name__}.dicom")
+        slicer.dicomDatabase, ctk.ctkDICOMIndexer = dicom.DicomDatabase(), dicom.ctkDICOMIndexer
         for name in ("SampleData", "DICOMLib"):
-            sys.modules[name] = getattr(importlib.import_module(f"{__name__}.dicom"), f"make_{name.lower()}")()
+            sys.modules[name] = getattr(dicom, f"make_{name.lower()}")()
         self.dialogs = importlib.import_module(f"{__name__}.dialogs").Dialogs()
         self.dialogs.install()
         self.selected_module = ""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import types
 from pathlib import Path
 
 from PySide6 import QtCore
 
-__all__ = ["DicomDatabase", "make_dicomlib", "make_sampledata"]
+__all__ = ["DicomDatabase", "ctkDICOMIndexer", "make_dicomlib", "make_sampledata"]
 
 
 class DicomDatabase(QtCore.QObject):
@@ -56,7 +58,9 @@ class DicomDatabase(QtCore.QObject):
         """The text of a tag written as "0008,103e"; empty when it is absent."""
         group, element = (int(part, 16) for part in tag.split(","))
         found = self._header(file).get((group, element))
-        return "" if found is None else str(found.value)
+        if found is None:
+            return ""
+        return "\\".join(map(str, found.value)) if found.VM > 1 else str(found.value)
 
     def instanceValue(self, uid, tag):
         return self.fileValue(self.fileForInstance(uid), tag) if uid in self._files else ""
@@ -64,10 +68,24 @@ class DicomDatabase(QtCore.QObject):
     isOpen = QtCore.Property(bool, lambda self: True)
 
 
+class ctkDICOMIndexer(QtCore.QObject):
+    """Puts files into a database; with copyFile a copy of the file, in a folder of the database's own."""
+
+    def addFile(self, database, path, copyFile=False):
+        if copyFile:
+            folder = Path(tempfile.mkdtemp(prefix="dicom-", dir=QtCore.QCoreApplication.instance().temporaryPath))
+            path = shutil.copy(path, folder)
+        database._add(path)
+
+    def waitForImportFinished(self, msecTimeout=-1):
+        pass
+
+
 def make_sampledata() -> types.ModuleType:
     """SampleData with the logic's registration; what was registered is in `SampleData.registered`."""
     module = types.ModuleType("SampleData")
     module.registered = []
+    module.__file__ = __file__
 
     class SampleDataLogic:
         @staticmethod

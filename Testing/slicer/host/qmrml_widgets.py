@@ -11,9 +11,8 @@ from .ctk_widgets import _stored, ctkCollapsibleButton, ctkSliderWidget
 
 __all__ = ["WIDGETS"]
 
-_NODE = {"currentNodeChanged(vtkMRMLNode*)": "currentNodeChanged(PyObject)", "currentNodeChanged(bool)": "_current_is_there(bool)",
-         "nodeAdded(vtkMRMLNode*)": "nodeAdded(PyObject)", "nodeAddedByUser(vtkMRMLNode*)": "nodeAddedByUser(PyObject)",
-         "mrmlSceneChanged(vtkMRMLScene*)": "mrmlSceneChanged(PyObject)",
+_NODE = {"currentNodeChanged(vtkMRMLNode*)": "currentNodeChanged(PyObject)", "nodeAdded(vtkMRMLNode*)": "nodeAdded(PyObject)",
+         "nodeAddedByUser(vtkMRMLNode*)": "nodeAddedByUser(PyObject)", "mrmlSceneChanged(vtkMRMLScene*)": "mrmlSceneChanged(PyObject)",
          "nodeActivated(vtkMRMLNode*)": "nodeActivated(PyObject)"}
 
 
@@ -45,8 +44,7 @@ class qSlicerWidget(QtWidgets.QWidget):
 class qMRMLNodeComboBox(QtWidgets.QWidget):
     """A combo box of the scene's nodes of some classes."""
 
-    currentNodeChanged = Signal(object)
-    _current_is_there = Signal(bool)  # currentNodeChanged(bool)
+    currentNodeChanged = Signal((object,), (bool,))
     currentNodeIDChanged = Signal(str)
     nodeActivated = Signal(object)
     nodeAdded = Signal(object)
@@ -123,8 +121,8 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         if node_id != self._current:
             self._current = node_id
             node = self.currentNode()
-            self.currentNodeChanged.emit(node)
-            self._current_is_there.emit(node is not None)
+            self.currentNodeChanged[object].emit(node)
+            self.currentNodeChanged[bool].emit(node is not None)
             self.currentNodeIDChanged.emit(node_id)
 
     def currentNode(self):
