@@ -94,6 +94,14 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Runs go on while another module is shown, and their results still arrive."""
         self._entered = False
 
+    def onReload(self) -> None:
+        """For developers: the parts of the panel are read anew too."""
+        import sys
+
+        for name in [name for name in sys.modules if name.partition(".")[0] in ("BrainTumorSegLib", "braintumorseg")]:
+            del sys.modules[name]
+        super().onReload()
+
     @property
     def busy(self) -> bool:
         return self.panel.run.busy

@@ -56,7 +56,6 @@ def _fill(table, columns: dict) -> None:
             for value in values:
                 array.InsertNextValue(value)
             table.AddColumn(array)
-    table.SetUseColumnTitleAsColumnHeader(True)
 
 
 def _beside(table, segmentation) -> None:

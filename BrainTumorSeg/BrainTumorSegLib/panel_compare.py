@@ -28,6 +28,7 @@ class CompareSection:
         """The scene is closing."""
         self._table = None
         self._ui.comparisonTableView.setMRMLTableNode(None)
+        self._ui.comparisonTableView.visible = False
 
     def _compare(self) -> None:
         try:
@@ -37,4 +38,5 @@ class CompareSection:
             return
         show(self._ui.compareMessage, "")
         self._ui.comparisonTableView.setMRMLTableNode(self._table)
+        self._ui.comparisonTableView.visible = True
         self._ui.comparisonTableView.resizeColumnsToContents()

@@ -174,7 +174,7 @@ class ResultSection:
 
     def _copy_table(self) -> None:
         if self.segmentation is not None and table_of(self.segmentation) is not None:
-            qt.QApplication.clipboard().setText(table_as_text(table_of(self.segmentation)))
+            slicer.app.clipboard().setText(table_as_text(table_of(self.segmentation)))
 
     def _save_table(self) -> None:
         if self.segmentation is None or table_of(self.segmentation) is None:

@@ -38,7 +38,7 @@ class RunSection:
         ui.deviceComboBox.connect("currentIndexChanged(int)", lambda index: self._choose("device", ui.deviceComboBox, index))
         ui.segmentButton.connect("clicked(bool)", lambda: self._segment_or_cancel())
         ui.queueButton.connect("clicked(bool)", lambda: self._start())
-        ui.copyErrorButton.connect("clicked(bool)", lambda: qt.QApplication.clipboard().setText(self._report))
+        ui.copyErrorButton.connect("clicked(bool)", lambda: slicer.app.clipboard().setText(self._report))
 
     @property
     def busy(self) -> bool:
