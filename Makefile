@@ -1,5 +1,5 @@
 # make demo   a synthetic patient, made, segmented and compared with its truth, in ./demo
-# make test   everything the tests need, then the tests
+# make test   everything the tests need, then the tests; with BRAINTUMORSEG_SLICER=/path/to/Slicer also those inside that 3D Slicer
 # make lint   ruff
 # Each does its own set-up in .venv; PYTHON=python3.12 chooses another interpreter.
 

@@ -45,8 +45,8 @@ def remove_leftovers(parent: Path) -> None:
     for folder in parent.glob(f"{_PREFIX}*"):
         lock = folder / _LOCK
         try:
-            strange = folder.is_symlink() or (hasattr(os, "getuid") and folder.stat().st_uid != os.getuid())
-            if strange or time.time() - lock.stat().st_mtime < _YOUNG_S:
+            anothers = hasattr(os, "getuid") and folder.lstat().st_uid != os.getuid()
+            if anothers or time.time() - lock.stat().st_mtime < _YOUNG_S:
                 continue
             with lock.open("r+b") as stream:
                 if not try_lock(stream):

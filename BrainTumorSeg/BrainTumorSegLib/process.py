@@ -143,7 +143,7 @@ class EngineProcess:
             return Outcome(error_kind=kind, what=what, fix=fix, exit_code=code, stderr=stderr)
 
         said = self._last.get("error") or {}
-        if self._cancelled or code == CANCELLED or said.get("kind") == "Cancelled":
+        if self._cancelled or code == CANCELLED or reason == "quit" or said.get("kind") == "Cancelled":
             return Outcome(cancelled=True, what="The run was cancelled.", exit_code=code, stderr=stderr)
         if said:
             return failed(str(said.get("kind", "EngineError")), str(said.get("what", "")), str(said.get("fix", "")))

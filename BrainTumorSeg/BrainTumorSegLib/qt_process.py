@@ -13,13 +13,13 @@ class QtProcess:
     """A child process whose events arrive on Qt's event loop.
 
     `on_stdout` and `on_stderr` get bytes as they come; `on_exit(code, reason)` is called once, last: with the exit code of a child
-    that ended by itself, or with None and a reason ("crashed", or why it could not be started).
+    that ended by itself, or with None and a reason ("crashed", "quit" when it ended with the application, or why it could not be started).
     """
 
     def __init__(self, on_stdout: Callable[[bytes], None], on_stderr: Callable[[bytes], None], on_exit: Callable[[int | None, str], None]):
         self._on_stdout, self._on_stderr, self._on_exit = on_stdout, on_stderr, on_exit
         self._process = None
-        self._started = False
+        self._started = self._quitting = False
         self._timers: list = []
 
     def start(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -64,6 +64,7 @@ class QtProcess:
         process = self._process
         if process is None:
             return
+        self._quitting = True
         process.closeWriteChannel()
         if not process.waitForFinished(int(grace_s * 1000)):
             process.kill()
@@ -84,7 +85,10 @@ class QtProcess:
         if self._process is None:
             return
         crashed = int(_number(self._process.exitStatus())) == _CRASH_EXIT
-        self._end(None if crashed else int(self._process.exitCode()), "crashed" if crashed else "")
+        if self._quitting:
+            self._end(None, "quit")
+        else:
+            self._end(None if crashed else int(self._process.exitCode()), "crashed" if crashed else "")
 
     def _error(self, *_) -> None:
         if self._process is not None and not self._started:  # other errors are followed by finished()

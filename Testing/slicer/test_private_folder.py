@@ -61,6 +61,20 @@ def test_a_folder_made_this_minute_is_left_alone(tmp_path):
     assert not young.exists()
 
 
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="users of POSIX")
+def test_the_folder_of_another_user_is_left_alone(tmp_path, monkeypatch):
+    left = tmp_path / "braintumorseg-left"
+    left.mkdir()
+    (left / ".in-use").touch()
+    age(left)
+    monkeypatch.setattr(os, "getuid", lambda: left.stat().st_uid + 1)
+    remove_leftovers(tmp_path)
+    assert left.exists()
+    monkeypatch.undo()
+    remove_leftovers(tmp_path)
+    assert not left.exists()
+
+
 def test_other_folders_and_links_are_left_alone(tmp_path):
     other = tmp_path / "braintumorseg-results"
     other.mkdir()

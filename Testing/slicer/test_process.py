@@ -57,6 +57,13 @@ def test_a_last_line_without_its_end_counts(run):
     assert run.outcome.ok
 
 
+def test_only_the_first_end_counts(run):
+    run.child.say(line(result={"ml": 1}))
+    run.child.end(0, "")
+    run.child.end(None, "crashed")
+    assert run.outcome.result == {"ml": 1}
+
+
 def test_garbage_on_stdout_is_passed_over(run):
     run.child.say(b"WARNING: a library speaks\n\xff\xfe\x00\n{half\n[1]\n" + line(step="read", done=0.5) + line(result={"ml": 2}))
     run.child.end(0, "")
@@ -207,3 +214,8 @@ def test_an_error_of_the_panel_loses_no_result():
         FakeProcess.last.say(line(step="read", done=0.5) + line(result={"ml": 1}))
     FakeProcess.last.end(0, "")
     assert outcomes[0].result == {"ml": 1}
+
+
+def test_a_run_that_ends_with_the_application_counts_as_cancelled(run):
+    run.child.end(None, "quit")
+    assert run.outcome.cancelled

@@ -117,13 +117,14 @@ sys.path[:0] = {[str(HERE), *sys.path]!r}
 from host import start
 host = start()
 from BrainTumorSegLib.process import EngineProcess
-told = []
-process = EngineProcess([sys.executable, "-c", {code!r}], dict(os.environ), on_progress=lambda *a: told.append(a), on_finished=lambda outcome: None)
+told, outcomes = [], []
+process = EngineProcess([sys.executable, "-c", {code!r}], dict(os.environ), on_progress=lambda *a: told.append(a), on_finished=outcomes.append)
 process.start()
 assert host.spin(until=lambda: told, seconds=30)
 import qt
 qt.QTimer.singleShot(0, host.app.quit)
 host.app.exec()
+assert [outcome.cancelled for outcome in outcomes] == [True]
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
     assert not is_alive(int((tmp_path / "pid").read_text()))

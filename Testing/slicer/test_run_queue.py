@@ -62,6 +62,13 @@ def test_cancel_all_ends_everything_and_starts_nothing(three):
     assert not three.queue.busy
 
 
+def test_cancel_all_starts_nothing_even_if_the_child_ends_at_once(three):
+    three.children[0].close_stdin = lambda: three.children[0].end(130, "")
+    three.queue.cancel_all()
+    assert [child.calls for child in three.children[1:]] == [[], []]
+    assert not three.queue.busy
+
+
 def test_an_error_of_the_panel_does_not_stop_the_queue():
     queue = Queue()
 
