@@ -6,7 +6,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-DEBIAN := dicom3tools dcmtk libegl1 libgl1 libxkbcommon0 libfontconfig1 libglib2.0-0 libdbus-1-3
+DEBIAN := dicom3tools dcmtk orthanc orthanc-dicomweb libegl1 libgl1 libxkbcommon0 libfontconfig1 libglib2.0-0 libdbus-1-3
 
 .PHONY: demo test lint clean
 
@@ -15,6 +15,7 @@ demo: $(VENV)/.engine
 
 test: $(VENV)/.test
 	@.ci/system-packages $(DEBIAN)
+	@.ci/dcmjs $(VENV)/dcmjs
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.test

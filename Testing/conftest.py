@@ -12,6 +12,8 @@ from braintumorseg.model_zoo import Model, sha256_of
 from braintumorseg.study import ROLES, Study
 from toys import make_toy_study
 
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"   # for tests that import onnxruntime themselves
+
 LABELS = (Label(1, "Necrosis", ("6574001", "SCT", "Necrosis"), (216, 191, 216)),
           Label(2, "Edema", ("79654002", "SCT", "Edema"), (140, 224, 228)),
           Label(3, "Enhancing Lesion", ("C113842", "NCIt", "Enhancing Lesion"), (128, 174, 128)))
@@ -52,3 +54,20 @@ def toy_model(tmp_path_factory) -> Model:
 def toy_study() -> Study:
     """A ball of brain, 40 x 44 x 36 voxels of 1 mm LPS, with a bright cube in FLAIR that holds a dark one in T1 that holds a bright one in T1ce."""
     return make_toy_study()
+
+
+@pytest.fixture(scope="session")
+def orthanc_server(tmp_path_factory):
+    """A real archive on loopback for the whole session; tests ask for `orthanc`, which empties it first."""
+    from orthanc import run_orthanc, why_no_orthanc
+
+    if why_no_orthanc():
+        pytest.skip(why_no_orthanc())
+    with run_orthanc(tmp_path_factory.mktemp("orthanc")) as server:
+        yield server
+
+
+@pytest.fixture
+def orthanc(orthanc_server):
+    orthanc_server.empty()
+    return orthanc_server

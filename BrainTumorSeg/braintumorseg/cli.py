@@ -6,7 +6,14 @@ Exit 0 done; 1 an error of ours, one line on stderr; 2 wrong usage; 130 cancelle
 from __future__ import annotations
 
 import argparse
+import importlib
+import logging
+import signal
 import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from . import __version__
@@ -22,12 +29,17 @@ RESEARCH_ONLY = "For research use only; not a medical device."
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb and return its exit code."""
     args = _parser().parse_args(arguments)
+    _hush()
     talk = Talk(json_lines=getattr(args, "progress", None) == "json", json_result=getattr(args, "json", False),
                 owns_process=arguments is None)
     try:
-        args.run(args, talk)
-    except (KeyboardInterrupt, Cancelled):
+        with _terminated_like_interrupted():
+            args.run(args, talk)
+    except KeyboardInterrupt:
         talk.error(Cancelled("The run was cancelled; nothing was written."))
+        return 130
+    except Cancelled as error:
+        talk.error(error)
         return 130
     except BrainTumorSegError as error:
         talk.error(error)
@@ -36,6 +48,29 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.close()
         return 1
     return 0
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """SIGTERM, which a batch system or a shutdown sends, ends a run like Ctrl-C: temporary folders go with it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _hush() -> None:
+    """Warnings of the DICOM libraries quote values of headers, a patient's name among them: they must not reach the terminal."""
+    warnings.simplefilter("ignore", UserWarning)
+    for library in ("pydicom", "highdicom", "pynetdicom"):
+        logger = logging.getLogger(library)
+        logger.propagate = False
+        if not logger.handlers:  # without one Python prints warnings itself
+            logger.addHandler(logging.NullHandler())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -47,6 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_study(verbs)
     _add_evaluate(verbs)
     _add_models(verbs)
+    _add_export(verbs)
+    _add_pacs(verbs)
+    _add_anonymise(verbs)
 
     verb = verbs.add_parser("doctor", help="what hardware there is, which provider a real session used, what is missing")
     verb.add_argument("--json", action="store_true", help="one JSON line on stdout instead of text")
@@ -73,27 +111,39 @@ def _add_segment(verbs) -> None:
         description="Segment the tumour of one patient from T1, contrast-enhanced T1, T2 and FLAIR, or any of them. Which series is which is "
                     "told by its DICOM header, a file's name (*_t1ce.nii.gz, *-t2f.nii.gz), the image itself, or the options; 'braintumorseg study' "
                     f"shows it beforehand. {RESEARCH_ONLY}",
-        epilog="DIR gets segmentation.nii.gz (labels 1 necrosis, 2 oedema, 3 enhancing; on the reference's own grid), overlay.png, "
-               "report.json and report.html.")
+        epilog="DIR gets segmentation.nii.gz (labels 1 necrosis, 2 oedema, 3 enhancing; on the reference's own grid), overlay.png, steps.png "
+               "(alignment and brain), report.json and report.html; for DICOM input segmentation.dcm, too.")
     _add_images(verb)
     verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results; it must not exist yet (see --force)")
+    _add_segment_options(verb)
+    verb.set_defaults(run=_lazily("segment"))
+
+
+def _add_segment_options(verb) -> None:
+    """What `segment` and `pacs segment` have in common."""
     verb.add_argument("--model", default="glioma", metavar="NAME", help="a network of 'braintumorseg models list', or an .onnx file (default glioma)")
     verb.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the network runs (default auto)")
     verb.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads for the network (default: all cores)")
     verb.add_argument("--registered", action="store_true", help="the sequences share one grid and are aligned: move nothing")
     verb.add_argument("--stripped", action="store_true", help="the images show the brain alone, even if they do not look it")
+    verb.add_argument("--sr", action="store_true", help="DICOM input: also a structured report (TID 1500) of volumes and diameters")
+    verb.add_argument("--sc", action="store_true", help="DICOM input: also pictures with the outlines, for viewers that show no SEG")
+    verb.add_argument("--with-identity", action="store_true", help="DICOM input: the patient's name, ID and dates in report.html and report.json")
     verb.add_argument("--json", action="store_true", help="print the report as one JSON line at the end of stdout")
     verb.add_argument("--progress", choices=("json",), help="one JSON object a line on stdout, for programs; closing stdin then cancels")
     verb.add_argument("--force", action="store_true", help="replace the results of an earlier run in DIR")
-    verb.set_defaults(run=_lazily("segment"))
 
 
 def _add_images(verb) -> None:
     verb.add_argument("paths", nargs="*", type=Path, metavar="PATH",
                       help="folders or files of DICOM series, images (NIfTI, NRRD, MHA), or folders of them")
-    for role, words in (("t1", "T1 before contrast"), ("t1ce", "T1 after contrast"), ("t2", "T2"), ("flair", "T2-FLAIR")):
-        verb.add_argument(f"--{role}", type=Path, metavar="WHICH", help=f"{words}: an image, a DICOM series' folder or a file of it, or its number")
+    _add_roles(verb, "an image, a DICOM series' folder or a file of it, or its number")
     verb.add_argument("--study", type=int, metavar="N", help="which of several DICOM studies, 1 the earliest")
+
+
+def _add_roles(verb, which: str) -> None:
+    for role, words in (("t1", "T1 before contrast"), ("t1ce", "T1 after contrast"), ("t2", "T2"), ("flair", "T2-FLAIR")):
+        verb.add_argument(f"--{role}", type=Path, metavar="WHICH", help=f"{words}: {which}")
 
 
 def _add_study(verbs) -> None:
@@ -138,12 +188,92 @@ def _add_models(verbs) -> None:
         action.add_argument("--json", action="store_true", help="one JSON line on stdout instead of text")
 
 
-def _lazily(name: str, module: str = "verbs"):
-    """The function of that name in a module of verbs, imported when it runs: --help must not wait for scientific packages."""
-    def run(args, talk: Talk) -> None:
-        from importlib import import_module
+def _add_export(verbs) -> None:
+    verb = verbs.add_parser(
+        "export", help="turn a label file and its DICOM series into a DICOM-SEG",
+        description="Write a label file as a DICOM Segmentation that refers to the series it was made in, and where asked for a structured "
+                    f"report of volumes and diameters and a series of pictures. {RESEARCH_ONLY}",
+        epilog="Who made the labels is taken from the report.json beside them, or from --report, --model or --manual.")
+    verb.add_argument("labels", type=Path, metavar="LABELS", help="label map (NIfTI, NRRD, MHA) of 1 necrosis, 2 oedema, 3 enhancing; or a DICOM-SEG")
+    verb.add_argument("--source", nargs="+", type=Path, required=True, metavar="PATH", help="the DICOM series: its folder or files")
+    verb.add_argument("--out", type=Path, required=True, metavar="FILE.dcm", help="the SEG; it must not exist yet (see --force)")
+    verb.add_argument("--series", type=int, metavar="NUMBER", help="which series of the source, by its number, when several have the labels' voxels")
+    verb.add_argument("--labels", dest="convention", choices=tuple(CONVENTIONS), default="brats2023",
+                      help="how the label map writes enhancing tumour: 4 in brats2021, 3 in brats2023 (default)")
+    maker = verb.add_mutually_exclusive_group()
+    maker.add_argument("--report", type=Path, metavar="FILE", help="report.json of the run that made the labels")
+    maker.add_argument("--model", metavar="NAME", help="the network that made them")
+    maker.add_argument("--manual", action="store_true", help="they were drawn by hand")
+    verb.add_argument("--edited", action="store_true", help="a person has corrected them: the SEG says SEMIAUTOMATIC")
+    verb.add_argument("--labelmap", action="store_true", help="a LABELMAP SEG: a tenth of the size, but many viewers do not read it yet")
+    verb.add_argument("--resample", action="store_true", help="labels on another grid: give each voxel of the series the nearest label")
+    verb.add_argument("--sr", type=Path, metavar="FILE.dcm", help="also a structured report (TID 1500) of volumes and diameters")
+    verb.add_argument("--sc", type=Path, metavar="DIR", help="also pictures with the outlines (secondary capture), for viewers that show no SEG")
+    verb.add_argument("--force", action="store_true", help="replace outputs that exist")
+    verb.add_argument("--json", action="store_true", help="one JSON line on stdout instead of text")
+    verb.set_defaults(run=_lazily("export", "verbs_export"))
 
-        getattr(import_module(f".{module}", __package__), name)(args, talk)
+
+def _add_pacs(verbs) -> None:
+    verb = verbs.add_parser(
+        "pacs", help="find, fetch, segment and send back studies of a DICOM archive",
+        description=f"Talk to a DICOM archive (PACS), over the classic network or DICOMweb. {RESEARCH_ONLY}",
+        epilog="Archives and their credentials are in a settings file (~/.config/braintumorseg/pacs.toml, or BRAINTUMORSEG_PACS, or --config), "
+               "never on the command line. Needs the extra: pip install 'braintumorseg[pacs]'.")
+    actions = verb.add_subparsers(required=True, metavar="ACTION")
+
+    def add(name: str, words: str, wait_for_json: bool = True):
+        action = actions.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
+        action.add_argument("node", metavar="NODE", help="an archive of the settings file")
+        action.add_argument("--config", type=Path, metavar="FILE", help="another settings file")
+        if wait_for_json:
+            action.add_argument("--json", action="store_true", help="one JSON line on stdout instead of text")
+        action.set_defaults(run=_lazily(f"pacs_{name}", "verbs_pacs"))
+        return action
+
+    add("echo", "ask the archive for a sign of life")
+    action = add("find", "list studies: date, number of series, modalities and UID")
+    action.add_argument("--patient-id-file", metavar="F", help="file that holds the patient's ID; - reads it from stdin, unseen by other users")
+    action.add_argument("--accession-file", metavar="F", help="likewise for the accession number")
+    action.add_argument("--study-uid", default="", metavar="UID")
+    action.add_argument("--date", default="", metavar="YYYYMMDD[-YYYYMMDD]", help="a day, or a range with either side left open")
+    action.add_argument("--modality", default="", metavar="MR", help="only studies with a series of this modality")
+    action.add_argument("--with-identity", action="store_true", help="show names, IDs and descriptions too")
+    action = add("retrieve", "fetch a study into a new folder")
+    action.add_argument("study_uid", metavar="STUDY_UID")
+    action.add_argument("--out", type=Path, required=True, metavar="DIR", help="a folder that does not exist yet")
+    action.add_argument("--modality", default="", metavar="MR", help="only its series of this modality")
+    action = add("send", "send DICOM files")
+    action.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    action = add("segment", "fetch a study, segment it, and send results back", wait_for_json=False)
+    action.add_argument("study_uid", metavar="STUDY_UID")
+    action.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results; it must not exist yet (see --force)")
+    action.add_argument("--send-back", default="", metavar="seg,sr,sc", help="which results go to the archive: segmentation, measurements, pictures")
+    _add_roles(action, "the series' number")
+    _add_segment_options(action)
+
+
+def _add_anonymise(verbs) -> None:
+    verb = verbs.add_parser(
+        "anonymise", help="write a copy of DICOM files for research, without identity",
+        description="Write a copy of DICOM images without identity (DICOM PS3.15, Basic Profile): names, numbers, free text and private "
+                    "attributes removed, UIDs replaced consistently, dates shifted by one number of days per patient.",
+        epilog="The face can be seen in images of the head, and this does not remove it: share only under an agreement that says so.")
+    verb.add_argument("paths", nargs="+", type=Path, metavar="IN", help="DICOM files or folders, of one patient or many")
+    verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="a folder that does not exist yet")
+    verb.add_argument("--seed-file", type=Path, metavar="F", help="secret from which pseudonyms are made (written if it is not there): the same "
+                      "file gives the same patient the same pseudonym next time. Keep it as safe as the names themselves")
+    verb.add_argument("--keep-dates", action="store_true", help="leave dates as they are (Retain Full Dates Option)")
+    verb.add_argument("--keep-age-sex", action="store_true",
+                      help="keep sex and age in years, 90 for all who are older (Retain Patient Characteristics Option)")
+    verb.add_argument("--json", action="store_true", help="one JSON line on stdout instead of text")
+    verb.set_defaults(run=_lazily("anonymise", "verbs_anonymise"))
+
+
+def _lazily(name: str, module: str = "verbs"):
+    """The function of that name in `module`, imported when it runs: --help must not wait for scientific packages."""
+    def run(args, talk: Talk) -> None:
+        getattr(importlib.import_module(f".{module}", __package__), name)(args, talk)
 
     return run
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from .errors import BrainTumorSegError
 from .model_zoo import load_model
-from .runtime import open_session
+from .runtime import import_onnxruntime, open_session
 
 __all__ = ["examine", "format_findings"]
 
@@ -37,9 +37,7 @@ def examine() -> dict:
                                   "fix": "pip uninstall onnxruntime onnxruntime-gpu, then install one of them."})
     try:
         found["session"] = _try_session()
-        import onnxruntime
-
-        found["providers"] = onnxruntime.get_available_providers()
+        found["providers"] = import_onnxruntime().get_available_providers()
     except BrainTumorSegError as error:
         found["problems"].append({"what": error.what, "fix": error.fix})
     if found["session"] and found["session"]["note"]:

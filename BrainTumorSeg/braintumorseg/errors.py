@@ -7,9 +7,13 @@ BrainTumorSegError
 │   ├── BadImage            an image that cannot be an MR volume (4-D, NaN, constant, singular affine, a label map)
 │   ├── GridMismatch        volumes that must share one grid and do not
 │   ├── UnclearRoles        which file is which sequence is not certain, or said twice
-│   └── UnknownLabels       label values outside the declared convention
+│   ├── UnknownLabels       label values outside the declared convention
+│   └── ConfigError         a settings file that is contradictory, incomplete, or open to others though it holds a secret
 ├── ModelError              a network or its card is unknown, damaged or contradictory
 ├── OutputError             the result cannot be written (folder exists, disk full, no permission)
+├── PacsError               an archive cannot be reached, refuses, or answers with a failure
+│   ├── ConnectionLost      the connection broke or never came about; the same again may work
+│   └── PartialRetrieve     fewer images came than the archive says it has
 ├── ResourceError           not enough memory, or no runtime installed
 └── Cancelled               the user stopped the run (exit 130)
 
@@ -20,12 +24,16 @@ __all__ = [
     "BadImage",
     "BrainTumorSegError",
     "Cancelled",
+    "ConfigError",
+    "ConnectionLost",
     "GridMismatch",
     "InputError",
     "MissingFile",
     "ModelError",
     "NotAnImage",
     "OutputError",
+    "PacsError",
+    "PartialRetrieve",
     "ResourceError",
     "UnclearRoles",
     "UnknownLabels",
@@ -77,11 +85,27 @@ class UnknownLabels(InputError):
     pass
 
 
+class ConfigError(InputError):
+    pass
+
+
 class ModelError(BrainTumorSegError):
     pass
 
 
 class OutputError(BrainTumorSegError):
+    pass
+
+
+class PacsError(BrainTumorSegError):
+    pass
+
+
+class ConnectionLost(PacsError):
+    pass
+
+
+class PartialRetrieve(PacsError):
     pass
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -29,13 +29,14 @@ class Update:
 class Progress:
     """Steps of a run in order: times them (`seconds`), tells `listener`, and raises Cancelled between steps once `cancel` is set."""
 
-    def __init__(self, listener: Callable[[Update], None] = lambda update: None, cancel: threading.Event | None = None):
+    def __init__(self, listener: Callable[[Update], None] = lambda update: None, cancel: threading.Event | None = None,
+                 seconds: Mapping[str, float] = _SECONDS):
         self.cancel = cancel or threading.Event()
         self.seconds: dict[str, float] = {}
         self._listener = listener
         self._began = time.monotonic()
         self._before = 0.0
-        self._to_come = dict(_SECONDS)
+        self._to_come = dict(seconds)
 
     def expect(self, **seconds: float) -> None:
         """How long steps that are still to come will take, now that more is known; what is left of the run is shared out anew."""
@@ -60,6 +61,13 @@ class Progress:
         del self._to_come[name]
         self.check()
 
+    def part(self, low: float, high: float, *steps: str) -> Progress:
+        """The progress of a run within this one, whose 0..1 is `low`..`high` here: a segmentation, or `steps`. One cancel stops both."""
+        def tell(update: Update) -> None:
+            self._listener(Update(update.step, low + (high - low) * update.done, update.eta_s))
+
+        return Progress(tell, self.cancel, dict.fromkeys(steps, 1.0) if steps else _SECONDS)
+
     def check(self) -> None:
         if self.cancel.is_set():
-            raise Cancelled("The run was cancelled.")
+            raise Cancelled("The run was cancelled; nothing was written.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 
 from .errors import Cancelled, ModelError, ResourceError
 
-__all__ = ["DEVICES", "OutOfMemory", "Session", "open_session"]
+__all__ = ["DEVICES", "OutOfMemory", "Session", "import_onnxruntime", "open_session"]
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -38,8 +39,7 @@ class Session:
 
         `cancel` stops even within the pass. Raises Cancelled, OutOfMemory, or ModelError when the network cannot read the input.
         """
-        import onnxruntime
-
+        onnxruntime = import_onnxruntime()
         options, finished = onnxruntime.RunOptions(), threading.Event()
         if cancel is not None:
             threading.Thread(target=_terminate_on, args=(cancel, finished, options), daemon=True).start()
@@ -64,7 +64,7 @@ def open_session(weights: Path, device: str = "auto", threads: int = 0) -> Sessi
     `auto` takes CUDA when a session really starts on it, else the CPU. Raises ResourceError when no ONNX Runtime is installed, or when
     `cuda` was asked for and cannot be had; ModelError for a file that is no network.
     """
-    onnxruntime = _onnxruntime()
+    onnxruntime = import_onnxruntime()
     available = onnxruntime.get_available_providers()
     note = ""
     if device in ("auto", "cuda") and "CUDAExecutionProvider" in available:
@@ -83,7 +83,11 @@ def open_session(weights: Path, device: str = "auto", threads: int = 0) -> Sessi
     return Session(session, session.get_providers()[0], note)
 
 
-def _onnxruntime():
+def import_onnxruntime():
+    """The package, told beforehand to report nothing: since 1.32 it otherwise makes a lasting identifier of this machine and sends
+    events of every run to Microsoft (its Privacy.md). Raises ResourceError when none is installed.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read once, when it is loaded
     try:
         import onnxruntime
     except ImportError:

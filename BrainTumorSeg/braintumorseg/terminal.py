@@ -20,7 +20,8 @@ __all__ = ["Talk"]
 _GRACE_S = 30.0
 
 _WORDS = {"read": "reading", "align": "aligning sequences", "brain": "finding the brain", "prepare": "preparing", "predict": "segmenting",
-          "decide": "deciding labels", "measure": "measuring", "draw": "drawing", "write": "writing"}
+          "decide": "deciding labels", "measure": "measuring", "draw": "drawing", "write": "writing", "retrieve": "fetching images",
+          "send": "sending results"}
 
 
 class Talk:

@@ -3,13 +3,15 @@
 import errno
 import os
 import shutil
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from braintumorseg.errors import OutputError
-from braintumorseg.io.atomic import MARKER, output_folder
+from braintumorseg.io.atomic import MARKER, check_output, output_folder
 
 
 def fill(folder, text="new"):
@@ -180,3 +182,80 @@ def test_a_really_full_disk_leaves_nothing(tmp_path):
         assert listing(disk) == []
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from braintumorseg.io import atomic
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+moment, out = sys.argv[1:]
+if moment == "between the renames":
+    rename = Path.rename
+    Path.rename = lambda self, target: die() if ".partial-" in self.name else rename(self, target)
+if moment == "before the old one is deleted":
+    atomic.remove_folder = lambda folder: die()
+with atomic.output_folder(out, force=True) as folder:
+    (folder / "report.json").write_text("of the killed run")
+    if moment == "at work":
+        die()
+"""
+
+
+def kill(moment, out):
+    done = subprocess.run([sys.executable, "-c", KILLED, moment, str(out)], check=False)
+    assert done.returncode == -signal.SIGKILL
+
+
+needs_sigkill = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+
+
+@needs_sigkill
+def test_what_a_killed_run_left_goes_with_the_next_run_to_the_same_place(tmp_path):
+    kill("at work", tmp_path / "out")
+    assert [path.name.split("-")[0] for path in tmp_path.iterdir()] == [".out.partial"]
+    with output_folder(tmp_path / "out") as folder:
+        fill(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@needs_sigkill
+def test_a_run_killed_at_work_leaves_the_earlier_result(earlier):
+    kill("at work", earlier)
+    assert (earlier / MARKER).read_text() == "old"
+
+
+@needs_sigkill
+def test_an_earlier_result_that_was_moved_aside_comes_back(tmp_path, earlier):
+    kill("between the renames", earlier)
+    assert not earlier.exists()
+    with pytest.raises(OutputError, match="exists already"):
+        check_output(earlier)
+    assert (earlier / MARKER).read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@needs_sigkill
+def test_a_run_killed_after_its_end_leaves_the_new_result(tmp_path, earlier):
+    kill("before the old one is deleted", earlier)
+    with pytest.raises(OutputError, match="exists already"):
+        check_output(earlier)
+    assert (earlier / MARKER).read_text() == "of the killed run"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_live_run_to_the_same_place_is_not_disturbed(tmp_path):
+    with output_folder(tmp_path / "out") as first:
+        fill(first)
+        check_output(tmp_path / "out")
+        assert (first / MARKER).exists()
+    assert (tmp_path / "out" / MARKER).exists()
+
+
+@needs_sigkill
+def test_the_leftovers_of_runs_to_other_places_stay(tmp_path):
+    kill("at work", tmp_path / "other")
+    with output_folder(tmp_path / "out") as folder:
+        fill(folder)
+    assert len(list(tmp_path.iterdir())) == 2

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from braintumorseg import demo, phantom
+from braintumorseg import phantom, verbs_phantom
 from braintumorseg.cli import main
 from braintumorseg.study import ROLES
 
@@ -13,15 +13,15 @@ from braintumorseg.study import ROLES
 def quick(monkeypatch):
     """The phantom itself takes 10 s to make: empty files stand for it."""
     def write(made, folder):
-        files = {role: [folder / "dicom" / role / "0001.dcm"] for role in ROLES}
-        for path in (*(one for one, in files.values()), *(folder / "brain_only" / f"phantom_{role}.nii.gz" for role in ROLES),
-                     folder / "brain_only" / "truth.nii.gz"):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(str(made).encode())
-        return files
+        found = {"dicom": {role: f"dicom/{role}" for role in ROLES}, "brain_only": {role: f"brain_only/phantom_{role}.nii.gz" for role in ROLES},
+                 "truth": "brain_only/truth.nii.gz"}
+        for path in (*found["dicom"].values(), *found["brain_only"].values(), found["truth"]):
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(str(made).encode())
+        return found
 
     monkeypatch.setattr(phantom, "make_phantom", lambda seed: seed)
-    monkeypatch.setattr(demo, "write_patient", write)
+    monkeypatch.setattr(verbs_phantom, "write_patient", write)
 
 
 def test_it_says_where_everything_is_and_all_of_it_is_there(quick, tmp_path, capsys):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import OutputError
+from .owner import MARK, is_abandoned, owner_mark, remove_folder
 
 __all__ = ["MARKER", "check_output", "output_folder"]
 
@@ -33,7 +34,9 @@ _WORDS = {
 def output_folder(path: Path | str, force: bool = False) -> Iterator[Path]:
     """Yield an empty temporary folder beside `path`; it becomes `path` when the block ends well.
 
-    When the block raises (a stop by the user too), nothing is left and `path` is as it was. With `force` a folder at `path` is
+    When the block raises (a stop by the user too), nothing is left and `path` is as it was. A run that was killed leaves its
+    temporary folder behind; the next one to the same `path` removes it, and brings back an earlier result that the killed run had
+    just moved aside. With `force` a folder at `path` is
     replaced if it is empty or holds report.json, so that no folder of someone else's is ever deleted; the old one is moved aside
     and deleted only once the new one is in place.
 
@@ -43,7 +46,7 @@ def output_folder(path: Path | str, force: bool = False) -> Iterator[Path]:
     path = Path(path).resolve()
     check_output(path, force)
     made = [parent for parent in path.parents if not parent.exists()]  # innermost first
-    partial = path.with_name(f".{path.name}.partial-{secrets.token_hex(4)}")
+    partial = _beside(path, "partial")
     try:
         partial.mkdir(parents=True)
         yield partial
@@ -56,15 +59,19 @@ def output_folder(path: Path | str, force: bool = False) -> Iterator[Path]:
         what, fix = _WORDS[error.errno]
         raise OutputError(f"{path.name} cannot be written: {what}.", fix) from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)  # after the rename there is nothing at this place
+        remove_folder(partial)  # after the rename there is nothing at this place
         for parent in made if not path.exists() else ():
             if parent.is_dir() and not any(parent.iterdir()):
                 parent.rmdir()
 
 
 def check_output(path: Path | str, force: bool = False) -> None:
-    """Raises OutputError when `output_folder` would refuse `path`: to be asked before minutes of work."""
+    """Raises OutputError when `output_folder` would refuse `path`: to be asked before minutes of work.
+
+    What killed runs to the same `path` left is put in order first.
+    """
     path = Path(path).resolve()
+    _clear_leftovers(path)
     if not path.exists():
         return
     if not path.is_dir():
@@ -90,14 +97,37 @@ def _put(partial: Path, path: Path) -> None:
     if not path.exists():
         partial.rename(path)
         return
-    old = path.with_name(f".{path.name}.old-{secrets.token_hex(4)}")
+    old = _beside(path, "old")
     path.rename(old)
     try:
         partial.rename(path)
     except BaseException:
         old.rename(path)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    remove_folder(old)
+
+
+def _beside(path: Path, kind: str) -> Path:
+    """A new name beside `path` that says which process made it."""
+    return path.with_name(f".{path.name}.{kind}-{owner_mark()}-{secrets.token_hex(4)}")
+
+
+def _clear_leftovers(path: Path) -> None:
+    """Remove what dead processes left beside `path`. An earlier result that was moved aside comes back if nothing took its place."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.(partial|old)-{MARK}-[0-9a-f]{{8}}")
+    try:
+        entries = sorted(path.parent.iterdir())
+    except OSError:  # no such folder yet, or not ours to list
+        return
+    for entry in entries:
+        match = pattern.fullmatch(entry.name)
+        if not match or not is_abandoned(entry):
+            continue
+        if match[1] == "old" and not path.exists():
+            with suppress(OSError):  # another run may be at the same
+                entry.rename(path)
+        else:
+            remove_folder(entry)
 
 
 def _is_about(error: OSError, partial: Path, path: Path) -> bool:

@@ -1,0 +1,119 @@
+"""A research copy of DICOM images: no identity, UIDs replaced consistently, dates shifted. See `confidentiality` for what stays.
+
+T1 and FLAIR of a whole head show the face, and this does not remove it: every copy says RecognizableVisualFeatures YES.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .clean_image import Cleaner, identity_words
+from .confidentiality import option_codes, why_not_kept
+from .errors import InputError, MissingFile
+from .io.atomic import MARKER, output_folder
+from .pseudonyms import Pseudonyms
+
+__all__ = ["FACES", "anonymise"]
+
+FACES = ("Images of a whole head show the face, and it was not removed: a person may be recognised from it. Share these files only under an "
+         "agreement that forbids it, or remove the face first.")
+
+
+@dataclass(frozen=True)
+class _Image:
+    path: Path
+    patient: str           # the patient's key: never written
+    study_uid: str
+    series_uid: str
+    order: tuple[int, int]  # number of the series, of the image
+
+
+def anonymise(paths: Iterable[Path], out: Path, pseudonyms: Pseudonyms, *, keep_dates: bool = False, keep_age_sex: bool = False) -> dict:
+    """Write `out`/001/0001.dcm ... (a folder per series) and report.json, all or nothing; returns the report.
+
+    What cannot be cleaned is left out, with its reason and number in the report. Files without DICOM content are left out too.
+    Raises MissingFile, InputError when nothing can be used, OutputError.
+    """
+    import warnings
+
+    left_out: Counter[str] = Counter()
+    with warnings.catch_warnings(), output_folder(out) as folder:
+        warnings.simplefilter("ignore")   # pydicom quotes unusual values, names among them
+        images, words = _survey(paths, left_out)
+        by_series = defaultdict(list)
+        for image in images:
+            key = (pseudonyms.patient(image.patient), pseudonyms.uid(image.study_uid), image.order[0], pseudonyms.uid(image.series_uid))
+            by_series[key].append(image)
+        written: Counter[tuple] = Counter()
+        for key in sorted(by_series):
+            place = folder / f"{len(written) + 1:03d}"
+            for image in sorted(by_series[key], key=lambda one: one.order):
+                cleaner = Cleaner(pseudonyms, image.patient, words[image.patient], keep_dates, keep_age_sex)
+                if reason := cleaner.copy(image.path, place / f"{written[key] + 1:04d}.dcm"):
+                    left_out[reason] += 1
+                else:
+                    written[key] += 1
+        if not written:
+            raise InputError("Nothing here can be made a research copy" + (f": {_listed(left_out)}." if left_out else ": there are no files."),
+                             "Give DICOM images of MR or CT, or segmentations.")
+        report = {
+            "format": "braintumorseg anonymised 1", "patients": len({key[0] for key in written}), "studies": len({key[:2] for key in written}),
+            "series": len(written), "images": sum(written.values()), "left_out": dict(left_out),
+            "profile": [meaning for _, meaning in option_codes(keep_dates, keep_age_sex)], "faces": FACES,
+        }
+        (folder / MARKER).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    return report
+
+
+def _survey(paths: Iterable[Path], left_out: Counter[str]) -> tuple[list[_Image], dict[str, frozenset[str]]]:
+    """Every usable image, and for each patient the words of the identity, from all of the patient's files (the left out too)."""
+    from pydicom import dcmread
+    from pydicom.errors import InvalidDicomError
+
+    images, words, seen = [], defaultdict(set), set()
+    for path in _files(paths):
+        try:
+            header = dcmread(path, stop_before_pixels=True)
+            patient = str(header.get("PatientID") or "") or f"{header.get('PatientName', '')}\0{header.get('PatientBirthDate', '')}"
+            words[patient] |= set(identity_words(header))
+            reason = "a directory of files" if "DirectoryRecordSequence" in header else why_not_kept(header)
+            if not reason and not all(header.get(key) for key in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")):
+                reason = "an image without UIDs"
+            if not reason and header.SOPInstanceUID in seen:
+                reason = "an image that was there before"
+        except (InvalidDicomError, OSError):
+            reason = "not a DICOM file, or damaged"
+        except (ValueError, TypeError, AttributeError, KeyError, NotImplementedError):
+            reason = "a DICOM file with a damaged header"
+        if reason:
+            left_out[reason] += 1
+        else:
+            seen.add(header.SOPInstanceUID)
+            images.append(_Image(path, patient, str(header.StudyInstanceUID), str(header.SeriesInstanceUID),
+                                 (_int(header.get("SeriesNumber")), _int(header.get("InstanceNumber")))))
+    return images, {patient: frozenset(found) for patient, found in words.items()}
+
+
+def _files(paths: Iterable[Path]) -> Iterator[Path]:
+    for path in map(Path, paths):
+        if path.is_dir():
+            yield from (file for file in sorted(path.rglob("*")) if file.is_file())
+        elif path.exists():
+            yield path
+        else:
+            raise MissingFile(f"There is no file or folder {path.name} at the place given.", "Check the path and its spelling.")
+
+
+def _int(value: object) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        return 0
+
+
+def _listed(left_out: Counter[str]) -> str:
+    return "; ".join(f"{count} x {reason}" for reason, count in left_out.items())
