@@ -42,13 +42,15 @@ class BrainTumorSeg(ScriptedLoadableModule):
             import qt
 
             self.parent.icon = qt.QIcon(str(icon))
-        slicer.app.connect("startupCompleted()", _register_sample_data)
+        slicer.app.connect("startupCompleted()", _when_slicer_is_ready)
 
 
-def _register_sample_data() -> None:
+def _when_slicer_is_ready() -> None:
+    from BrainTumorSegLib.mrml_terminology import load_terminology
     from BrainTumorSegLib.sample_data import register
 
     register()
+    load_terminology()
 
 
 class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):

@@ -22,10 +22,10 @@ class ModelInfo:
 
 
 def list_model_infos() -> list:
-    """One ModelInfo a network, embedded ones first. Raises BrainTumorSegError when a card cannot be read."""
+    """One ModelInfo a network that finds tumours, embedded ones first. Raises BrainTumorSegError when a card cannot be read."""
     from braintumorseg.model_zoo import list_models
 
-    return [_info(model.card) for model in list_models()]
+    return [_info(model.card) for model in list_models() if model.card.finds == "tumour"]
 
 
 def _info(card) -> ModelInfo:

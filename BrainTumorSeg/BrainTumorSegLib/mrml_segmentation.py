@@ -13,6 +13,7 @@ import numpy as np
 import slicer
 import vtk
 
+from .mrml_terminology import load_terminology, term_of
 from .mrml_volumes import Placement, local_matrix, to_numpy, to_vtk
 
 __all__ = ["AUTOMATIC", "SEMIAUTOMATIC", "algorithm_type", "centre_slices", "color_of", "is_edited", "is_ours", "label_values", "labels_on",
@@ -24,12 +25,6 @@ AUTOMATIC, SEMIAUTOMATIC = "AUTOMATIC", "SEMIAUTOMATIC"
 _LABEL_TAG = "BrainTumorSeg.Label"               # on a segment: its value in the model's label table
 _REPORT, _CHECKSUM = "BrainTumorSeg.Report", "BrainTumorSeg.Checksum"  # attributes of the node
 _ALGORITHM_TYPE, _ALGORITHM_NAME = "DICOM.SegmentAlgorithmType", "DICOM.SegmentAlgorithmName"  # what Slicer's DICOM export reads
-# Names under which every Slicer has these terms.
-_TERMS = "Segmentation category and type - DICOM master list"
-_ANATOMY = "Anatomic codes - DICOM master list"
-_CATEGORY = ("49755003", "SCT", "Morphologically Altered Structure")
-_BRAIN = ("12738006", "SCT", "Brain")
-_NOTHING = ("", "", "")
 
 
 def make_segmentation(labels: np.ndarray, placement: Placement, report: Mapping, reference=None, name: str = "Brain tumour"):
@@ -37,6 +32,7 @@ def make_segmentation(labels: np.ndarray, placement: Placement, report: Mapping,
 
     All segments share one label map, cropped to the tumour; segments without a voxel are there too, empty. Not shown in 3-D yet.
     """
+    load_terminology()
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", slicer.mrmlScene.GenerateUniqueName(name))
     node.CreateDefaultDisplayNodes()
     node.SetAndObserveTransformNodeID(placement.transform_id or None)  # before the grid: Slicer writes it as seen from the node
@@ -49,7 +45,7 @@ def make_segmentation(labels: np.ndarray, placement: Placement, report: Mapping,
         segment.AddRepresentation(_binary(), image)
         segment.SetLabelValue(int(label["value"]))
         segment.SetTag(_LABEL_TAG, str(label["value"]))
-        segment.SetTag(segment.GetTerminologyEntryTagName(), _term(label["code"]))
+        segment.SetTag(segment.GetTerminologyEntryTagName(), term_of(label["code"]))
         segment.SetTag(_ALGORITHM_TYPE, AUTOMATIC)
         segment.SetTag(_ALGORITHM_NAME, f"BrainTumorSeg {report['model']['name']} {report['model']['version']}")
         node.GetSegmentation().AddSegment(segment, label["name"])
@@ -279,11 +275,6 @@ def _copy_into(labels: np.ndarray, binary, image, value: int) -> None:
     here = tuple(slice(low[axis] - full[2 * axis], high[axis] - full[2 * axis]) for axis in (2, 1, 0))
     there = tuple(slice(low[axis] - part[2 * axis], high[axis] - part[2 * axis]) for axis in (2, 1, 0))
     labels[here][to_numpy(binary)[there] != 0] = value
-
-
-def _term(code: Sequence) -> str:
-    """Slicer's string for a terminology entry: category, type (value, scheme, meaning) and region."""
-    return slicer.vtkSlicerTerminologiesModuleLogic.SerializeTerminologyEntry(_TERMS, *_CATEGORY, *code, *_NOTHING, _ANATOMY, *_BRAIN, *_NOTHING)
 
 
 def _beside(node, reference) -> None:

@@ -65,6 +65,27 @@ def test_segments_have_names_colours_codes_and_say_automatic(seg):
         assert str(tag.get()) == "BrainTumorSeg glioma 0.1.0"
 
 
+def test_slicers_own_logic_knows_the_codes(seg):
+    """Its Segment Editor shows and offers what its logic holds; the code of enhancing tumour is in none of Slicer's own lists."""
+    import slicer
+
+    from BrainTumorSegLib.mrml_terminology import term_of
+
+    make(seg, make_volume())
+    logic, entry = slicer.app.applicationLogic().GetModuleLogic("Terminologies"), slicer.vtkSlicerTerminologyEntry()
+    category, kind = slicer.vtkSlicerTerminologyCategory(), slicer.vtkSlicerTerminologyType()
+    for label in LABELS:
+        assert logic.DeserializeTerminologyEntry(term_of(label["code"]), entry)
+        name = entry.GetTerminologyContextName()
+        assert logic.GetNumberOfCategoriesInTerminology(name) == 1
+        logic.GetNthCategoryInTerminology(name, 0, category)
+        known = {}
+        for index in range(logic.GetNumberOfTypesInTerminologyCategory(name, category)):
+            logic.GetNthTypeInTerminologyCategory(name, category, index, kind)
+            known[kind.GetCodeValue(), kind.GetCodingSchemeDesignator(), kind.GetCodeMeaning()] = list(kind.GetRecommendedDisplayRGBValue())
+        assert known[tuple(label["code"])] == label["rgb"]
+
+
 def test_what_went_in_comes_out(seg):
     labels = make_labels()
     node = make(seg, make_volume(AFFINES["oblique"]), labels)
