@@ -1,12 +1,12 @@
 # make demo   a synthetic patient, made, segmented and compared with its truth, in ./demo
-# make test   everything the tests need, then the tests
+# make test   everything the tests need, then the tests; with BRAINTUMORSEG_SLICER=/path/to/Slicer also those inside that 3D Slicer
 # make lint   ruff
 # Each does its own set-up in .venv; PYTHON=python3.12 chooses another interpreter.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-DEBIAN := dicom3tools orthanc orthanc-dicomweb dcmtk
+DEBIAN := dicom3tools dcmtk orthanc orthanc-dicomweb libegl1 libgl1 libxkbcommon0 libfontconfig1 libglib2.0-0 libdbus-1-3
 
 .PHONY: demo test lint clean
 
@@ -34,5 +34,5 @@ $(VENV)/.engine: $(BIN)/python pyproject.toml .ci/constraints.txt
 	@touch $@
 
 $(VENV)/.test: $(BIN)/python pyproject.toml .ci/constraints.txt
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c .ci/constraints.txt -e '.[cpu,training,test]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c .ci/constraints.txt -e '.[cpu,training,test,slicer]'
 	@touch $@ $(VENV)/.engine

@@ -30,7 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one verb and return its exit code."""
     args = _parser().parse_args(arguments)
     _hush()
-    talk = Talk(json_lines=getattr(args, "progress", None) == "json", json_result=getattr(args, "json", False))
+    talk = Talk(json_lines=getattr(args, "progress", None) == "json", json_result=getattr(args, "json", False),
+                owns_process=arguments is None)
     try:
         with _terminated_like_interrupted():
             args.run(args, talk)
@@ -94,6 +95,13 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--seed", type=int, default=0, help="which patient (default 0)")
     verb.add_argument("--force", action="store_true", help="replace the folder of an earlier demo")
     verb.set_defaults(run=_lazily("demo"))
+
+    verb = verbs.add_parser("phantom", help="make a synthetic patient and nothing else: DICOM series and NIfTI files")
+    verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the patient")
+    verb.add_argument("--seed", type=int, default=0, help="which patient (default 0)")
+    verb.add_argument("--force", action="store_true", help="replace the folder of an earlier phantom")
+    verb.add_argument("--json", action="store_true", help="one JSON line on stdout instead of text")
+    verb.set_defaults(run=_lazily("phantom", "verbs_phantom"))
     return parser
 
 

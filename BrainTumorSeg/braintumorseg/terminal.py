@@ -7,13 +7,17 @@ The child protocol: one JSON object a line on stdout, {"step", "done", "eta_s"};
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
+import time
 
 from .errors import BrainTumorSegError
 from .progress import Progress, Update
 
 __all__ = ["Talk"]
+
+_GRACE_S = 30.0
 
 _WORDS = {"read": "reading", "align": "aligning sequences", "brain": "finding the brain", "prepare": "preparing", "predict": "segmenting",
           "decide": "deciding labels", "measure": "measuring", "draw": "drawing", "write": "writing", "retrieve": "fetching images",
@@ -21,10 +25,12 @@ _WORDS = {"read": "reading", "align": "aligning sequences", "brain": "finding th
 
 
 class Talk:
-    """`json_lines`: speak the child protocol. `json_result`: only the result is JSON, one line at the end of stdout."""
+    """`json_lines`: speak the child protocol. `json_result`: only the result is JSON, one line at the end of stdout. `owns_process`: this
+    process exists for the run, so a run that hangs after it was cancelled takes the process with it."""
 
-    def __init__(self, json_lines: bool = False, json_result: bool = False):
+    def __init__(self, json_lines: bool = False, json_result: bool = False, owns_process: bool = False):
         self.json_lines = json_lines
+        self._owns_process = owns_process
         self.json_result = json_result
         self._line_open = False
 
@@ -32,7 +38,7 @@ class Talk:
         """A Progress that is shown as it goes; with the child protocol, the end of stdin cancels it."""
         cancel = threading.Event()
         if self.json_lines:
-            threading.Thread(target=_cancel_at_end_of_stdin, args=(cancel,), daemon=True).start()
+            threading.Thread(target=_cancel_at_end_of_stdin, args=(cancel, self._owns_process), daemon=True).start()
             return Progress(self._json_update, cancel)
         return Progress(self._text_update if sys.stderr.isatty() else lambda update: None, cancel)
 
@@ -74,7 +80,7 @@ def _print_json(value: object) -> None:
     print(json.dumps(value, ensure_ascii=True, allow_nan=False), flush=True)
 
 
-def _cancel_at_end_of_stdin(cancel: threading.Event) -> None:
+def _cancel_at_end_of_stdin(cancel: threading.Event, owns_process: bool) -> None:
     if sys.stdin is None:  # started without one: nobody can close it
         return
     try:
@@ -83,3 +89,6 @@ def _cancel_at_end_of_stdin(cancel: threading.Event) -> None:
     except (OSError, ValueError):
         pass
     cancel.set()
+    if owns_process:
+        time.sleep(_GRACE_S)  # the run looks at `cancel` between steps and patches; one that hangs must not outlive its parent
+        os._exit(130)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import nibabel
 import numpy as np
 
 from .errors import BadImage
@@ -53,6 +52,8 @@ class Grid:
     @property
     def orientation(self) -> str:
         """Nearest anatomical direction in which each axis grows, such as 'RAS' or 'LPS'."""
+        import nibabel  # here: Slicer's panel reads model cards, and Slicer's Python may lack it
+
         return "".join(nibabel.aff2axcodes(self.affine))
 
     @property
@@ -118,6 +119,8 @@ class Volume:
 
     def canonical(self) -> Volume:
         """The same image with its axes flipped and swapped so that they grow right, anterior, superior; no interpolation."""
+        import nibabel
+
         turn = nibabel.io_orientation(self.affine)
         affine = self.affine @ nibabel.orientations.inv_ornt_aff(turn, self.shape)
         return Volume(nibabel.apply_orientation(self.voxels, turn), affine)

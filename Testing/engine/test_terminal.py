@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 from braintumorseg.errors import MissingFile
 from braintumorseg.progress import Update
@@ -22,3 +24,24 @@ def test_the_child_protocol_is_one_json_object_a_line(capsys):
     assert update == {"step": "predict", "done": 0.42, "eta_s": 3.1}
     assert error == {"error": {"kind": "MissingFile", "what": "There is no file x.", "fix": "Check the path."}}
     assert err == "braintumorseg: There is no file x. Check the path.\n"
+
+
+HANGS = """
+import sys, time
+from braintumorseg import terminal
+terminal._GRACE_S = 0.1
+terminal.Talk(json_lines=True, owns_process={owns}).progress()
+time.sleep({seconds})
+"""
+
+
+def run_hanging(owns, seconds):
+    return subprocess.run([sys.executable, "-c", HANGS.format(owns=owns, seconds=seconds)], stdin=subprocess.DEVNULL, timeout=60).returncode
+
+
+def test_a_run_that_hangs_after_the_cancel_takes_its_own_process_with_it():
+    assert run_hanging(owns=True, seconds=50) == 130
+
+
+def test_a_process_that_only_borrows_the_run_is_left_alone():
+    assert run_hanging(owns=False, seconds=1) == 0

@@ -1,0 +1,168 @@
+"""BrainTumorSeg in 3D Slicer: the four classes that Slicer looks for. Everything else is in BrainTumorSegLib."""
+
+from pathlib import Path
+
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+
+from BrainTumorSegLib.logic import Logic
+from BrainTumorSegLib.parameters import BrainTumorSegParameterNode
+from BrainTumorSegLib.self_test import SelfTests
+
+_HOMEPAGE = "https://github.com/BrainTumorSeg/SlicerBrainTumorSeg"
+
+
+class BrainTumorSeg(ScriptedLoadableModule):
+    """What Slicer shows of the module before it is opened."""
+
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        self.parent.title = _("Brain Tumor Segmentation")
+        self.parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
+        self.parent.dependencies = []
+        self.parent.contributors = [_("The BrainTumorSeg developers")]
+        self.parent.helpText = _(
+            "Outlines the parts of a brain tumour (necrosis, oedema, enhancing tumour) on MR and measures them. Load T1, contrast-enhanced T1, "
+            "T2 and FLAIR of one patient, or any of them, press <b>Recognise sequences</b> and <b>Segment</b>. Runs on this computer; nothing is "
+            "uploaded. <b>Research use only, not a medical device.</b> See <a href='{homepage}'>the tutorial</a>.").format(homepage=_HOMEPAGE)
+        self.parent.acknowledgementText = _(
+            "Networks were trained on public data: RSNA-ASNR-MICCAI BraTS 2021 (CC BY 4.0) and BraTS-TCGA (CC BY 3.0); "
+            "see <b>About this network</b>.")
+        icon = Path(__file__).parent / "Resources" / "Icons" / "BrainTumorSeg.png"
+        if icon.is_file():
+            import qt
+
+            self.parent.icon = qt.QIcon(str(icon))
+        slicer.app.connect("startupCompleted()", _when_slicer_is_ready)
+
+
+def _when_slicer_is_ready() -> None:
+    from BrainTumorSegLib.mrml_terminology import load_terminology
+    from BrainTumorSegLib.sample_data import register
+
+    register()
+    load_terminology()
+
+
+class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """Brings panel, scene and parameter node together."""
+
+    def __init__(self, parent=None):
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic = None
+        self.panel = None
+        self._parameters = None
+        self._gui_tag = None
+        self._entered = False
+
+    def setup(self) -> None:
+        from BrainTumorSegLib.widget import Panel
+
+        ScriptedLoadableModuleWidget.setup(self)
+        ui_widget = slicer.util.loadUI(self.resourcePath("UI/BrainTumorSeg.ui"))
+        self.layout.addWidget(ui_widget)
+        self.ui = slicer.util.childWidgetVariables(ui_widget)
+        ui_widget.setMRMLScene(slicer.mrmlScene)
+        self.logic = BrainTumorSegLogic()
+        self.panel = Panel(self.ui, self.logic)
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.StartCloseEvent, self._scene_closes)
+        self.addObserver(scene, scene.EndCloseEvent, self._scene_closed)
+        self.addObserver(scene, scene.NodeAddedEvent, self._node_added)
+        self.addObserver(scene, scene.EndImportEvent, self._scene_imported)
+        self._use_parameters()
+
+    def cleanup(self) -> None:
+        self.removeObservers()
+        self._drop_parameters()
+        self.logic.close()
+
+    def enter(self) -> None:
+        self._entered = True
+        self._use_parameters()
+        self.panel.enter()
+
+    def exit(self) -> None:
+        """Runs go on while another module is shown, and their results still arrive."""
+        self._entered = False
+
+    def onReload(self) -> None:
+        """For developers: the parts of the panel are read anew too."""
+        import sys
+
+        for name in [name for name in sys.modules if name.partition(".")[0] in ("BrainTumorSegLib", "braintumorseg")]:
+            del sys.modules[name]
+        super().onReload()
+
+    @property
+    def busy(self) -> bool:
+        return self.panel.run.busy
+
+    def _use_parameters(self) -> None:
+        node = self.logic.getParameterNode()
+        if self._parameters is not None and self._parameters.parameterNode is node.parameterNode:
+            return
+        self._drop_parameters()
+        self._parameters = node
+        bound = {widget.property("SlicerParameterName"): widget for widget in vars(self.ui).values() if widget.property("SlicerParameterName")}
+        self._gui_tag = node.connectParametersToGui(bound)  # connectGui gives no tag in Slicer 5.8
+        self.addObserver(node.parameterNode, vtk.vtkCommand.ModifiedEvent, self._parameters_changed)
+        self.panel.set_parameters(node)
+
+    def _drop_parameters(self) -> None:
+        if self._parameters is not None:
+            self.removeObserver(self._parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._parameters_changed)
+            self._parameters.disconnectGui(self._gui_tag)
+            self._parameters = None
+            self.panel.set_parameters(None)
+
+    def _parameters_changed(self, caller=None, event=None) -> None:
+        self.panel.refresh()
+
+    def _scene_closes(self, caller, event) -> None:
+        self.logic.cancel_all()
+        self._drop_parameters()
+
+    def _scene_closed(self, caller, event) -> None:
+        if self._entered:
+            self._use_parameters()
+
+    def _scene_imported(self, caller, event) -> None:
+        self._use_parameters()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _node_added(self, caller, event, node) -> None:
+        """A study that is loaded while the panel is open fills the empty fields."""
+        if node.IsA("vtkMRMLScalarVolumeNode") and self._entered:
+            import qt
+
+            qt.QTimer.singleShot(0, self._fill)
+
+    def _fill(self) -> None:
+        if self._parameters is not None and not slicer.mrmlScene.IsBatchProcessing():
+            self.panel.inputs.fill_if_empty()
+
+
+class BrainTumorSegLogic(Logic, ScriptedLoadableModuleLogic):
+    """For scripts: what BrainTumorSegLib.logic.Logic can do, and the parameter node."""
+
+    def __init__(self, **collaborators):
+        Logic.__init__(self, **collaborators)
+        ScriptedLoadableModuleLogic.__init__(self)
+
+    def getParameterNode(self) -> BrainTumorSegParameterNode:
+        return BrainTumorSegParameterNode(super().getParameterNode())
+
+
+class BrainTumorSegTest(SelfTests, ScriptedLoadableModuleTest):
+    """The in-Slicer tests: BrainTumorSegLib/self_test.py."""

@@ -1,0 +1,188 @@
+"""A result on its way out: what must be true before a DICOM export, the export itself, and the two plain formats."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import slicer
+from slicer.i18n import tr as _
+
+from . import dicom
+from .label_file import write_labels
+from .mrml_segmentation import (
+    SEMIAUTOMATIC,
+    algorithm_type,
+    is_ours,
+    label_values,
+    labels_on,
+    mark_edited,
+    placement_of,
+    reference_of,
+    report_of,
+)
+from .private_folder import PrivateFolder
+from .process import EngineProcess, Outcome
+from .steps import failure_of
+
+__all__ = ["Check", "DicomExport", "Exported", "preflight", "write_nifti", "write_seg_nrrd"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the list before an export. `ok` False stops it; None is a remark."""
+
+    text: str
+    ok: bool | None
+
+
+@dataclass(frozen=True)
+class Exported:
+    """`path`: the file that the user asked for, or None; `stored`: Slicer's DICOM database has it and gave it back."""
+
+    path: Path | None
+    stored: bool
+    segments: int
+    left_out: tuple = ()
+
+
+def preflight(segmentation) -> list:
+    """Everything that a DICOM export needs, each with its fix where it is missing."""
+    if not is_ours(segmentation):
+        return [Check(_("Choose a segmentation that BrainTumorSeg made (the field Result)."), False)]
+    labels = labels_on(segmentation, label_values(segmentation))
+    table = report_of(segmentation)["model"]["labels"]
+    kind = algorithm_type(segmentation)
+    return [_source_check(reference_of(segmentation)),
+            *_segment_checks(segmentation, table),
+            Check(_("Voxels: {count} are labelled.").format(count=int((labels != 0).sum())), True) if labels.any() else
+            Check(_("The segmentation is empty. DICOM has no empty segmentation: export NIfTI, or draw something first."), False),
+            Check(_("Algorithm type: SEMIAUTOMATIC, for the outlines were edited.") if kind == SEMIAUTOMATIC else
+                  _("Algorithm type: AUTOMATIC, for nobody edited the outlines."), None)]
+
+
+def _source_check(reference) -> Check:
+    if reference is None:
+        return Check(_("The volume that was segmented is no longer in the scene. Load its DICOM series again and segment it."), False)
+    if not dicom.is_open():
+        return Check(_("Slicer's DICOM database is not open. Open the module DICOM once to create it."), False)
+    if not dicom.instance_uids(reference):
+        return Check(_("{name} was not loaded from Slicer's DICOM database, so no DICOM object can refer to it. Add the series with the "
+                       "module DICOM and segment that, or export NIfTI.").format(name=reference.GetName()), False)
+    files = dicom.files_of(reference)
+    if not files:
+        return Check(_("Files of the series of {name} are no longer in Slicer's DICOM database. Import them again.").format(
+            name=reference.GetName()), False)
+    return Check(_("Source series: {count} files in Slicer's DICOM database.").format(count=len(files)), True)
+
+
+def _segment_checks(segmentation, table) -> list:
+    values, segments = label_values(segmentation), segmentation.GetSegmentation()
+    found = [Check(_("Segments with their codes: {names}.").format(names=", ".join(label["name"] for label in table
+                                                                                   if label["value"] in values.values())), bool(values))]
+    strangers = [segments.GetSegment(segment_id).GetName() for segment_id in segments.GetSegmentIDs() if segment_id not in values]
+    if strangers:
+        found.append(Check(_("Not exported, for the model's table has no code for them: {names}.").format(names=", ".join(strangers)), None))
+    return found
+
+
+def write_nifti(segmentation, path: Path) -> None:
+    """The labels on the grid of the source volume's own file, as .nii.gz. Raises OSError."""
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        write_labels(labels_on(segmentation, label_values(segmentation)), placement_of(segmentation).local, temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_seg_nrrd(segmentation, path: Path) -> None:
+    """The segmentation as Slicer keeps it (names, colours, terminology), as .seg.nrrd. Raises OSError."""
+    storage = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationStorageNode")
+    try:
+        storage.SetFileName(str(path))
+        if not storage.WriteData(segmentation):
+            raise OSError(None, _("Slicer could not write {name}").format(name=path.name))
+    finally:
+        slicer.mrmlScene.RemoveNode(storage)
+
+
+class DicomExport:
+    """Writes a DICOM-SEG through the engine, puts it into Slicer's DICOM database and asks for it back.
+
+    `on_finished(outcome, exported)` once; `exported` is None unless the outcome is ok. `path` is where the user wants a copy, or None.
+    """
+
+    def __init__(self, segmentation, path: Path | None, engine, on_finished: Callable, make_process):
+        self._segmentation, self._path, self._engine = segmentation, path, engine
+        self._on_finished, self._make_process = on_finished, make_process
+        self._folder: PrivateFolder | None = None
+        self._process: EngineProcess | None = None
+
+    def start(self) -> None:
+        """Files are written before it returns; the engine then runs beside."""
+        blocking = [check.text for check in preflight(self._segmentation) if check.ok is False]
+        if blocking:
+            self._end(Outcome(error_kind="NotReady", what=" ".join(blocking)))
+            return
+        try:
+            self._folder = PrivateFolder()
+            arguments = self._write_inputs()
+        except OSError as error:
+            self._end(failure_of(error))
+            return
+        self._process = EngineProcess([*self._engine.command(), *arguments], self._engine.environment(), on_finished=self._engine_ended,
+                                      make_process=self._make_process)
+        self._process.start()
+
+    def cancel(self) -> None:
+        if self._process is not None:
+            self._process.cancel()
+
+    def _write_inputs(self) -> list:
+        segmentation, folder = self._segmentation, self._folder.path
+        write_nifti(segmentation, folder / "labels.nii.gz")
+        (folder / "report.json").write_text(json.dumps(report_of(segmentation)), encoding="utf-8")
+        edited = algorithm_type(segmentation) == SEMIAUTOMATIC
+        mark_edited(segmentation, edited)
+        # A list of files may be longer than a command line can be; links or copies of them make one folder.
+        source = folder / "source"
+        source.mkdir()
+        for number, file in enumerate(dicom.files_of(reference_of(segmentation))):
+            _link(file, source / f"{number:05d}.dcm")
+        return ["export", str(folder / "labels.nii.gz"), "--source", str(source), "--out", str(folder / "segmentation.dcm"),
+                "--report", str(folder / "report.json"), *["--edited"] * edited, "--json"]
+
+    def _engine_ended(self, outcome: Outcome) -> None:
+        if not outcome.ok:
+            self._end(outcome)
+            return
+        seg = outcome.result["seg"]
+        try:
+            self._end(outcome, self._keep(seg))
+        except OSError as error:
+            self._end(failure_of(error))
+
+    def _keep(self, seg: Mapping) -> Exported:
+        written = self._folder.path / "segmentation.dcm"
+        if self._path is not None:
+            partial = self._path.with_name(f".{self._path.name}.partial")
+            partial.write_bytes(written.read_bytes())
+            os.replace(partial, self._path)
+        stored = dicom.add_file(written, seg["sop_uid"])
+        return Exported(self._path, stored, len(seg["segments"]), tuple(seg.get("left_out", ())))
+
+    def _end(self, outcome: Outcome, exported: Exported | None = None) -> None:
+        if self._folder is not None:
+            self._folder.remove()
+        self._on_finished(outcome, exported)
+
+
+def _link(file: Path, place: Path) -> None:
+    try:
+        os.symlink(file, place)
+    except (OSError, NotImplementedError):  # Windows asks for a privilege
+        place.write_bytes(file.read_bytes())

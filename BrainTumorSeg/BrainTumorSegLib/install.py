@@ -1,0 +1,189 @@
+"""The engine's Python packages: in a private folder that only the engine's process sees, so nothing that Slicer brought is changed.
+
+A site may instead name a Python that has them (environment variable BRAINTUMORSEG_PYTHON, or the setting BrainTumorSeg/Python).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from .manifest import Manifest, requirements_hash
+from .process import EngineProcess, Outcome
+from .qt_process import QtProcess
+from .runtime_choice import RUNTIMES, Runtime, read_requirements, this_runtime
+
+__all__ = ["OLDEST_PYTHON", "Installation", "State"]
+
+OLDEST_PYTHON = (3, 11)
+_LAST_TEST = "self-test.json"
+
+
+@dataclass(frozen=True)
+class State:
+    """`kind`: ready, missing, broken, outdated or unsupported; `text` is for the user."""
+
+    kind: str
+    text: str
+
+    @property
+    def ready(self) -> bool:
+        return self.kind == "ready"
+
+
+class Installation:
+    """The packages of one Slicer, in `folder`.
+
+    `module_folder` holds the packages braintumorseg and BrainTumorSegLib, and Resources. `python` runs the engine; it is `chosen` when
+    a site named it, and then nothing is installed. `environment` is what its process inherits: Slicer's own for Slicer's Python, that
+    from before Slicer started for a chosen one.
+    """
+
+    def __init__(self, folder: Path, module_folder: Path, python: str, *, chosen: bool = False, environment: Mapping[str, str] | None = None,
+                 python_version: tuple[int, int] = sys.version_info[:2], runtime: Runtime | None = None, make_process=QtProcess):
+        self.folder = Path(folder)
+        self.python = str(python)
+        self.chosen = chosen
+        self._module_folder = Path(module_folder)
+        self._environment = dict(os.environ if environment is None else environment)
+        self._python_version = tuple(python_version)
+        self._runtime = runtime
+        self._make_process = make_process
+
+    @property
+    def runtime(self) -> Runtime:
+        """The ONNX Runtime that an installation brings."""
+        if self._runtime is None:
+            self._runtime = this_runtime()
+        return self._runtime
+
+    @property
+    def download_mb(self) -> int:
+        return self.runtime.download_mb
+
+    @property
+    def question(self) -> str:
+        """What the user is asked before anything is downloaded."""
+        return (f"The engine needs Python packages (ONNX Runtime, SimpleITK, SciPy, pydicom and others): about {_size(self.runtime.download_mb)} to "
+                f"download, {_size(self.runtime.disk_mb)} on the disk. It then {self.runtime.text}.\n\nThey go into a private folder,\n"
+                f"{self.folder}\nand change nothing of Slicer's own Python. Remove deletes them again. Install them now?")
+
+    def state(self) -> State:
+        """Fast: two small files and one listing; nothing is imported."""
+        if self.chosen:
+            return self._state_of_chosen()
+        if self._python_version < OLDEST_PYTHON:
+            return State("unsupported", f"This Slicer has Python {_dotted(self._python_version)}; the engine needs {_dotted(OLDEST_PYTHON)} "
+                                        "or newer. Use Slicer 5.10 or newer, or name a Python that has the engine's packages in "
+                                        "BRAINTUMORSEG_PYTHON.")
+        manifest = Manifest.read(self.folder)
+        if manifest is None:
+            return State("missing", "The engine is not installed yet. Press Install.")
+        if not manifest.is_whole(self.folder) or manifest.runtime not in RUNTIMES:
+            return State("broken", "Parts of the engine's packages are gone. Press Repair.")
+        if manifest.requirements != requirements_hash(self._requirements()):
+            return State("outdated", "This version of the module needs newer packages. Press Install.")
+        if manifest.runtime != self.runtime.name:
+            return State("ready", f"Ready; it {RUNTIMES[manifest.runtime].text}. The GPU driver has changed: Repair brings the engine that "
+                                  f"{self.runtime.text}.")
+        return State("ready", f"Ready; it {RUNTIMES[manifest.runtime].text}.")
+
+    def command(self) -> list[str]:
+        """To be followed by a verb and its options."""
+        return [self.python, "-m", "braintumorseg"]
+
+    def environment(self) -> dict[str, str]:
+        """The engine's environment: our folders come first, and nothing else of the user's Python is seen."""
+        manifest = None if self.chosen else Manifest.read(self.folder)
+        ours = [str(self.folder / manifest.packages)] if manifest else []
+        return self._with_path([str(self._module_folder), *ours])
+
+    def install(self, on_progress: Callable[[str, float, float | None], None], on_finished: Callable[[Outcome], None], *,
+                wheels: Path | None = None) -> EngineProcess:
+        """Start an installation (a running one's `cancel()` stops it; what it downloaded is kept) and return its process.
+
+        `wheels`: a folder of wheels to install from, without a network. What is installed stays in use until the new one is complete.
+        """
+        options = ["--folder", str(self.folder), "--runtime", self.runtime.name, "--requirements", str(self._requirements_file)]
+        if wheels is not None:
+            options += ["--wheels", str(wheels)]
+        process = EngineProcess([self.python, "-m", "BrainTumorSegLib.install_child", *options], self._with_path([str(self._module_folder)]),
+                                on_progress=on_progress, on_finished=on_finished, make_process=self._make_process)
+        process.start()
+        return process
+
+    repair = install  # always afresh: nothing of what is there is trusted
+
+    def remove(self) -> None:
+        """The packages are gone for the engine at once; deleting the files goes on in the background."""
+        Manifest.remove(self.folder)
+        (self.folder / _LAST_TEST).unlink(missing_ok=True)
+        threading.Thread(target=shutil.rmtree, args=(self.folder, True), daemon=True).start()
+
+    def self_test(self, on_finished: Callable[[Outcome], None]) -> EngineProcess:
+        """Run `doctor`: its findings are the outcome's result, and are kept as `last_self_test`."""
+        def finished(outcome: Outcome) -> None:
+            if not outcome.cancelled:
+                self._keep(outcome)
+            on_finished(outcome)
+
+        process = EngineProcess([*self.command(), "doctor", "--json"], self.environment(), on_finished=finished, make_process=self._make_process)
+        process.start()
+        return process
+
+    @property
+    def last_self_test(self) -> dict | None:
+        """The findings of the last self-test of this Python ({"error": ...} when it could not run), None before the first."""
+        try:
+            kept = json.loads((self.folder / _LAST_TEST).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return kept["found"] if isinstance(kept, dict) and kept.get("python") == self.python else None
+
+    @property
+    def _requirements_file(self) -> Path:
+        return self._module_folder / "Resources" / "requirements.txt"
+
+    def _requirements(self) -> tuple[str, ...]:
+        return read_requirements(self._requirements_file)
+
+    def _state_of_chosen(self) -> State:
+        if shutil.which(self.python) is None:
+            return State("broken", f"The Python named for the engine is not there: {self.python}. Correct BRAINTUMORSEG_PYTHON, or unset it.")
+        found = self.last_self_test
+        if found is not None and "error" in found:
+            return State("broken", f"The Python named for the engine cannot run it: {found['error']}")
+        return State("ready", f"Ready; it uses the Python named for it: {self.python}")
+
+    def _keep(self, outcome: Outcome) -> None:
+        found = outcome.result if isinstance(outcome.result, dict) else {"error": f"{outcome.what} {outcome.fix}".strip()}
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / _LAST_TEST).write_text(json.dumps({"python": self.python, "found": found}), encoding="utf-8")
+        except OSError:  # only a convenience: the outcome itself is shown
+            pass
+
+    def _with_path(self, folders: list[str]) -> dict[str, str]:
+        environment = dict(self._environment)
+        if self.chosen:
+            environment.pop("PYTHONHOME", None)  # Slicer's
+        else:
+            environment["PYTHONNOUSERSITE"] = "1"
+        joined = os.pathsep.join(folders)
+        # Slicer's launcher of Python sets PYTHONPATH its own way, with Slicer's packages first: BRAINTUMORSEG_PATH undoes that.
+        environment.update(PYTHONPATH=joined, BRAINTUMORSEG_PATH=joined, PYTHONSAFEPATH="1", PYTHONIOENCODING="utf-8")
+        return environment
+
+
+def _size(mb: int) -> str:
+    return f"{mb / 1000:.1f} GB" if mb >= 1000 else f"{mb} MB"
+
+
+def _dotted(version: tuple) -> str:
+    return ".".join(str(part) for part in version[:2])

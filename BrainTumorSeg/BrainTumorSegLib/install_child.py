@@ -1,0 +1,230 @@
+"""Installs the engine's packages into a private folder: the child process behind Installation.install. Standard library only.
+
+    python -m BrainTumorSegLib.install_child --folder DIR --runtime NAME [--wheels DIR]
+
+Speaks the engine's protocol (JSON lines; closing stdin cancels). pip unpacks into a fresh folder; the manifest that names it is
+written last and atomically, so what was there before stays in use until then. A stop keeps pip's downloads for the next try.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+from .manifest import Manifest, requirements_hash
+from .private_folder import try_lock
+from .runtime_choice import RUNTIMES, Runtime, read_requirements
+
+__all__ = ["main"]
+
+_MODULES = {"pillow": "PIL", "python-gdcm": "gdcm"}  # packages whose modules have another name
+_DOWNLOAD_SHARE, _CHECK_SHARE = 0.6, 0.05  # of a run; from a folder of wheels there is no download
+_POLL_S = 0.5
+_PIP_REASONS = tuple((re.compile(pattern, re.I), kind, what, fix) for pattern, kind, what, fix in (
+    (r"no space left|disk quota|errno 28|winerror 112", "DiskFull", "The disk is full.",
+     "Free some space and press Install again; it goes on where it was."),
+    (r"permission denied|access is denied|errno 13|read-only file system", "NoPermission", "The folder of Slicer's settings may not be written.",
+     "Ask your administrator for write access to it."),
+    (r"newconnectionerror|failed to establish|name resolution|getaddrinfo|proxyerror|sslerror|certificate|timed out|connection (abort|reset|broken)",
+     "NoConnection", "The packages could not be downloaded: the package server does not answer.",
+     "Check the network and the proxy and press Install again; it goes on where it was. Without a network use 'Install from folder'."),
+    (r"no matching distribution|could not find a version", "PackageMissing", "A package was not found for this Python ({package}).", ""),
+))
+
+
+class _Failed(Exception):
+    """kind, what, fix."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="install_child")
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--runtime", choices=tuple(RUNTIMES), required=True)
+    parser.add_argument("--requirements", type=Path, required=True)
+    parser.add_argument("--wheels", type=Path)
+    args = parser.parse_args(arguments)
+    cancel = threading.Event()
+    threading.Thread(target=_watch_stdin, args=(cancel,), daemon=True).start()
+    try:
+        _print({"result": _install(args.folder, RUNTIMES[args.runtime], args.requirements, args.wheels, cancel)})
+    except _Failed as error:
+        kind, what, fix = error.args
+        _print({"error": {"kind": kind, "what": what, "fix": fix}})
+        return 130 if kind == "Cancelled" else 1
+    except OSError as error:
+        known = next(((kind, what, fix) for pattern, kind, what, fix in _PIP_REASONS[:2] if pattern.search(str(error))), None)
+        kind, what, fix = known or ("FolderFailed", f"The engine's private folder cannot be used ({error.strerror}).",
+                                    "Look at what is in its place, or ask your administrator.")
+        _print({"error": {"kind": kind, "what": what, "fix": fix}})
+        return 1
+    return 0
+
+
+def _install(folder: Path, runtime: Runtime, requirements_file: Path, wheels: Path | None, cancel: threading.Event) -> dict:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "install.lock").open("a+b") as lock:
+        if not try_lock(lock):
+            raise _Failed("Busy", "Another Slicer is installing the engine at this moment.", "Wait until it has finished.")
+        _sweep(folder)
+        requirements = read_requirements(requirements_file)
+        _check_disk(folder, runtime)
+        packages = folder / f"packages-{secrets.token_hex(4)}"
+        try:
+            _run_pip(folder, packages, [*requirements, *runtime.requirements], runtime, wheels, cancel)
+            _check_imports(packages, requirements, cancel)
+            if cancel.is_set():
+                raise _Failed("Cancelled", "The installation was cancelled.", "")
+            manifest = Manifest(packages.name, requirements_hash(requirements), runtime.name, tuple(sorted(os.listdir(packages))))
+            manifest.write(folder)
+        finally:
+            shutil.rmtree(folder / "tmp", ignore_errors=True)
+            _sweep(folder)  # the new packages too, unless the manifest names them
+        shutil.rmtree(folder / "downloads", ignore_errors=True)
+        return {"runtime": runtime.name, "mb": round(_bytes_in(packages) / 1e6)}
+
+
+def _check_disk(folder: Path, runtime: Runtime) -> None:
+    needed = 1.1 * (runtime.disk_mb + runtime.download_mb)
+    free = shutil.disk_usage(folder).free / 1e6
+    if free < needed:
+        raise _Failed("DiskFull", f"The disk of Slicer's settings has {free:.0f} MB free; the engine needs {needed:.0f} MB while it is installed.",
+                      "Free some space and press Install again.")
+
+
+def _run_pip(folder: Path, packages: Path, requirements: list, runtime: Runtime, wheels: Path | None, cancel: threading.Event) -> None:
+    temporary, downloads = folder / "tmp", folder / "downloads"
+    temporary.mkdir(exist_ok=True)
+    downloads.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "pip", "install", "--only-binary=:all:", "--no-input", "--disable-pip-version-check",
+               "--no-warn-script-location", "--progress-bar", "off", "--cache-dir", str(downloads), "--target", str(packages)]
+    if wheels is not None:
+        command += ["--no-index", "--find-links", str(wheels)]
+    # pip unpacks in the temporary folder and then moves: it should be on the same disk. Nothing of the user's may redirect it.
+    environment = {**os.environ, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary)), "PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0"}
+    process = subprocess.Popen([*command, *requirements], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    last, unpacking = deque(maxlen=200), threading.Event()
+    reader = threading.Thread(target=_read_pip, args=(process.stdout, last, unpacking), daemon=True)
+    reader.start()
+    began = time.monotonic()
+    while process.poll() is None:
+        _tell_pip(began, unpacking.is_set(), temporary, downloads, packages, runtime, wheels is not None)
+        if cancel.wait(_POLL_S):
+            _stop(process)
+            raise _Failed("Cancelled", "The installation was cancelled; what was downloaded is kept for the next time.", "")
+    reader.join()
+    if process.returncode != 0:
+        text = "\n".join(last)
+        print(text, file=sys.stderr)
+        raise _Failed(*_why(text, wheels))
+
+
+def _why(text: str, wheels: Path | None) -> tuple:
+    for pattern, kind, what, fix in _PIP_REASONS:
+        if pattern.search(text) and not (kind == "NoConnection" and wheels):
+            found = re.search(r"No matching distribution found for ([\w.\[\],-]+)", text)
+            if kind == "PackageMissing":
+                fix = ("Fill the folder with Resources/fill_wheel_folder.py for this system and Python "
+                       f"{sys.version_info.major}.{sys.version_info.minor}." if wheels else
+                       "Use a current Slicer; if that does not help, copy the error report and send it to us.")
+            return kind, what.format(package=found.group(1) if found else "unknown"), fix
+    return ("PipFailed", "pip could not install the engine's packages.", "Copy the error report and send it to us.")
+
+
+def _check_imports(packages: Path, requirements: Sequence[str], cancel: threading.Event) -> None:
+    _tell("check", 1 - _CHECK_SHARE, None)
+    names = [re.match(r"[\w-]+", requirement).group() for requirement in requirements]
+    modules = ", ".join([*(_MODULES.get(name, name) for name in names), "onnxruntime"])
+    code = f"import sys; sys.path.insert(0, {str(packages)!r}); import {modules}"
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    errors: list[bytes] = []
+    reader = threading.Thread(target=lambda: errors.append(process.stderr.read()), daemon=True)
+    reader.start()
+    while process.poll() is None:
+        if cancel.wait(_POLL_S):
+            _stop(process)
+            raise _Failed("Cancelled", "The installation was cancelled.", "")
+    reader.join()
+    if process.returncode != 0:
+        print(errors[0].decode("utf-8", "replace"), file=sys.stderr)
+        raise _Failed("PackagesBroken", "The packages were installed but cannot be loaded by Slicer's Python.",
+                      "Copy the error report and send it to us.")
+
+
+def _tell_pip(began: float, unpacking: bool, temporary: Path, downloads: Path, packages: Path, runtime: Runtime, offline: bool) -> None:
+    """Progress by what really lies on the disk: pip itself tells only the start of each file."""
+    downloaded = 0.0 if offline else _DOWNLOAD_SHARE
+    if unpacking:
+        step, first, last = "install", downloaded, 1 - _CHECK_SHARE
+        share = _bytes_in(temporary, packages) / 1e6 / runtime.disk_mb
+    else:
+        step, first, last = "download", 0.0, downloaded
+        share = max(_bytes_in(temporary), _bytes_in(downloads)) / 1e6 / runtime.download_mb
+    done = first + (last - first) * min(share, 1.0)
+    passed = time.monotonic() - began
+    _tell(step, done, passed * (1 - done) / done if done > 0.05 else None)
+
+
+def _tell(step: str, done: float, eta_s: float | None) -> None:
+    _print({"step": step, "done": round(done, 4), "eta_s": None if eta_s is None else round(eta_s, 1)})
+
+
+def _read_pip(stream, last: deque, unpacking: threading.Event) -> None:
+    for line in stream:
+        text = line.decode("utf-8", "replace").rstrip()
+        last.append(text)
+        if text.startswith("Installing collected packages"):
+            unpacking.set()
+
+
+def _bytes_in(*folders: Path) -> int:
+    total = 0
+    for folder in folders:
+        for where, _, files in os.walk(folder):
+            for name in files:
+                with contextlib.suppress(OSError):  # gone meanwhile
+                    total += os.lstat(os.path.join(where, name)).st_size
+    return total
+
+
+def _sweep(folder: Path) -> None:
+    """Delete packages that no manifest names: of a stop, or of an older version."""
+    manifest = Manifest.read(folder)
+    for old in folder.glob("packages-*"):
+        if manifest is None or old.name != manifest.packages:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _stop(process: subprocess.Popen) -> None:
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _watch_stdin(cancel: threading.Event) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        while sys.stdin is not None and sys.stdin.buffer.raw.read(4096):
+            pass
+    cancel.set()
+
+
+def _print(value: dict) -> None:
+    print(json.dumps(value), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

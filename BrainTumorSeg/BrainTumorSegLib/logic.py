@@ -1,0 +1,185 @@
+"""What the panel can do, without a widget: the same calls serve scripts and batch work in Slicer's Python.
+
+    logic = slicer.util.getModuleLogic("BrainTumorSeg")
+    logic.segment({"t1ce": node}, on_finished=lambda outcome, segmentation: ...)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from . import dicom, export
+from .checks import Problem, find_problems
+from .measurements import comparison_rows, volume_rows
+from .mrml_report import report_page_of
+from .mrml_segmentation import is_edited, is_ours, label_values, labels_on, mark_edited, placement_of, report_of
+from .mrml_tables import comparison_table, volume_table
+from .mrml_volumes import examine
+from .private_folder import PrivateFolder
+from .process import EngineProcess, Outcome
+from .qt_process import QtProcess
+from .recognise import Candidate, Recognition, from_study, recognise
+from .run import Options, SegmentationRun
+from .run_queue import RunQueue
+from .slicer_python import installation_of_slicer
+from .steps import event_loop
+
+__all__ = ["Logic"]
+
+
+class Logic:
+    """`engine` says how the engine is started (an install.Installation); `make_process` and `later` are faked in tests."""
+
+    def __init__(self, engine=None, *, make_process=QtProcess, later: Callable = event_loop):
+        self.engine = engine or installation_of_slicer()
+        self.queue = RunQueue(self._tell, make_process=make_process)
+        self.runs: list[SegmentationRun] = []  # not ended yet, in the order in which they were asked for
+        self.on_changed: Callable[[], None] = lambda: None  # the panel's: a run joined, started or ended
+        self._make_process, self._later = make_process, later
+        self._side: list = []  # child processes beside the queue
+        self._pages: PrivateFolder | None = None
+
+    # -- inputs
+
+    def problems(self, chosen: Mapping) -> dict[str, Problem]:
+        """Field -> problem of the volumes chosen per role (nodes; None where there is none)."""
+        return find_problems({role: examine(node, *dicom.identity_of(node)) for role, node in chosen.items() if node is not None})
+
+    def recognise(self, nodes: Iterable) -> Recognition:
+        """At once, by names and headers."""
+        return recognise(Candidate(node.GetID(), node.GetName() or "", dicom.facts_of(node)) for node in nodes)
+
+    def recognise_by_engine(self, nodes: Iterable, on_finished: Callable[[Recognition], None]) -> bool:
+        """By the engine's verb `study`, from the files; False when no file of the volumes is known or the engine is not ready."""
+        nodes = list(nodes)
+        files = {node.GetID(): dicom.files_of(node) for node in nodes}
+        folders = sorted({str(file.parent) for paths in files.values() for file in paths})
+        if not folders or not self.engine.state().ready:
+            return False
+        series = {node.GetID(): dicom.series_uid_of(node) for node in nodes}
+
+        def finished(outcome: Outcome) -> None:
+            if outcome.ok and isinstance(outcome.result, dict):
+                on_finished(from_study(outcome.result, series))
+
+        self.call_engine(["study", *folders, "--json"], finished)
+        return True
+
+    # -- runs
+
+    def segment(self, chosen: Mapping, options: Options | None = None, *, on_progress: Callable = lambda step, done, eta_s: None,
+                on_finished: Callable = lambda outcome, segmentation: None) -> SegmentationRun:
+        """Start a run, or let it wait for those before it. Raises ValueError with the message of the first blocking problem."""
+        nodes = {role: node for role, node in chosen.items() if node is not None}
+        blocking = [problem.text for problem in self.problems(nodes).values() if problem.blocking]
+        if blocking:
+            raise ValueError(blocking[0])
+
+        def finished(outcome: Outcome, segmentation) -> None:
+            if run in self.runs:
+                self.runs.remove(run)
+            on_finished(outcome, segmentation)
+            self._tell()
+
+        run = SegmentationRun(nodes, options or Options(), self.engine, self.queue, self._later, on_progress, finished)
+        self.runs.append(run)
+        run.start()
+        self._tell()
+        return run
+
+    def cancel_all(self) -> None:
+        """Stop everything that runs or waits; each run still reports its end."""
+        for run in reversed(list(self.runs)):  # the waiting ones first, or they would start
+            run.cancel()
+        for process in list(self._side):
+            process.cancel()
+
+    def call_engine(self, arguments: Iterable, on_finished: Callable[[Outcome], None], on_progress: Callable | None = None) -> EngineProcess:
+        """Run another verb of the engine beside the queue."""
+        def finished(outcome: Outcome) -> None:
+            self._side.remove(process)
+            on_finished(outcome)
+
+        process = EngineProcess([*self.engine.command(), *arguments], self.engine.environment(), on_progress=on_progress, on_finished=finished,
+                                make_process=self._make_process)
+        self._side.append(process)
+        process.start()
+        return process
+
+    # -- results
+
+    def recompute(self, segmentation):
+        """Measure the segmentation as it is now, write its table and mark it as edited if it was. Returns the table node."""
+        labels, placement = labels_on(segmentation, label_values(segmentation)), placement_of(segmentation)
+        mark_edited(segmentation, is_edited(segmentation))
+        return volume_table(segmentation, volume_rows(labels, _voxel_ml(placement), report_of(segmentation)["model"]["labels"]))
+
+    def compare(self, first, second, table=None):
+        """A table node with the volumes of both and their Dice, on the grid of `first`. Raises ValueError when they have no common labels."""
+        labels = _common_labels(first, second)
+        arrays = [labels_on(node, _values_by_name(node, labels), grid=first) for node in (first, second)]
+        return comparison_table(first, second, comparison_rows(*arrays, _voxel_ml(placement_of(first)), labels), table)
+
+    def report_page(self, segmentation) -> Path | None:
+        """The report as a file for the browser, in a private folder that lives as long as this logic; None when it is gone."""
+        html = report_page_of(segmentation)
+        if not html:
+            return None
+        self._pages = self._pages or PrivateFolder()
+        path = self._pages.path / f"{segmentation.GetID()}.html"
+        path.write_text(html, encoding="utf-8")
+        return path
+
+    def export_dicom(self, segmentation, path: Path | None, on_finished: Callable) -> export.DicomExport:
+        """See export.DicomExport."""
+        def finished(outcome: Outcome, exported) -> None:
+            if job in self._side:
+                self._side.remove(job)
+            on_finished(outcome, exported)
+
+        job = export.DicomExport(segmentation, path, self.engine, finished, self._make_process)
+        self._side.append(job)
+        job.start()
+        return job
+
+    def close(self) -> None:
+        """Before Slicer quits or the module is reloaded."""
+        self.cancel_all()
+        if self._pages is not None:
+            self._pages.remove()
+            self._pages = None
+
+    def _tell(self) -> None:
+        self.on_changed()
+
+
+def _voxel_ml(placement) -> float:
+    import numpy as np
+
+    return float(abs(np.linalg.det(placement.world[:3, :3]))) / 1000.0
+
+
+def _common_labels(first, second) -> list:
+    """The label table to compare by: that of our result, or one made of the names that both have."""
+    for node in (first, second):
+        if is_ours(node):
+            return report_of(node)["model"]["labels"]
+    names = [_names(node) for node in (first, second)]
+    common = [name for name in names[0] if name in names[1]]
+    if not common:
+        raise ValueError("The two segmentations have no segment of the same name.")
+    return [{"value": 10 + number, "name": name} for number, name in enumerate(common)]
+
+
+def _names(node) -> dict:
+    segments = node.GetSegmentation()
+    return {segments.GetSegment(segment_id).GetName(): segment_id for segment_id in segments.GetSegmentIDs()}
+
+
+def _values_by_name(node, labels) -> dict:
+    """Segment ID -> value: by our own marks, else by the names of the table."""
+    if is_ours(node):
+        return label_values(node)
+    names = _names(node)
+    return {names[label["name"]]: label["value"] for label in labels if label["name"] in names}

@@ -1,0 +1,20 @@
+"""Messages in the panel: a label that is there only when it says something. No colour carries meaning: themes differ, and so do eyes."""
+
+from __future__ import annotations
+
+from slicer.i18n import tr as _
+
+__all__ = ["provider_name", "show"]
+
+_WARNING = "\u26a0 "
+
+
+def show(label, text: str, warning: bool = False) -> None:
+    """Show `text` in a QLabel, with a warning sign where asked for; hide the label when there is nothing to say."""
+    label.text = (_WARNING if warning and text else "") + text
+    label.visible = bool(text)
+
+
+def provider_name(provider: str) -> str:
+    """ONNX Runtime's name of a device as a user knows it."""
+    return {"CPUExecutionProvider": _("CPU"), "CUDAExecutionProvider": _("NVIDIA GPU (CUDA)")}.get(provider, provider)

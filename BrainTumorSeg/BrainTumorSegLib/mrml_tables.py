@@ -1,0 +1,75 @@
+"""Measurements as table nodes, which Slicer shows, plots and saves as CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import slicer
+import vtk
+
+__all__ = ["comparison_table", "table_as_text", "table_of", "volume_table"]
+
+_TABLE = "BrainTumorSeg.Table"  # reference role on the segmentation node
+
+
+def table_of(segmentation):
+    """The table of volumes that belongs to a segmentation node, or None."""
+    return segmentation.GetNodeReference(_TABLE)
+
+
+def volume_table(segmentation, rows: Sequence):
+    """Write `rows` (measurements.Row) into the segmentation's table node, which is made if there is none."""
+    table = table_of(segmentation)
+    if table is None:
+        table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", f"{segmentation.GetName()} volumes")
+        segmentation.SetNodeReferenceID(_TABLE, table.GetID())
+        _beside(table, segmentation)
+    _fill(table, {"Structure": [row.structure for row in rows], "Kind": [row.kind for row in rows], "Volume (ml)": [row.ml[0] for row in rows]})
+    return table
+
+
+def comparison_table(first, second, rows: Sequence, table=None):
+    """Write a comparison of two segmentation nodes into `table`, or into a new table node."""
+    table = table or slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", "Comparison of segmentations")
+    names = [f"{node.GetName()} (ml)" for node in (first, second)]
+    if names[0] == names[1]:
+        names[1] += " 2"
+    _fill(table, {"Structure": [row.structure for row in rows], names[0]: [row.ml[0] for row in rows], names[1]: [row.ml[1] for row in rows],
+                  "Difference (ml)": [round(row.ml[1] - row.ml[0], 3) for row in rows], "Dice": [row.dice for row in rows]})
+    return table
+
+
+def table_as_text(table, separator: str = "\t") -> str:
+    """The table with its column names, one line a row, for the clipboard (tabs) or a CSV file (commas)."""
+    columns = [table.GetTable().GetColumn(number) for number in range(table.GetNumberOfColumns())]
+    lines = [[column.GetName() for column in columns]]
+    lines += [[_text(column.GetValue(row)) for column in columns] for row in range(table.GetNumberOfRows())]
+    return "\n".join(separator.join(_quoted(cell, separator) for cell in line) for line in lines) + "\n"
+
+
+def _fill(table, columns: dict) -> None:
+    with slicer.util.NodeModify(table):
+        table.RemoveAllColumns()
+        for name, values in columns.items():
+            array = vtk.vtkStringArray() if isinstance(values[0], str) else vtk.vtkDoubleArray()
+            array.SetName(name)
+            for value in values:
+                array.InsertNextValue(value)
+            table.AddColumn(array)
+
+
+def _beside(table, segmentation) -> None:
+    hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
+    item = hierarchy.GetItemByDataNode(segmentation) if hierarchy is not None else 0
+    if item:
+        hierarchy.SetItemParent(hierarchy.GetItemByDataNode(table), hierarchy.GetItemParent(item))
+
+
+def _text(value) -> str:
+    return value if isinstance(value, str) else f"{value:.10g}"
+
+
+def _quoted(cell: str, separator: str) -> str:
+    if separator == "\t":
+        return cell.replace("\t", " ")
+    return '"' + cell.replace('"', '""') + '"' if any(mark in cell for mark in ',"\n') else cell

@@ -1,0 +1,163 @@
+"""Volume nodes seen from the engine: what they are, where their voxels lie, and their way into a file.
+
+World is Slicer's: RAS, mm, with every parent transform applied. Arrays are (K, J, I), as slicer.util gives them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import slicer
+import vtk
+from vtk.util import numpy_support
+
+__all__ = ["Placement", "VolumeFacts", "examine", "local_matrix", "placed", "to_numpy", "to_vtk", "voxels", "world_matrix", "write_nrrd"]
+
+_CHUNK_BYTES = 8 << 20  # written at a time: a few ms, so that the window stays alive between them
+_SHEAR = 1e-3           # cosine between two voxel axes; rounding gives 1e-6
+_NRRD_TYPES = {"i1": "int8", "u1": "uint8", "i2": "int16", "u2": "uint16", "i4": "int32", "u4": "uint32", "i8": "int64", "u8": "uint64",
+               "f4": "float", "f8": "double"}
+
+
+@dataclass(frozen=True)
+class VolumeFacts:
+    """What a chosen node is, as far as it decides whether it can be segmented. `size` counts voxels along I, J, K."""
+
+    node_id: str
+    name: str
+    kind: str                    # 'scalar', 'labelmap', or the class for anything else
+    size: tuple                  # (0, 0, 0) without voxels
+    components: int              # values a voxel
+    time_series: bool = False    # shows one item of a sequence
+    sheared: bool = False        # its axes are not perpendicular in the world
+    patient: str = ""            # tells patients apart; never shown
+    study: str = ""              # likewise for examinations
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a result goes: the grid of the reference (size along I, J, K and voxel-to-RAS below its transform), and that transform."""
+
+    size: tuple
+    local: np.ndarray            # (4, 4)
+    world: np.ndarray            # (4, 4)
+    transform_id: str = ""       # '' when the node has none, or a deforming one that was hardened
+
+
+def examine(node, patient: str = "", study: str = "") -> VolumeFacts:
+    """The facts about a volume node; identities come from the caller, who knows the DICOM database."""
+    image = node.GetImageData()
+    size = image.GetDimensions() if image is not None else (0, 0, 0)
+    components = image.GetNumberOfScalarComponents() if image is not None and image.GetPointData().GetScalars() is not None else 0
+    if min(size) < 1 or not components:
+        size = (0, 0, 0)
+    kinds = {"vtkMRMLScalarVolumeNode": "scalar", "vtkMRMLLabelMapVolumeNode": "labelmap"}
+    axes = world_matrix(node)[:3, :3]
+    axes = axes / np.maximum(np.linalg.norm(axes, axis=0), 1e-12)
+    return VolumeFacts(node.GetID(), node.GetName() or "", kinds.get(node.GetClassName(), node.GetClassName()), tuple(size), components,
+                       _is_time_series(node), bool(np.abs(axes.T @ axes - np.eye(3)).max() > _SHEAR), patient, study)
+
+
+def _is_time_series(node) -> bool:
+    """True for the node that shows the items of a sequence of several images one after the other."""
+    for browser in slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode") if node.GetScene() is slicer.mrmlScene else ():
+        sequence = browser.GetSequenceNode(node)
+        if sequence is not None and sequence.GetNumberOfDataNodes() > 1:
+            return True
+    return False
+
+
+def local_matrix(node) -> np.ndarray:
+    """(4, 4) voxel index to RAS of a volume node, its parent transform left aside."""
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    found = _array(matrix)
+    extent = node.GetImageData().GetExtent() if node.GetImageData() is not None else (0,) * 6
+    found[:3, 3] += found[:3, :3] @ np.array(extent[0::2])  # arrays count from the first voxel, whatever its number
+    return found
+
+
+def world_matrix(node) -> np.ndarray:
+    """(4, 4) voxel index to world; only the linear part counts where a parent transform deforms (see `placed`)."""
+    return _parent_matrix(node) @ local_matrix(node)
+
+
+def voxels(node) -> np.ndarray:
+    """(K, J, I) the node's own voxels, not a copy."""
+    image = node.GetImageData()
+    return to_numpy(image)
+
+
+def to_numpy(image) -> np.ndarray:
+    """(K, J, I) the voxels of a vtkImageData with one value a voxel, not a copy."""
+    return numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
+
+
+def to_vtk(array: np.ndarray):
+    """The voxels (K, J, I) as a vtkDataArray that owns them."""
+    return numpy_support.numpy_to_vtk(np.ascontiguousarray(array).ravel(), deep=True)
+
+
+@contextmanager
+def placed(node) -> Iterator[tuple]:
+    """(node, Placement) with every parent transform accounted for: a linear one through the matrix, a deforming one by resampling a copy.
+
+    The copy leaves the scene at the end; the user's node is never changed.
+    """
+    parent = node.GetParentTransformNode()
+    if parent is None or parent.IsTransformToWorldLinear():
+        yield node, _placement(node, parent.GetID() if parent is not None else "")
+        return
+    copy = slicer.mrmlScene.AddNewNodeByClass(node.GetClassName(), "BrainTumorSeg hardened copy")
+    try:
+        copy.SetHideFromEditors(True)
+        image = vtk.vtkImageData()
+        image.DeepCopy(node.GetImageData())
+        copy.SetAndObserveImageData(image)
+        copy.CopyOrientation(node)
+        copy.SetAndObserveTransformNodeID(parent.GetID())
+        copy.HardenTransform()
+        yield copy, _placement(copy, "")
+    finally:
+        if slicer.mrmlScene.IsNodePresent(copy):  # the scene may have been closed meanwhile
+            slicer.mrmlScene.RemoveNode(copy)
+
+
+def write_nrrd(node, path: Path) -> Iterator[float]:
+    """Write a volume node as it lies in the world; yields the share done, 0..1, after every few MB.
+
+    By hand, for the header then holds the geometry to the last digit, and nothing of the node but its voxels. Raises OSError.
+    """
+    array, affine = np.ascontiguousarray(voxels(node)), world_matrix(node)
+    directions = np.diag([-1.0, -1, 1, 1]) @ affine  # RAS to LPS
+    vector = "({:.17g},{:.17g},{:.17g})".format
+    kind = array.dtype.newbyteorder("<")
+    header = ["NRRD0004", f"type: {_NRRD_TYPES[array.dtype.str[1:]]}", "dimension: 3", "space: left-posterior-superior",
+              "sizes: " + " ".join(str(n) for n in array.shape[::-1]),
+              "space directions: " + " ".join(vector(*directions[:3, axis]) for axis in range(3)),
+              "kinds: domain domain domain", "endian: little", "encoding: raw", "space origin: " + vector(*directions[:3, 3])]
+    data = memoryview(array.astype(kind, copy=False).reshape(-1).view(np.uint8))
+    with path.open("wb") as file:
+        file.write(("\n".join(header) + "\n\n").encode("ascii"))
+        for start in range(0, len(data), _CHUNK_BYTES):
+            file.write(data[start:start + _CHUNK_BYTES])
+            yield min(1.0, (start + _CHUNK_BYTES) / len(data))
+
+
+def _placement(node, transform_id: str) -> Placement:
+    return Placement(tuple(node.GetImageData().GetDimensions()), local_matrix(node), world_matrix(node), transform_id)
+
+
+def _parent_matrix(node) -> np.ndarray:
+    parent, matrix = node.GetParentTransformNode(), vtk.vtkMatrix4x4()
+    if parent is not None and parent.IsTransformToWorldLinear():
+        parent.GetMatrixTransformToWorld(matrix)
+    return _array(matrix)
+
+
+def _array(matrix) -> np.ndarray:
+    return np.array([[matrix.GetElement(i, j) for j in range(4)] for i in range(4)])

@@ -1,0 +1,118 @@
+"""The panel's engine: whether it is there and whole, and the buttons that install, check, repair and remove it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from .messages import provider_name, show
+from .process import Outcome
+
+__all__ = ["EngineSection"]
+
+_STEPS = 1000
+
+
+class EngineSection:
+    """`on_changed()` when the engine was installed, repaired or removed."""
+
+    def __init__(self, ui, logic, on_changed):
+        self._ui, self._logic, self._on_changed = ui, logic, on_changed
+        self._job = None  # an installation or repair that runs
+        for button, call in ((ui.installButton, self._install), (ui.installFromFolderButton, self._install_from_folder),
+                             (ui.repairButton, self._repair), (ui.removeButton, self._remove), (ui.selfTestButton, self._self_test),
+                             (ui.cancelInstallButton, self._cancel)):
+            button.connect("clicked(bool)", lambda checked=False, call=call: call())
+
+    def refresh(self) -> None:
+        """Show the state; the section is open while it needs the user, and folded once all is well."""
+        state, ui = self._logic.engine.state(), self._ui
+        ui.engineStateLabel.text = state.text
+        busy, chosen = self._job is not None, self._logic.engine.chosen  # a Python that the site chose is the site's to care for
+        there = state.kind not in ("missing", "unsupported") and not chosen
+        ui.engineProgressBar.visible = ui.cancelInstallButton.visible = busy
+        ui.installButton.visible = ui.installFromFolderButton.visible = not busy and state.kind in ("missing", "outdated", "broken") and not chosen
+        ui.selfTestButton.enabled = state.ready and not busy
+        ui.repairButton.enabled = ui.removeButton.enabled = there and not busy
+
+    def fold(self) -> None:
+        """When the panel opens: out of the way if there is nothing to do."""
+        self._ui.engineCollapsibleButton.collapsed = bool(self._logic.engine.state().ready)
+
+    def open_with(self, text: str) -> None:
+        """Show the section, with what is wrong."""
+        self._ui.engineCollapsibleButton.collapsed = False
+        show(self._ui.engineMessage, text, warning=True)
+        self.refresh()
+
+    def _install(self) -> None:
+        question = self._logic.engine.question
+        if slicer.util.confirmOkCancelDisplay(question, windowTitle=_("Install the engine")):
+            self._begin(lambda **calls: self._logic.engine.install(**calls))
+
+    def _install_from_folder(self) -> None:
+        folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Folder of wheels"))
+        if folder:
+            self._begin(lambda **calls: self._logic.engine.install(wheels=Path(folder), **calls))
+
+    def _repair(self) -> None:
+        self._begin(lambda **calls: self._logic.engine.repair(**calls))
+
+    def _remove(self) -> None:
+        question = _("Delete the engine's packages? Results in the scene stay as they are.")
+        if slicer.util.confirmOkCancelDisplay(question, windowTitle=_("Remove the engine")):
+            self._logic.engine.remove()
+            show(self._ui.engineMessage, _("The engine was removed."))
+            self._ended()
+
+    def _self_test(self) -> None:
+        show(self._ui.engineMessage, _("Running the network once ..."))
+        self._ui.selfTestButton.enabled = False
+        self._logic.engine.self_test(on_finished=self._tested)
+
+    def _cancel(self) -> None:
+        if self._job is not None:
+            self._job.cancel()
+
+    def _begin(self, start) -> None:
+        show(self._ui.engineMessage, "")
+        self._job = start(on_progress=self._progress, on_finished=self._installed)
+        self.refresh()
+
+    def _progress(self, step: str, done: float, eta_s) -> None:
+        self._ui.engineProgressBar.value = round(_STEPS * done)
+        show(self._ui.engineMessage, step)
+
+    def _installed(self, outcome: Outcome) -> None:
+        self._job = None
+        if outcome.ok:
+            show(self._ui.engineMessage, _("The engine is installed. Self-test shows which device it uses."))
+        elif outcome.cancelled:
+            show(self._ui.engineMessage, _("Stopped. Install goes on where it was."))
+        else:
+            show(self._ui.engineMessage, f"{outcome.what} {outcome.fix}".strip(), warning=True)
+        self._ended()
+
+    def _tested(self, outcome: Outcome) -> None:
+        if not outcome.ok:
+            show(self._ui.engineMessage, f"{outcome.what} {outcome.fix}".strip(), warning=True)
+        else:
+            show(self._ui.engineMessage, _found_text(outcome.result), warning=bool(outcome.result.get("problems")))
+        self.refresh()
+
+    def _ended(self) -> None:
+        self.refresh()
+        self._on_changed()
+
+
+def _found_text(found) -> str:
+    """What `doctor` found, in a few lines."""
+    session = found.get("session")
+    lines = [_("The network could not be run.")]
+    if session:
+        lines = [_("{model} really ran on {provider}: {seconds} s.").format(**{**session, "provider": provider_name(session["provider"])})]
+    lines += [f"{problem['what']} {problem['fix']}" for problem in found.get("problems", [])]
+    return "\n".join(lines)

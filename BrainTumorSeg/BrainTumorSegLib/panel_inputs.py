@@ -1,0 +1,101 @@
+"""The panel's inputs: four selectors, what is wrong with each choice, and the button that fills them."""
+
+from __future__ import annotations
+
+import slicer
+from slicer.i18n import tr as _
+
+from .checks import FIELD_NAMES, INPUTS, ROLES
+from .messages import show
+from .recognise import Recognition
+
+__all__ = ["InputsSection"]
+
+
+class InputsSection:
+    """`parameters` is the parameter node wrapper, or None while a scene closes; `on_changed()` after every look at the choice."""
+
+    def __init__(self, ui, logic, on_changed):
+        self._ui, self._logic, self._on_changed = ui, logic, on_changed
+        self.parameters = None
+        self.problems: dict = {}
+        self._engine_errors: dict[str, str] = {}  # what the last run said about a field, until the choice changes
+        self._chosen_ids: tuple = ()
+        ui.recogniseButton.connect("clicked(bool)", lambda: self.recognise())
+
+    @property
+    def chosen(self) -> dict:
+        """Role -> node, for the fields that hold one."""
+        if self.parameters is None:
+            return {}
+        nodes = {role: getattr(self.parameters, role) for role in ROLES}
+        return {role: node for role, node in nodes.items() if node is not None}
+
+    def blocking(self) -> str:
+        """The message that keeps a run from starting; '' when nothing does."""
+        return next((problem.text for problem in self.problems.values() if problem.blocking), "")
+
+    def refresh(self) -> None:
+        chosen = self.chosen
+        ids = tuple((role, node.GetID()) for role, node in chosen.items())
+        if ids != self._chosen_ids:
+            self._chosen_ids, self._engine_errors = ids, {}
+        self.problems = self._logic.problems(chosen) if self.parameters is not None else {}
+        for field in (*ROLES, INPUTS):
+            problem = self.problems.get(field)
+            show(getattr(self._ui, f"{field}Warning"), problem.text if problem else self._engine_errors.get(field, ""), warning=True)
+        self._on_changed()
+
+    def show_error(self, field: str, text: str) -> None:
+        """What the engine found wrong with a field."""
+        self._engine_errors[field] = text
+        self.refresh()
+
+    def forget_errors(self) -> None:
+        self._engine_errors = {}
+        self.refresh()
+
+    def fill_if_empty(self) -> None:
+        """Without a click: when nothing is chosen yet and the scene has volumes that tell what they are."""
+        if self.parameters is not None and not self.chosen:
+            self._apply(self._logic.recognise(_volumes()))
+
+    def recognise(self) -> None:
+        """Names and headers at once; then the engine's look at the files, where there are files and an engine."""
+        if self.parameters is None:
+            return
+        volumes = _volumes()
+        if not volumes:
+            show(self._ui.recogniseMessage, _("No volume is loaded. Load a study first: Add Data, Add DICOM Data, or Sample Data."))
+            return
+        found = self._logic.recognise(volumes)
+        self._apply(found)
+        self._say(found)
+        self._logic.recognise_by_engine(volumes, self._from_engine)
+
+    def _from_engine(self, found: Recognition) -> None:
+        if self.parameters is not None and found.roles:
+            self._apply(found)
+            self._say(found)
+
+    def _apply(self, found: Recognition) -> None:
+        taken = set(found.roles.values())
+        with slicer.util.NodeModify(self.parameters):
+            for role in ROLES:
+                present = getattr(self.parameters, role)
+                if role in found.roles:
+                    setattr(self.parameters, role, slicer.mrmlScene.GetNodeByID(found.roles[role]))
+                elif present is not None and present.GetID() in taken:
+                    setattr(self.parameters, role, None)  # it turned out to be another sequence
+        self.refresh()
+
+    def _say(self, found: Recognition) -> None:
+        lines = [f"{FIELD_NAMES[role]}: {found.why.get(role, '')}" for role in ROLES if role in found.roles]
+        lines += [text for text in found.unclear.values()]
+        show(self._ui.recogniseMessage, "\n".join(lines) or _("No volume tells by its name or header which sequence it is. Choose in the fields."))
+
+
+def _volumes() -> list:
+    """The plain volumes that a user sees, in the order in which they were loaded."""
+    return [node for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+            if node.GetClassName() == "vtkMRMLScalarVolumeNode" and not node.GetHideFromEditors()]

@@ -1,0 +1,190 @@
+"""The panel's result: volumes, flags, where it came from, what is shown, and the way to Segment Editor and back."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from .messages import provider_name, show
+from .mrml_segmentation import (
+    centre_slices,
+    is_edited,
+    is_ours,
+    label_values,
+    reference_of,
+    report_of,
+    segment_of_label,
+    set_opacity,
+    show_labels,
+    shown_labels,
+)
+from .mrml_tables import table_as_text, table_of
+from .steps import failure_of
+
+__all__ = ["ResultSection"]
+
+
+class ResultSection:
+    """`on_changed()` when another result is shown or its numbers changed."""
+
+    def __init__(self, ui, logic, on_changed):
+        self._ui, self._logic, self._on_changed = ui, logic, on_changed
+        self.parameters = None
+        self._shown_id = None
+        self._boxes: list = []  # one check box a segment, in the order of the label table
+        for button, call in ((ui.showReportButton, self._show_report), (ui.editButton, self._edit), (ui.recomputeButton, self._recompute),
+                             (ui.copyTableButton, self._copy_table), (ui.saveTableButton, self._save_table), (ui.centreButton, self._centre)):
+            button.connect("clicked(bool)", lambda checked=False, call=call: call())
+        for button, region in ((ui.wholeTumourButton, "WT"), (ui.coreButton, "TC"), (ui.enhancingButton, "ET")):
+            button.connect("clicked(bool)", lambda checked=False, region=region: self._show_region(region))
+        ui.opacitySlider.connect("valueChanged(double)", lambda value: self._set_opacity(value))
+
+    @property
+    def segmentation(self):
+        """The node shown, if it is one of ours, else None."""
+        node = self.parameters.result if self.parameters is not None else None
+        return node if is_ours(node) else None
+
+    def refresh(self) -> None:
+        """Show the chosen result; cheap when it is the one shown already."""
+        node = self.segmentation
+        chosen = self.parameters.result if self.parameters is not None else None
+        shown = (node.GetID() if node is not None else "", chosen is not None)
+        if shown == self._shown_id:
+            return
+        self._shown_id = shown
+        ui = self._ui
+        for widget in (ui.showReportButton, ui.editButton, ui.recomputeButton, ui.copyTableButton, ui.saveTableButton, ui.centreButton,
+                       ui.wholeTumourButton, ui.coreButton, ui.enhancingButton, ui.opacitySlider, ui.labelsGroupBox, ui.volumesTableView):
+            widget.enabled = node is not None
+        show(ui.resultMessage, _("This segmentation was not made by BrainTumorSeg, so there is no report on it.") if chosen is not None and
+             node is None else "")
+        ui.resultCollapsibleButton.collapsed = chosen is None
+        self._show_table(table_of(node) if node is not None else None)
+        self._show_flags(node)
+        self._show_provenance(node)
+        self._make_boxes(node)
+        self._on_changed()
+
+    def forget(self) -> None:
+        """The scene is closing."""
+        self._shown_id = None
+        self._ui.volumesTableView.setMRMLTableNode(None)
+
+    def _show_table(self, table) -> None:
+        self._ui.volumesTableView.setMRMLTableNode(table)
+        self._ui.volumesTableView.resizeColumnsToContents()
+
+    def _show_flags(self, node) -> None:
+        flags = report_of(node)["flags"] if node is not None else []
+        signs = {"warning": "\u26a0", "info": "\u2022"}
+        items = "".join(f"<p>{signs.get(flag['severity'], '')} {escape(flag['text'])}</p>" for flag in flags)
+        self._ui.flagsLabel.text = items or (f"<p>{_('No quality flags were raised.')}</p>" if node is not None else "")
+        self._ui.flagsLabel.visible = node is not None
+
+    def _show_provenance(self, node) -> None:
+        if node is None:
+            show(self._ui.provenanceLabel, "")
+            return
+        report = report_of(node)
+        edited = _("The outlines were edited: volumes are those of the last Recompute volumes.") if is_edited(node) else _("Not edited.")
+        missing = report.get("missing") or []
+        text = _("{model} {version} on {provider}, {seconds:.0f} s.").format(
+            model=report["model"]["name"], version=report["model"]["version"], provider=provider_name(report["provider"]),
+            seconds=sum(report["seconds"].values()))
+        if report.get("provider_note"):
+            text += " " + report["provider_note"] + "."
+        if missing:
+            text += " " + _("Without {sequences}.").format(sequences=", ".join(missing))
+        show(self._ui.provenanceLabel, f"{text} {edited}")
+
+    def _make_boxes(self, node) -> None:
+        layout = self._ui.labelsGroupBox.layout()
+        for box in self._boxes:
+            layout.removeWidget(box)
+            box.deleteLater()
+        self._boxes = []
+        if node is None:
+            return
+        visible = shown_labels(node)
+        for label in report_of(node)["model"]["labels"]:
+            box = qt.QCheckBox(label["name"])
+            box.toolTip = _("Show or hide {name}.").format(name=label["name"])
+            box.checked = label["value"] in visible
+            box.setProperty("labelValue", label["value"])
+            box.connect("toggled(bool)", lambda checked: self._show_checked())
+            layout.addWidget(box)
+            self._boxes.append(box)
+
+    def _show_checked(self) -> None:
+        if self.segmentation is not None:
+            show_labels(self.segmentation, [int(box.property("labelValue")) for box in self._boxes if box.checked])
+
+    def _show_region(self, region: str) -> None:
+        from braintumorseg.labels import REGIONS
+
+        if self.segmentation is not None:
+            for box in self._boxes:
+                box.blockSignals(True)
+                box.checked = int(box.property("labelValue")) in REGIONS[region]
+                box.blockSignals(False)
+            self._show_checked()
+
+    def _set_opacity(self, value: float) -> None:
+        if self.segmentation is not None:
+            set_opacity(self.segmentation, value)
+
+    def _centre(self) -> None:
+        if self.segmentation is not None and not centre_slices(self.segmentation):
+            show(self._ui.resultMessage, _("There is no tumour to go to: the result is empty."))
+
+    def _recompute(self) -> None:
+        node = self.segmentation
+        if node is None:
+            return
+        self._show_table(self._logic.recompute(node))
+        self._show_provenance(node)
+        self._on_changed()
+
+    def _edit(self) -> None:
+        from braintumorseg.labels import ET
+
+        node = self.segmentation
+        if node is None:
+            return
+        slicer.util.selectModule("SegmentEditor")
+        editor = slicer.modules.segmenteditor.widgetRepresentation().self().editor
+        editor.setSegmentationNode(node)
+        if reference_of(node) is not None:
+            editor.setSourceVolumeNode(reference_of(node))
+        segment_id = segment_of_label(node, ET) or next(iter(label_values(node)), "")
+        if segment_id:
+            editor.setCurrentSegmentID(segment_id)
+
+    def _show_report(self) -> None:
+        path = self._logic.report_page(self.segmentation) if self.segmentation is not None else None
+        if path is None:
+            show(self._ui.resultMessage, _("The report is no longer in the scene: its text node was removed."))
+        else:
+            qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(path)))
+
+    def _copy_table(self) -> None:
+        if self.segmentation is not None and table_of(self.segmentation) is not None:
+            slicer.app.clipboard().setText(table_as_text(table_of(self.segmentation)))
+
+    def _save_table(self) -> None:
+        if self.segmentation is None or table_of(self.segmentation) is None:
+            return
+        path = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), _("Save table"), "tumour_volumes.csv", "CSV (*.csv)")
+        if path:
+            try:
+                Path(path).write_text(table_as_text(table_of(self.segmentation), ","), encoding="utf-8")
+            except OSError as error:
+                failure = failure_of(error)
+                show(self._ui.resultMessage, f"{failure.what} {failure.fix}", warning=True)
+            else:
+                show(self._ui.resultMessage, _("Saved {name}.").format(name=Path(path).name))

@@ -1,0 +1,65 @@
+import ctypes
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from BrainTumorSegLib.runtime_choice import RUNTIMES, choose_runtime, driver_cuda_version, read_requirements
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(("system", "machine", "cuda", "name"), [
+    ("Linux", "x86_64", None, "cpu"),
+    ("Linux", "x86_64", (11, 8), "cpu"),       # a driver too old for any wheel that we may install
+    ("Linux", "x86_64", (12, 0), "cuda12"),
+    ("Linux", "x86_64", (12, 9), "cuda12"),
+    ("Linux", "x86_64", (13, 0), "cuda13"),
+    ("Linux", "x86_64", (14, 1), "cuda13"),    # drivers run what older CUDA was built for
+    ("Linux", "aarch64", (13, 0), "cpu"),      # no GPU wheels there
+    ("Windows", "AMD64", None, "cpu"),
+    ("Windows", "AMD64", (12, 4), "cuda12"),
+    ("Windows", "AMD64", (13, 0), "cuda13"),
+    ("Windows", "ARM64", None, "cpu"),
+    ("Darwin", "x86_64", None, "cpu-macos"),   # Slicer on every Mac, under Rosetta too
+    ("Darwin", "arm64", None, "cpu"),
+])
+def test_the_runtime_follows_system_processor_and_driver(system, machine, cuda, name):
+    assert choose_runtime(system, machine, cuda) is RUNTIMES[name]
+
+
+def test_exactly_one_onnxruntime_each():
+    for runtime in RUNTIMES.values():
+        assert len([one for one in runtime.requirements if one.startswith("onnxruntime")]) == 1
+    assert all("onnxruntime-gpu[cuda,cudnn]" in RUNTIMES[name].requirements[0] for name in ("cuda12", "cuda13"))
+
+
+def test_the_list_for_slicer_is_that_of_the_package():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert list(read_requirements(ROOT / "BrainTumorSeg" / "Resources" / "requirements.txt")) == project["dependencies"]
+    assert list(RUNTIMES["cpu"].requirements) == project["optional-dependencies"]["cpu"]
+
+
+class Driver:
+    def __init__(self, number, code=0):
+        def answer(pointer):
+            ctypes.cast(pointer, ctypes.POINTER(ctypes.c_int))[0] = number
+            return code
+
+        self.cuDriverGetVersion = answer
+
+
+def no_library(name):
+    raise OSError(name)
+
+
+@pytest.mark.parametrize(("load", "version"), [
+    (lambda name: Driver(13000), (13, 0)), (lambda name: Driver(12040), (12, 4)), (lambda name: Driver(0), None),
+    (lambda name: Driver(12040, code=35), None), (no_library, None), (lambda name: object(), None)])
+def test_the_driver_is_asked_for_its_version(load, version):
+    assert driver_cuda_version(load) == version
+
+
+def test_a_driver_of_this_machine_or_none_is_found_without_error():
+    found = driver_cuda_version()
+    assert found is None or found >= (8, 0)

@@ -1,0 +1,26 @@
+"""A folder of tiny wheels with the names of the engine's packages: pip installs them as it would the real ones."""
+
+import zipfile
+from pathlib import Path
+
+__all__ = ["make_wheelhouse"]
+
+MODULES = {"numpy": "numpy", "scipy": "scipy", "SimpleITK": "SimpleITK", "nibabel": "nibabel", "pydicom": "pydicom", "python_gdcm": "gdcm",
+           "highdicom": "highdicom", "pillow": "PIL", "psutil": "psutil", "onnxruntime": "onnxruntime"}
+
+
+def make_wheelhouse(folder: Path, leave_out: tuple = (), broken: tuple = ()) -> Path:
+    """`leave_out`: packages that are missing; `broken`: packages that cannot be imported."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, module in MODULES.items():
+        if name in leave_out:
+            continue
+        info = f"{name}-99.0.dist-info"
+        files = {f"{module}/__init__.py": "raise ImportError('damaged')" if name in broken else "__version__ = '99.0'",
+                 f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 99.0\n",
+                 f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n"}
+        with zipfile.ZipFile(folder / f"{name}-99.0-py3-none-any.whl", "w") as wheel:
+            for path, text in files.items():
+                wheel.writestr(path, text)
+            wheel.writestr(f"{info}/RECORD", "".join(f"{path},,\n" for path in files) + f"{info}/RECORD,,\n")
+    return folder
