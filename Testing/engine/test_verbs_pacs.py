@@ -42,8 +42,7 @@ def temporary(tmp_path, monkeypatch):
 
 @pytest.fixture
 def full(orthanc, config, tmp_path):
-    files = write_patient(tmp_path / "patient")
-    subprocess.run(["storescu", "-aet", "BRAINTUMORSEG", "-aec", "ORTHANC", "127.0.0.1", str(orthanc.dicom_port), *map(str, files)], check=True)
+    orthanc.store(write_patient(tmp_path / "patient"))
     return orthanc
 
 
