@@ -15,6 +15,7 @@ demo: $(VENV)/.engine
 
 test: $(VENV)/.test
 	@.ci/system-packages $(DEBIAN)
+	@.ci/dcmjs $(VENV)/dcmjs
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.test

@@ -1,13 +1,25 @@
-"""Where the brain is: recognise images that show the brain alone."""
+"""Where the brain is: images that show the brain alone are recognised, and in whole heads a small network finds it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from .volume import Volume
+from .errors import ModelError
+from .metrics import bounding_box
+from .model_card import ModelCard
+from .model_zoo import load_model
+from .normalise import normalise
+from .resample import canonical_grid, resample
+from .runtime import Session, open_session
+from .tiling import predict
+from .volume import Grid, Volume
 
-__all__ = ["brain_only_mask", "is_brain_only"]
+__all__ = ["BRAIN_MODEL", "BrainFinder", "brain_only_mask", "brain_probability", "decide_brain", "find_brain", "is_brain_only",
+           "open_brain_finder"]
 
+BRAIN_MODEL = "brain"
 # A brain with its CSF measures 0.9 to 1.9 l; a head down to the chin 3 l and more.
 LARGEST_BRAIN_ML = 2400.0
 # Around a brain that was cut out there is empty space; a scan fills its field of view with noise.
@@ -15,6 +27,74 @@ LEAST_EMPTY = 0.05
 # Resampling leaves faint ripples around a brain that was cut out: less than this share of the bright voxels is nothing.
 FAINTEST = 0.005
 ALIKE = 0.6  # share of the corners' voxels
+_SMOOTHING = 0.5  # voxels of the network's grid; its own outline wavers by about that
+
+
+@dataclass(frozen=True, eq=False)
+class BrainFinder:
+    """An open network that finds the brain, and its card."""
+
+    card: ModelCard
+    session: Session
+
+
+def open_brain_finder(device: str = "auto", threads: int = 0) -> BrainFinder:
+    """The embedded network, opened as `open_session` does. Raises ModelError or ResourceError."""
+    model = load_model(BRAIN_MODEL)
+    if model.card.finds != "brain":
+        raise ModelError(f"{model.card.name} finds the {model.card.finds}, not the brain.", "Install BrainTumorSeg again.")
+    return BrainFinder(model.card, open_session(model.weights, device, threads))
+
+
+def find_brain(image: Volume, finder: BrainFinder) -> Volume:
+    """uint8 on the image's own grid: 1 in the brain with its ventricles and sulci, in one smooth piece without holes; all 0 where there is none.
+
+    An image that shows a brain alone keeps what it shows. Any sequence and orientation; the network reads at 2 mm, axes growing right,
+    anterior, superior.
+    """
+    if is_brain_only(image):
+        return image.with_voxels(_one_piece(brain_only_mask(image)).astype(np.uint8))
+    return image.with_voxels(decide_brain(brain_probability(image, finder), image.grid, finder.card).astype(np.uint8))
+
+
+def brain_probability(image: Volume, finder: BrainFinder) -> Volume:
+    """(I, J, K) float32, 0..1, on the canonical grid of the network's spacing over the image's field of view."""
+    card = finder.card
+    image = image.canonical()  # so that rounding does not depend on how the voxels are stored
+    small = resample(image, canonical_grid(image.grid, card.spacing_mm))
+    shape = small.shape
+    channel = normalise(small.voxels, np.ones(shape, bool), card.normalisation)
+    # Zeros on both sides, as in training: nothing is seen beyond the field of view.
+    pads = [(-side % card.size_multiple // 2, -(-(-side % card.size_multiple) // 2)) for side in shape]
+    found, _ = predict(np.pad(channel, pads)[None], finder.session, card.size_multiple, card.bytes_per_voxel)
+    return small.with_voxels(found[0][tuple(slice(low, low + side) for (low, _), side in zip(pads, shape, strict=True))])
+
+
+def decide_brain(probability: Volume, grid: Grid, card: ModelCard) -> np.ndarray:
+    """(I, J, K) bool on `grid`: the largest piece above the card's threshold, smooth and without holes."""
+    from scipy import ndimage
+
+    threshold = card.post_processing.thresholds["brain"]
+    smooth = ndimage.gaussian_filter(probability.voxels, _SMOOTHING, mode="nearest")
+    piece = _one_piece(smooth > threshold)
+    # The piece's own slope is kept, so that its surface on a finer grid lies between voxels; holes are filled and other pieces go.
+    near = ndimage.binary_dilation(piece, np.ones((3, 3, 3)))
+    smooth = np.where(piece, np.maximum(smooth, threshold + 1e-3), np.where(near, np.minimum(smooth, threshold), 0))
+    return _one_piece(resample(probability.with_voxels(smooth.astype(np.float32)), grid).voxels > threshold)
+
+
+def _one_piece(mask: np.ndarray) -> np.ndarray:
+    """The largest piece (by faces) of a mask (I, J, K), its holes filled; empty when the mask is."""
+    from scipy import ndimage
+
+    box = bounding_box(mask)
+    out = np.zeros(mask.shape, bool)
+    if box is None:
+        return out
+    pieces, count = ndimage.label(mask[box])
+    largest = pieces == np.bincount(pieces.ravel())[1:].argmax() + 1 if count > 1 else mask[box]
+    out[box] = ndimage.binary_fill_holes(largest)
+    return out
 
 
 def brain_only_mask(image: Volume) -> np.ndarray:

@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_study(verbs)
     _add_evaluate(verbs)
     _add_models(verbs)
+    _add_export(verbs)
     _add_pacs(verbs)
     _add_anonymise(verbs)
 
@@ -102,8 +103,8 @@ def _add_segment(verbs) -> None:
         description="Segment the tumour of one patient from T1, contrast-enhanced T1, T2 and FLAIR, or any of them. Which series is which is "
                     "told by its DICOM header, a file's name (*_t1ce.nii.gz, *-t2f.nii.gz), the image itself, or the options; 'braintumorseg study' "
                     f"shows it beforehand. {RESEARCH_ONLY}",
-        epilog="DIR gets segmentation.nii.gz (labels 1 necrosis, 2 oedema, 3 enhancing; on the reference's own grid), overlay.png, "
-               "report.json and report.html.")
+        epilog="DIR gets segmentation.nii.gz (labels 1 necrosis, 2 oedema, 3 enhancing; on the reference's own grid), overlay.png, steps.png "
+               "(alignment and brain), report.json and report.html; for DICOM input segmentation.dcm, too.")
     _add_images(verb)
     verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results; it must not exist yet (see --force)")
     _add_segment_options(verb)
@@ -117,6 +118,9 @@ def _add_segment_options(verb) -> None:
     verb.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads for the network (default: all cores)")
     verb.add_argument("--registered", action="store_true", help="the sequences share one grid and are aligned: move nothing")
     verb.add_argument("--stripped", action="store_true", help="the images show the brain alone, even if they do not look it")
+    verb.add_argument("--sr", action="store_true", help="DICOM input: also a structured report (TID 1500) of volumes and diameters")
+    verb.add_argument("--sc", action="store_true", help="DICOM input: also pictures with the outlines, for viewers that show no SEG")
+    verb.add_argument("--with-identity", action="store_true", help="DICOM input: the patient's name, ID and dates in report.html and report.json")
     verb.add_argument("--json", action="store_true", help="print the report as one JSON line at the end of stdout")
     verb.add_argument("--progress", choices=("json",), help="one JSON object a line on stdout, for programs; closing stdin then cancels")
     verb.add_argument("--force", action="store_true", help="replace the results of an earlier run in DIR")
@@ -174,6 +178,32 @@ def _add_models(verbs) -> None:
     action.set_defaults(run=_lazily("models_remove"))
     for action in actions.choices.values():
         action.add_argument("--json", action="store_true", help="one JSON line on stdout instead of text")
+
+
+def _add_export(verbs) -> None:
+    verb = verbs.add_parser(
+        "export", help="turn a label file and its DICOM series into a DICOM-SEG",
+        description="Write a label file as a DICOM Segmentation that refers to the series it was made in, and where asked for a structured "
+                    f"report of volumes and diameters and a series of pictures. {RESEARCH_ONLY}",
+        epilog="Who made the labels is taken from the report.json beside them, or from --report, --model or --manual.")
+    verb.add_argument("labels", type=Path, metavar="LABELS", help="label map (NIfTI, NRRD, MHA) of 1 necrosis, 2 oedema, 3 enhancing; or a DICOM-SEG")
+    verb.add_argument("--source", nargs="+", type=Path, required=True, metavar="PATH", help="the DICOM series: its folder or files")
+    verb.add_argument("--out", type=Path, required=True, metavar="FILE.dcm", help="the SEG; it must not exist yet (see --force)")
+    verb.add_argument("--series", type=int, metavar="NUMBER", help="which series of the source, by its number, when several have the labels' voxels")
+    verb.add_argument("--labels", dest="convention", choices=tuple(CONVENTIONS), default="brats2023",
+                      help="how the label map writes enhancing tumour: 4 in brats2021, 3 in brats2023 (default)")
+    maker = verb.add_mutually_exclusive_group()
+    maker.add_argument("--report", type=Path, metavar="FILE", help="report.json of the run that made the labels")
+    maker.add_argument("--model", metavar="NAME", help="the network that made them")
+    maker.add_argument("--manual", action="store_true", help="they were drawn by hand")
+    verb.add_argument("--edited", action="store_true", help="a person has corrected them: the SEG says SEMIAUTOMATIC")
+    verb.add_argument("--labelmap", action="store_true", help="a LABELMAP SEG: a tenth of the size, but many viewers do not read it yet")
+    verb.add_argument("--resample", action="store_true", help="labels on another grid: give each voxel of the series the nearest label")
+    verb.add_argument("--sr", type=Path, metavar="FILE.dcm", help="also a structured report (TID 1500) of volumes and diameters")
+    verb.add_argument("--sc", type=Path, metavar="DIR", help="also pictures with the outlines (secondary capture), for viewers that show no SEG")
+    verb.add_argument("--force", action="store_true", help="replace outputs that exist")
+    verb.add_argument("--json", action="store_true", help="one JSON line on stdout instead of text")
+    verb.set_defaults(run=_lazily("export", "verbs_export"))
 
 
 def _add_pacs(verbs) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from . import metrics
 from .errors import GridMismatch, InputError, MissingFile, UnknownLabels
-from .io.readers import image_suffix, read_volume
+from .io.readers import is_seg, label_suffix, read_labels
 from .labels import ED, NCR, REGIONS, from_convention
 from .lesions import DILATION_VOXELS, LesionScores, lesion_wise
 from .volume import Volume
@@ -85,7 +85,7 @@ def evaluate(truth: Path | str, found: Path | str, truth_labels: str = "brats202
                          "Give two files or two folders.")
     if truth.is_dir():
         return evaluate_folders(truth, found, truth_labels, found_labels, progress)
-    result = evaluate_pair(read_volume(truth), read_volume(found), _case_name(truth), truth_labels, found_labels)
+    result = _evaluate_files(truth, found, _case_name(truth), truth_labels, found_labels)
     return Evaluation((result,), truth_labels=truth_labels, found_labels=found_labels)
 
 
@@ -94,7 +94,7 @@ def evaluate_folders(truth_folder: Path | str, found_folder: Path | str, convent
     """Score every case that both folders hold; `convention` is the truth's. `progress` is told the share done, 0..1.
 
     Reads CASE.nii.gz, CASE_seg.nii.gz, CASE-seg.nii.gz and CASE/seg.nii.gz, CASE/segmentation.nii.gz, CASE/CASE_seg.nii.gz
-    (also .nii, .nrrd, .mha). A pair that cannot be compared is kept with its reason in `refused`.
+    (also .nii, .nrrd, .mha, and .dcm for a DICOM SEG where there is no other). A pair that cannot be compared is kept with its reason in `refused`.
     Raises MissingFile for a folder that is not there; InputError when no case matches or two files claim one case; and the
     first pair's reason when no pair can be compared.
     """
@@ -107,8 +107,7 @@ def evaluate_folders(truth_folder: Path | str, found_folder: Path | str, convent
     for number, case in enumerate(both):
         progress(number / len(both))
         try:
-            truth, found = read_volume(truths[case]), read_volume(founds[case])
-            results.append(evaluate_pair(truth, found, case, convention, found_labels))
+            results.append(_evaluate_files(truths[case], founds[case], case, convention, found_labels))
         except InputError as error:
             refused.append((case, error))
     if not results:
@@ -136,6 +135,25 @@ def evaluate_pair(truth: Volume, found: Volume, case: str = "case", truth_labels
     true_labels, labels = true_labels[box], labels[box]
     return CaseResult(case, MappingProxyType({
         name: _scores(np.isin(true_labels, values), np.isin(labels, values), truth) for name, values in STRUCTURES.items()}))
+
+
+def _evaluate_files(truth: Path, found: Path, case: str, truth_labels: str, found_labels: str) -> CaseResult:
+    """Score two label files. What a DICOM SEG holds is told by codes, so no convention applies to it; and it may hold only some slices of
+    the series, so it is put on the other's grid, or two of them on one that holds both."""
+    images = {path: read_labels(path) for path in {truth, found} if not is_seg(path)}
+    segs = {path: read_labels(path) for path in {truth, found} if is_seg(path)}
+    if segs:
+        from .io.dicom_grid import onto_grid
+        from .io.dicom_seg_reader import joint_grid
+
+        try:
+            grid = next((image.grid for image in images.values()), None) or joint_grid(segs[truth].grid, segs[found].grid)
+            segs = {path: onto_grid(volume, grid, path.name, part=True) for path, volume in segs.items()}
+        except GridMismatch as error:
+            raise GridMismatch(f"The two segmentations do not share voxels: {error.what}", "Give two of one series.") from None
+    volumes = images | segs
+    return evaluate_pair(volumes[truth], volumes[found], case, "brats2023" if truth in segs else truth_labels,
+                         "brats2023" if found in segs else found_labels)
 
 
 def _scores(truth: np.ndarray, found: np.ndarray, place: Volume) -> Scores:
@@ -195,6 +213,7 @@ def _cases(folder: Path) -> dict[str, Path]:
 
 
 def _only(files: list[Path], case: str) -> Path:
+    files = [file for file in files if not is_seg(file)] or files  # our own results hold both, and both say the same
     if len(files) > 1:
         raise InputError(f"{len(files)} files claim to be the segmentation of {case}: {', '.join(file.name for file in files)}.",
                          "Keep one of them there.")
@@ -202,11 +221,11 @@ def _only(files: list[Path], case: str) -> Path:
 
 
 def _images(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.iterdir() if image_suffix(file) and file.is_file() and not file.name.startswith("."))
+    return sorted(file for file in folder.iterdir() if label_suffix(file) and file.is_file() and not file.name.startswith("."))
 
 
 def _stem(file: Path) -> str:
-    return file.name[:len(file.name) - len(image_suffix(file))]
+    return file.name[:len(file.name) - len(label_suffix(file))]
 
 
 def _without_word(stem: str) -> str:

@@ -11,7 +11,11 @@ from .errors import ModelError
 from .labels import REGIONS
 from .study import ROLES
 
-__all__ = ["Label", "ModelCard", "Normalisation", "PostProcessing", "read_card", "write_card"]
+__all__ = ["ANY", "FINDS", "Label", "ModelCard", "Normalisation", "PostProcessing", "read_card", "write_card"]
+
+# What a network finds -> the regions that come out of it, in this order, each inside the one before.
+FINDS = {"tumour": tuple(REGIONS), "brain": ("brain",)}
+ANY = "any"  # the only role of a network that reads one image of whatever sequence
 
 
 @dataclass(frozen=True)
@@ -26,9 +30,11 @@ class Label:
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Intensities of one sequence -> what the network reads: clipped to two percentiles of the brain, then z-scored within it.
+    """Intensities of one sequence -> what the network reads.
 
-    As in nnU-Net (Isensee 2021) with the clipping added, for bright vessels and artefacts differ between scanners. 0 outside the brain.
+    brain_zscore: clipped to two percentiles of the brain, then z-scored within it; 0 outside the brain. As in nnU-Net (Isensee 2021) with
+        the clipping added, for bright vessels and artefacts differ between scanners.
+    volume_percentiles: two percentiles of the whole volume become 0 and 1; for networks that read a head whose brain is not known yet.
     """
 
     kind: str = "brain_zscore"
@@ -55,7 +61,7 @@ class ModelCard:
 
     name: str
     version: str
-    task: str
+    task: str                                # in words
     sha256: str                              # of the .onnx file
     roles: tuple[str, ...]                   # input channels in this order
     may_be_missing: tuple[str, ...]          # sequences the network was trained to do without (zeros in their channel)
@@ -74,6 +80,7 @@ class ModelCard:
     metrics: Mapping[str, object] = field(default_factory=dict)  # definition, split, N, values
     minimum_onnxruntime: str = "1.23"
     training: Mapping[str, object] = field(default_factory=dict)  # recipe, steps, how to repeat it
+    finds: str = "tumour"                    # one of FINDS; a network that finds the brain prepares images for the others
 
     def __post_init__(self):
         def refuse(why: str):
@@ -83,7 +90,11 @@ class ModelCard:
             refuse("name and version must be there")
         if len(self.sha256) != 64 or set(self.sha256) - set("0123456789abcdef"):
             refuse("sha256 is not 64 hexadecimal digits")
-        if not self.roles or set(self.roles) - set(ROLES) or len(set(self.roles)) != len(self.roles):
+        if self.finds not in FINDS:
+            refuse(f"it finds {self.finds}, which is unknown to this version")
+        if self.finds == "brain" and (self.roles != (ANY,) or self.may_be_missing or self.brain_only):
+            refuse(f"a network that finds the brain reads a whole head of any sequence: roles ['{ANY}'], none missing, not brain_only")
+        if self.finds == "tumour" and (not self.roles or set(self.roles) - set(ROLES) or len(set(self.roles)) != len(self.roles)):
             refuse(f"roles {list(self.roles)} are not distinct ones of {', '.join(ROLES)}")
         if set(self.may_be_missing) - set(self.roles):
             refuse("may_be_missing names a sequence that is not an input")
@@ -91,12 +102,13 @@ class ModelCard:
             refuse(f"spacing_mm {list(self.spacing_mm)} is not three lengths between 0.2 and 10")
         if self.size_multiple < 1 or self.bytes_per_voxel <= 0:
             refuse("size_multiple or bytes_per_voxel is not positive")
-        if self.regions != tuple(REGIONS):
-            refuse(f"regions {list(self.regions)} are not {', '.join(REGIONS)}, in this order")
-        if sorted(label.value for label in self.labels) != sorted({v for values in REGIONS.values() for v in values}):
-            refuse("labels do not name the values 1, 2 and 3 once each")
-        if self.normalisation.kind != "brain_zscore":
-            refuse(f"normalisation {self.normalisation.kind} is unknown to this version")
+        if self.regions != FINDS[self.finds]:
+            refuse(f"regions {list(self.regions)} are not {', '.join(FINDS[self.finds])}, in this order")
+        values = [1] if self.finds == "brain" else [1, 2, 3]
+        if sorted(label.value for label in self.labels) != values:
+            refuse(f"labels do not name the values {values} once each")
+        if self.normalisation.kind != ("volume_percentiles" if self.finds == "brain" else "brain_zscore"):
+            refuse(f"normalisation {self.normalisation.kind} is not known for a network that finds the {self.finds}")
         low, high = self.normalisation.clip_percentiles
         if not 0 <= low < high <= 100:
             refuse("clip_percentiles are not two growing numbers from 0 to 100")

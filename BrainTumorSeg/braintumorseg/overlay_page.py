@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-__all__ = ["LegendEntry", "Panel", "draw_page"]
+__all__ = ["LegendEntry", "Panel", "draw_outlines", "draw_page", "text_font"]
 
 WIDEST_PX, TALLEST_PX = 1600, 1700  # about: the panels' rows are at most that high
 LARGEST_SCALE = 3.0   # pixels a mm: more shows no more of a brain
@@ -73,7 +73,7 @@ def draw_page(rows: Sequence[Sequence[Panel]], title: str, legend: Sequence[Lege
 
     page = Image.new("RGB", (width, bottom + 30 * len(lines) + MARGIN), BACKGROUND)
     draw = ImageDraw.Draw(page)
-    draw.text((MARGIN, MARGIN - 2), title, fill=TEXT, font=_font(20))
+    draw.text((MARGIN, MARGIN - 2), title, fill=TEXT, font=text_font(20))
     for row, y, height in zip(rows, top + _starts(heights), heights, strict=True):
         for panel, x, column in zip(row, MARGIN + _starts(widths), widths, strict=True):
             _draw_panel(page, draw, panel, (int(x), int(y), int(column), int(height)), scale, colours, fill)
@@ -92,18 +92,18 @@ def _draw_panel(page, draw, panel: Panel, box: tuple[int, int, int, int], scale:
     image = np.repeat(image[:, :, None], 3, axis=2)                                             # (rows, columns, RGB)
     if panel.labels is not None:
         labels = np.asarray(Image.fromarray(panel.labels).resize(size, Image.Resampling.NEAREST))
-        image = _outlined(image, labels, colours, fill)
+        image = draw_outlines(image, labels, colours, fill)
     page.paste(Image.fromarray(image), (x + (width - size[0]) // 2, y + (height - size[1]) // 2))
 
     left, right, up, down = panel.marks
-    font, middle_x, middle_y = _font(15), x + width // 2, y + height // 2
+    font, middle_x, middle_y = text_font(15), x + width // 2, y + height // 2
     for text, at, anchor in ((left, (x + 5, middle_y), "lm"), (right, (x + width - 5, middle_y), "rm"),
                              (up, (middle_x, y + 4), "mt"), (down, (middle_x, y + height - 4), "mb")):
         draw.text(at, text, fill=MARK, font=font, anchor=anchor, stroke_width=1, stroke_fill=(0, 0, 0))
-    draw.text((x + 6, y + 4), panel.title, fill=TEXT, font=_font(15), stroke_width=1, stroke_fill=(0, 0, 0))
+    draw.text((x + 6, y + 4), panel.title, fill=TEXT, font=text_font(15), stroke_width=1, stroke_fill=(0, 0, 0))
 
 
-def _outlined(image: np.ndarray, labels: np.ndarray, colours: dict[int, tuple[int, int, int]], fill: float) -> np.ndarray:
+def draw_outlines(image: np.ndarray, labels: np.ndarray, colours: dict[int, tuple[int, int, int]], fill: float = FILL) -> np.ndarray:
     """`image` (rows, columns, 3) with each label filled by a share of its colour and its rim, one pixel wide and inside it, in full colour."""
     out = image.astype(np.float32)
     for value, rgb in colours.items():
@@ -128,7 +128,7 @@ def _flow(legend: Sequence[LegendEntry], width: int) -> list[list[LegendEntry]]:
 
 
 def _entry_width(entry: LegendEntry) -> int:
-    return int(_font(18).getlength(entry.text)) + (26 if entry.rgb else 0) + 28
+    return int(text_font(18).getlength(entry.text)) + (26 if entry.rgb else 0) + 28
 
 
 def _draw_legend(draw, lines: list[list[LegendEntry]], y: int) -> None:
@@ -137,7 +137,7 @@ def _draw_legend(draw, lines: list[list[LegendEntry]], y: int) -> None:
         for entry in line:
             if entry.rgb:
                 draw.rectangle((x, y + 3, x + 17, y + 19), fill=entry.rgb)
-            draw.text((x + (26 if entry.rgb else 0), y + 11), entry.text, fill=TEXT, font=_font(18), anchor="lm")
+            draw.text((x + (26 if entry.rgb else 0), y + 11), entry.text, fill=TEXT, font=text_font(18), anchor="lm")
             x += _entry_width(entry)
         y += 30
 
@@ -148,7 +148,7 @@ def _draw_scale_bar(draw, right_top: tuple[int, int], scale: float) -> None:
     draw.line((left, y + 7, right, y + 7), fill=TEXT, width=2)
     for x in (left, right):
         draw.line((x, y + 2, x, y + 12), fill=TEXT, width=2)
-    draw.text((left - 8, y + 7), f"{SCALE_BAR_MM // 10} cm", fill=FAINT, font=_font(16), anchor="rm")
+    draw.text((left - 8, y + 7), f"{SCALE_BAR_MM // 10} cm", fill=FAINT, font=text_font(16), anchor="rm")
 
 
 def _starts(sizes: np.ndarray) -> np.ndarray:
@@ -157,7 +157,7 @@ def _starts(sizes: np.ndarray) -> np.ndarray:
 
 
 @lru_cache
-def _font(size: int):
+def text_font(size: int):
     from PIL import ImageFont
 
     return ImageFont.load_default(size=size)

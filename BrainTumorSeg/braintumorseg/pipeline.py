@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 
+from .brain import find_brain, open_brain_finder
 from .errors import GridMismatch, ModelError, ResourceError
 from .model_card import ModelCard
 from .model_zoo import Model
@@ -81,6 +82,8 @@ def _expected(study: Study, heads: Collection[str], registered: bool) -> dict[st
 
 
 def _require_readable(study: Study, card: ModelCard) -> None:
+    if card.finds != "tumour":
+        raise ModelError(f"{card.name} finds the {card.finds}, not tumours.", "Choose another --model ('braintumorseg models list' names them).")
     lacking = [role for role in card.roles if role not in study.volumes and role not in card.may_be_missing]
     if lacking:
         raise ModelError(f"{card.name} was not trained to do without {' and '.join(lacking)}.", "Give them, or choose another --model.")
@@ -112,8 +115,6 @@ def _align(study: Study, registered: bool, tell) -> Mapping[str, Alignment]:
 
 
 def _finder(device: str, threads: int) -> Callable[[Volume], Volume]:
-    from .brain import find_brain, open_brain_finder
-
     finder = open_brain_finder(device, threads)
     return lambda volume: find_brain(volume, finder)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -20,15 +20,18 @@ RESEARCH_USE_ONLY = ("For research use only. Not a medical device: not for diagn
                      "Every outline and number must be checked by a qualified reader.")
 
 
-def build_report(study: Study, segmentation: Segmentation, measurements: Measurements, flags: Sequence[Flag]) -> dict:
+def build_report(study: Study, segmentation: Segmentation, measurements: Measurements, flags: Sequence[Flag],
+                 identity: Mapping[str, str] | None = None) -> dict:
     """The report as a dict that `json.dumps` takes: ml and seconds to 0.001, mm to 0.1; zeros and [] when nothing was found.
 
-    The reasons under 'recognised' are the study's own words: file names appear there only if the reader put them in.
+    There is a 'patient' only where `identity` is given. The reasons under 'recognised' are the study's own words: file names appear
+    there only if the reader put them in.
     """
     made = segmentation.provenance
     return {
         "format": FORMAT,
         "research_use_only": RESEARCH_USE_ONLY,
+        **({"patient": dict(identity)} if identity else {}),
         "volumes_ml": {"labels": _rounded(measurements.label_ml, 3), "regions": _rounded(measurements.region_ml, 3)},
         "lesions": [{"ml": round(lesion.ml, 3), "regions_ml": _rounded(lesion.region_ml, 3),
                      "centre_mm_ras": [round(mm, 1) for mm in lesion.centre_mm]} for lesion in measurements.lesions],

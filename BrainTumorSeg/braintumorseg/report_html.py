@@ -36,6 +36,7 @@ def write_report_html(report: Mapping, overlay: Path, path: Path, card: ModelCar
     whole = page(title, join([
         tag("h1", title),
         tag("p", report["research_use_only"], "use"),
+        table("", (), list(map(list, report.get("patient", {}).items()))),
         _flags(report),
         _overlay(report, overlay),
         _volumes(report, card),
@@ -107,6 +108,7 @@ def _provenance(report: Mapping, card: ModelCard, steps: Path | None) -> Html:
     return section("How it came about", join([
         table("", (), facts),
         table("Images", ("Sequence", "Grid", "Recognised by", "Alignment"), images),
+        table("Not used", ("What", "Why"), [[one["what"], one["why"]] for one in report.get("left_out", ())]),
         _figure(steps, "The brain's outline on each sequence, as scanned and as aligned; the table above says how far each was moved.",
                 "The brain's outline as it lies in the reference, on every sequence: where it fits, the sequence lies right.") if steps else Html(""),
         _times(report["seconds"])]))

@@ -3,31 +3,43 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from .errors import InputError, OutputError
 from .io.atomic import output_folder
+from .io.dicom_series import Stack
 from .io.nifti import write_nifti
-from .measure import measure
+from .measure import Measurements, measure
 from .model_card import ModelCard
 from .overlay import draw_overlay
 from .progress import Progress
-from .quality import check
+from .quality import Flag, check
 from .report import build_report
 from .report_html import write_report_html
 from .segmentation import Segmentation
 from .steps_picture import draw_steps
 from .study import Study
 
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+    from .io.dicom_source import SourceSeries
+
 __all__ = ["write_results"]
 
 
 def write_results(study: Study, segmentation: Segmentation, card: ModelCard, out: Path, *, force: bool = False,
-                  dicom_source: Sequence = (), progress: Progress | None = None) -> dict:
-    """Write segmentation.nii.gz, overlay.png, report.json, report.html (steps.png, segmentation.dcm) into `out`; returns the report.
+                  dicom_source: Stack | SourceSeries | Sequence[Dataset] = (), sr: bool = False, sc: bool = False,
+                  identity: Mapping[str, str] | None = None, progress: Progress | None = None) -> dict:
+    """Write segmentation.nii.gz, overlay.png, report.json, report.html (steps.png, DICOM results) into `out`; returns the report.
 
-    All or nothing: the folder appears when everything in it is complete. `dicom_source` are the slices (pydicom datasets) of the
-    reference series. Raises OutputError, or Cancelled.
+    All or nothing: the folder appears when everything in it is complete. `dicom_source` is the reference's series or the headers of its
+    slices: with it segmentation.dcm is written, with `sr` measurements.dcm and with `sc` overlay/*.dcm too. A series to which DICOM
+    results cannot refer costs those, and a flag says why; the rest is written. `identity` is whose result it is, where the report shall say
+    so. Raises OutputError, or Cancelled.
     """
     progress = progress or Progress()
     with output_folder(out, force) as folder:
@@ -39,16 +51,28 @@ def write_results(study: Study, segmentation: Segmentation, card: ModelCard, out
         with progress.step("write"):
             write_nifti(segmentation.labels, folder / "segmentation.nii.gz")
             if dicom_source:
-                _write_seg(segmentation, dicom_source, folder / "segmentation.dcm")
-        report = build_report(study, segmentation, measurements, flags)
+                flags = (*flags, *_write_dicom(study, segmentation, measurements, dicom_source, folder, sr, sc))
+        report = build_report(study, segmentation, measurements, flags, identity)
         (folder / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         write_report_html(report, folder / "overlay.png", folder / "report.html", card, steps)
     return report
 
 
-def _write_seg(segmentation: Segmentation, source: Sequence, path: Path) -> None:
-    from .io.dicom_seg import write_dicom_seg
+def _write_dicom(study: Study, segmentation: Segmentation, measurements: Measurements, source: Stack | SourceSeries | Sequence[Dataset],
+                 folder: Path, sr: bool, sc: bool) -> tuple[Flag, ...]:
+    """Write the DICOM results; the flag that tells why not when the series cannot carry them: minutes of work are not thrown away for it."""
+    from .dicom_results import write_dicom_results
+    from .io.dicom_source import source_of_stack
 
-    made_by = segmentation.provenance
-    write_dicom_seg(segmentation.labels, source, segmentation.table, path,
-                    algorithm=f"BrainTumorSeg {made_by.model}", version=made_by.version, sha256=made_by.sha256)
+    partial = folder / ".dicom"
+    partial.mkdir()
+    try:
+        source = source_of_stack(source) if isinstance(source, Stack) else source
+        write_dicom_results(segmentation, measurements, source, partial, sr=sr, sc=sc, reference_volume=study.reference)
+    except (InputError, OutputError) as error:
+        shutil.rmtree(partial)
+        return (Flag("no_dicom_result", "warning", f"No DICOM result was written. {error}"),)
+    for path in partial.iterdir():
+        path.rename(folder / path.name)
+    partial.rmdir()
+    return ()

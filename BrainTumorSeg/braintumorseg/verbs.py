@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
-from .errors import OutputError
+from .errors import InputError, OutputError
 from .io.atomic import check_output
 from .terminal import Talk
+
+if TYPE_CHECKING:
+    from .io.dicom_series import Stack
 
 __all__ = ["demo", "doctor", "evaluate", "models_add", "models_list", "models_remove", "models_show", "segment"]
 
@@ -25,18 +29,23 @@ def segment(args, talk: Talk) -> None:
                            progress=tell, cancel=progress.cancel)
     if study.left_out:
         talk.text(f"Not used: {'; '.join(f'{one.what} ({one.why})' for one in study.left_out)}")
+    series = study.stacks.get(study.reference_role)
+    identity = _identity(series) if args.with_identity else None
     segmentation = run(study, model, device=args.device, threads=args.threads, registered=args.registered, stripped=args.stripped,
                        progress=progress)
-    report = write_results(study, segmentation, model.card, args.out, force=args.force, dicom_source=_headers_of_reference(study), progress=progress)
+    report = write_results(study, segmentation, model.card, args.out, force=args.force, dicom_source=series or (), sr=args.sr, sc=args.sc,
+                           identity=identity, progress=progress)
     talk.text(*summary(report), f"Results: {args.out}")
     talk.result(report)
 
 
-def _headers_of_reference(study) -> list:
-    """The headers of the series that the result lies on, for a DICOM-SEG; none where it came as a file."""
+def _identity(series: Stack | None) -> dict[str, str]:
     from .io.dicom import stack_headers
+    from .io.dicom_identity import identity_of
 
-    return stack_headers(study.stacks[study.reference_role]) if study.reference_role in study.stacks else []
+    if series is None:
+        raise InputError("--with-identity takes the patient's name from DICOM headers, and the reference came as a file.", "Leave it out.")
+    return identity_of(stack_headers(series)[0])
 
 
 def summary(report: dict) -> list[str]:
@@ -79,11 +88,15 @@ def models_show(args, talk: Talk) -> None:
     card = load_model(args.name).card
     data = [f"  {one.get('name', '')} ({one.get('cases', '?')} cases): {one.get('licence', '')}. {one.get('citation', '')}"
             for one in card.training_data]
-    talk.text(f"{card.name} {card.version}: {card.task}", f"Reads {', '.join(card.roles)} at {' x '.join(f'{mm:g}' for mm in card.spacing_mm)} mm; "
+    talk.text(f"{card.name} {card.version}: {card.task}", f"Reads {_inputs(card)} at {' x '.join(f'{mm:g}' for mm in card.spacing_mm)} mm; "
               f"may be missing: {', '.join(card.may_be_missing) or 'none'}", f"Licence: {card.licence}", f"Intended use: {card.intended_use}",
               "Limits:", *(f"  {limit}" for limit in card.limits), "Training data:", *data, "Accuracy:", *_accuracy(card.metrics),
               f"SHA-256 {card.sha256}")
     talk.result(asdict(card))
+
+
+def _inputs(card) -> str:
+    return "any sequence" if card.finds == "brain" else ", ".join(card.roles)
 
 
 def _accuracy(metrics) -> list[str]:

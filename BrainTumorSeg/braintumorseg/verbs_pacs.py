@@ -73,7 +73,8 @@ def pacs_segment(args, talk: Talk) -> None:
         with progress.part(0, _FETCHED, "retrieve").step("retrieve") as tell:
             node.retrieve(args.study_uid, folder, modality="MR", progress=tell, cancel=progress.cancel)
         inner = _Within(talk, progress.part(_FETCHED, _SEGMENTED))
-        segment(argparse.Namespace(**vars(args), paths=[folder], study=None), inner)
+        asked = {"sr": args.sr or "sr" in wanted, "sc": args.sc or "sc" in wanted}
+        segment(argparse.Namespace(**(vars(args) | asked), paths=[folder], study=None), inner)
     sent, lacking = [], []
     if wanted:
         files = _results(args.out)

@@ -1,8 +1,18 @@
+import nibabel
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from braintumorseg.brain import brain_only_mask, is_brain_only
-from braintumorseg.volume import Volume
+from braintumorseg.brain import BrainFinder, brain_only_mask, find_brain, is_brain_only, open_brain_finder
+from braintumorseg.errors import ModelError
+from braintumorseg.metrics import dice
+from braintumorseg.model_zoo import load_model
+from braintumorseg.phantom import make_phantom
+from braintumorseg.pipeline import segment
+from braintumorseg.resample import resample
+from braintumorseg.skull_strip import find_study_brain
+from braintumorseg.study import ROLES
+from braintumorseg.volume import Grid, Volume
 
 
 def head(background, shape=(60, 60, 60), radius=20, spacing=1.0):
@@ -35,3 +45,125 @@ def test_noise_that_fills_the_image_and_a_head_of_three_litres_are_no_brain_that
     assert not is_brain_only(volume.with_voxels(noise))
     assert is_brain_only(head(0, spacing=3.0)[0])      # 900 ml
     assert not is_brain_only(head(0, spacing=4.5)[0])  # 3.0 l
+
+
+class Bright:
+    """A network small enough to predict by hand: brain where the normalised image exceeds a half."""
+
+    def run(self, channels, cancel=None):
+        self.seen = channels.shape
+        return (channels > 0.5).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def finder():
+    """The shipped network."""
+    return open_brain_finder("cpu")
+
+
+@pytest.fixture(scope="module")
+def toy_finder():
+    return BrainFinder(load_model("brain").card, Bright())
+
+
+@pytest.fixture(scope="module")
+def phantom():
+    return make_phantom(4)
+
+
+def noisy(voxels):
+    """In noise, as a scan is: what is_brain_only takes for a whole head."""
+    return (voxels + np.random.default_rng(0).uniform(1, 20, voxels.shape)).astype(np.float32)
+
+
+def ball(shape, radius, at=None):
+    index = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"), -1)
+    return np.sqrt(((index - (np.array(shape) / 2 if at is None else at)) ** 2).sum(-1)) < radius
+
+
+def test_the_largest_piece_counts_and_its_holes_are_filled(toy_finder):
+    shape = (60, 64, 58)
+    brain, island = ball(shape, 20), ball(shape, 5, (6, 6, 6))
+    voxels = np.where((brain & ~ball(shape, 8)) | island, 500, 0)
+    image = Volume(noisy(voxels), np.diag([2.0, 2.0, 2.0, 1.0]))
+    assert not is_brain_only(image)
+    found = find_brain(image, toy_finder)
+    assert found.voxels.dtype == np.uint8
+    assert found.grid.same_as(image.grid)
+    assert dice(brain, found.voxels > 0) > 0.98
+    assert not found.voxels[island].any()
+
+
+def test_the_network_reads_a_padded_whole_volume_of_its_own_spacing(toy_finder):
+    find_brain(Volume(noisy(np.where(ball((60, 60, 30), 14), 500, 0)), np.diag([1.0, 1.0, 5.0, 1.0])), toy_finder)
+    assert toy_finder.session.seen == (1, 32, 32, 80)  # 60 x 60 x 150 mm
+
+
+def test_a_mask_on_finer_voxels_has_no_stairs(toy_finder):
+    coarse = Volume(noisy(np.where(ball((40, 40, 40), 16), 500, 0)), np.diag([2.0, 2.0, 2.0, 1.0]))
+    affine = np.diag([0.5, 0.5, 0.5, 1.0])
+    affine[:3, 3] = -0.75
+    fine = resample(coarse, Grid((160, 160, 160), affine))
+    found = find_brain(fine, toy_finder).voxels > 0
+    surface = found & ~ndimage.binary_erosion(found)
+    radii = np.linalg.norm(np.argwhere(surface) * 0.5 - 0.75 - 40, axis=1)
+    assert radii.std() < 0.5  # a copy of 2 mm voxels: 0.6
+
+
+def test_without_a_head_the_mask_is_empty(finder):
+    noise = np.random.default_rng(0).normal(100, 30, (100, 100, 60)).astype(np.float32)
+    assert not find_brain(Volume(noise, np.diag([2.0, 2.0, 2.5, 1.0])), finder).voxels.any()
+
+
+def test_a_brain_alone_is_returned_as_it_is_shown(finder):
+    volume, inside = head(0, spacing=3.0)
+    assert is_brain_only(volume)
+    assert np.array_equal(find_brain(volume, finder).voxels > 0, inside)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_phantoms_brain_is_found_in_every_sequence(finder, phantom, role):
+    image = phantom.raw.volumes[role]
+    assert not is_brain_only(image)
+    found = find_brain(image, finder).voxels > 0
+    assert dice(truth_on(phantom, role), found) >= 0.93
+    assert ndimage.label(found)[1] == 1
+    assert not (ndimage.binary_fill_holes(found) & ~found).any()
+
+
+def truth_on(phantom, role):
+    mask = phantom.brain_mask_t1ce
+    mask = mask.with_voxels(mask.voxels.astype(np.float32))
+    return resample(mask, phantom.raw.volumes[role].grid, moved=np.linalg.inv(phantom.motion[role])).voxels > 0.5
+
+
+def test_a_slab_of_the_head_gives_its_part_of_the_brain(finder, phantom):
+    whole, truth = phantom.raw.volumes["flair"], truth_on(phantom, "flair")
+    middle = np.flatnonzero(truth.any((0, 1)))
+    part = slice(int(np.percentile(middle, 45)), int(np.percentile(middle, 80)))
+    affine = whole.affine.copy()
+    affine[:3, 3] += affine[:3, 2] * part.start
+    found = find_brain(Volume(whole.voxels[:, :, part], affine), finder).voxels > 0
+    assert dice(truth[:, :, part], found) >= 0.9
+
+
+@pytest.mark.parametrize("axes", ["LPS", "SAR", "PIL", "ASL", "IRP"])
+def test_the_mask_is_the_same_however_the_voxels_are_stored(finder, phantom, axes):
+    image = phantom.raw.volumes["t2"]
+    turn = nibabel.orientations.ornt_transform(nibabel.io_orientation(image.affine), nibabel.orientations.axcodes2ornt(axes))
+    turned = Volume(nibabel.apply_orientation(image.voxels, turn), image.affine @ nibabel.orientations.inv_ornt_aff(turn, image.shape))
+    assert turned.orientation == axes
+    one, other = find_brain(image, finder).canonical(), find_brain(turned, finder).canonical()
+    assert np.allclose(one.affine, other.affine, atol=1e-4)
+    assert np.count_nonzero(one.voxels != other.voxels) < 1e-4 * np.count_nonzero(one.voxels)  # rounding on the last step to the image's own grid
+
+
+def test_all_sequences_together_find_the_brain_on_the_references_grid(finder, phantom):
+    mask = phantom.brain_mask_t1ce
+    together = find_study_brain(phantom.raw, ROLES, lambda image: find_brain(image, finder), phantom.motion)
+    assert dice(mask.voxels > 0, together.mask.voxels > 0) >= 0.94
+
+
+def test_the_network_that_finds_the_brain_segments_no_tumour(toy_study):
+    with pytest.raises(ModelError, match="brain finds the brain, not tumours"):
+        segment(toy_study, load_model("brain"))

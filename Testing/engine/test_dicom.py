@@ -1,6 +1,7 @@
 """The facade: a folder scanned, its stacks read at the right place in the world."""
 
 import threading
+import warnings
 
 import highdicom
 import numpy as np
@@ -125,6 +126,22 @@ def test_a_series_moved_after_the_scan_is_refused(tmp_path):
     save(slices, tmp_path)
     with pytest.raises(BadImage, match="has changed"):
         read_stack(stack)
+
+
+def test_odd_identity_is_neither_warned_about_nor_logged(tmp_path, caplog, recwarn, capfd):
+    slices = slices_of_volume(toy_volume())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for one in slices:
+            one.PatientBirthDate, one.StudyDate, one.PatientID = "SECRET born", "SECRET day", "SECRET" * 20
+            one.SeriesInstanceUID = "SECRET.1"
+        save(slices, tmp_path)
+    caplog.clear(), recwarn.clear()
+    (stack,) = scan_dicom([tmp_path]).stacks
+    read_stack(stack)
+    stack_headers(stack)
+    told = caplog.text + "".join(str(one.message) for one in recwarn) + "".join(capfd.readouterr())
+    assert told == ""
 
 
 def test_the_name_of_a_file_says_nothing_of_its_format(tmp_path):

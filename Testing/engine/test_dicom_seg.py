@@ -1,12 +1,7 @@
 """DICOM-SEG on a small oblique series: read back by highdicom, placed by dcmqi, checked by dciodvfy."""
 
-import dataclasses
 import json
-import shutil
-import subprocess
-import sys
 import warnings
-from pathlib import Path
 from types import SimpleNamespace
 
 import highdicom
@@ -14,69 +9,17 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from pydicom.uid import ExplicitVRLittleEndian
 
-from braintumorseg.errors import BadImage, GridMismatch, MissingFile, NotAnImage, OutputError
+from braintumorseg.errors import BadImage, GridMismatch, OutputError
 from braintumorseg.io import dicom_seg
 from braintumorseg.io.dicom_grid import onto_grid, series_grid
 from braintumorseg.io.dicom_seg import read_dicom_seg, write_dicom_seg
+from braintumorseg.io.dicom_source import source_series
 from braintumorseg.io.itk import from_itk
-from braintumorseg.io.nrrd import read_nrrd
-from braintumorseg.volume import Grid, Volume
-
-
-@dataclasses.dataclass(frozen=True)
-class Label:
-    value: int
-    name: str
-    code: tuple[str, str, str]
-    rgb: tuple[int, int, int]
-
-
-TABLE = (Label(1, "NCR", ("6574001", "SCT", "Necrosis"), (216, 191, 216)),
-         Label(2, "ED", ("79654002", "SCT", "Edema"), (140, 224, 228)),
-         Label(3, "ET", ("C113842", "NCIt", "Enhancing Lesion"), (128, 174, 128)))
-ABOUT = {"algorithm": "spine-2mm", "version": "0.1.0", "sha256": "ab" * 32}
-COLUMNS, ROWS, SLICES, SPACING = 6, 5, 7, (0.7, 0.8, 2.5)  # spacing along a row, down a column, between slices: mm
-FIRST = np.array([-20.0, -30.0, 40.0])        # LPS mm
-
-
-def axes():
-    """Unit vectors (LPS) along a row, down a column and between slices, turned about two axes."""
-    a, b = np.deg2rad([17, -9])
-    turn_x = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
-    turn_z = np.array([[np.cos(b), -np.sin(b), 0], [np.sin(b), np.cos(b), 0], [0, 0, 1]])
-    return (turn_z @ turn_x).T
-
-
-def mr_series():
-    """Seven slices of a valid MR series, not in the order of their positions."""
-    uids = {name: generate_uid() for name in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")}
-    row, column, normal = axes()
-    slices = []
-    for k in (3, 0, 6, 1, 5, 2, 4):
-        one = pydicom.Dataset()
-        one.SOPClassUID, one.SOPInstanceUID = MRImageStorage, generate_uid()
-        for name, uid in uids.items():
-            setattr(one, name, uid)
-        one.PatientName, one.PatientID, one.PatientBirthDate, one.PatientSex = "Phantom^Ünï 脳", "P1", "19700101", "O"
-        one.SpecificCharacterSet = "ISO_IR 192"
-        one.StudyDate, one.StudyTime, one.StudyID, one.AccessionNumber = "20240102", "030405", "1", "A1"
-        one.Modality, one.SeriesNumber, one.InstanceNumber = "MR", 4, k + 1
-        one.Rows, one.Columns, one.PixelSpacing, one.SliceThickness = ROWS, COLUMNS, [SPACING[1], SPACING[0]], SPACING[2]
-        one.ImageOrientationPatient = [f"{x:.12g}" for x in (*row, *column)]
-        one.ImagePositionPatient = [f"{x:.12g}" for x in FIRST + normal * SPACING[2] * k]
-        slices.append(one)
-    return slices
-
-
-def tumour(series):
-    """4 voxels NCR, no ED, 3 ET, in two of the seven slices and different along every axis."""
-    voxels = np.zeros((COLUMNS, ROWS, SLICES), np.uint8)
-    voxels[2:4, 1:3, 3] = 1
-    voxels[0, 0, 3] = 3
-    voxels[1:3, 4, 4] = 3
-    return Volume(voxels, series_grid(series).affine)
+from braintumorseg.volume import Volume
+from dicom_oracles import by_dcmqi, no_dciodvfy_error
+from seg_toys import ABOUT, COLUMNS, FIRST, ROWS, SLICES, SPACING, TABLE, axes, enhanced, mr_series, save, tilted, tumour
 
 
 @pytest.fixture
@@ -150,24 +93,17 @@ def test_highdicom_finds_every_voxel_at_its_place(written):
 
 
 def test_dcmqi_finds_every_voxel_at_its_place(written, tmp_path):
-    pytest.importorskip("dcmqi", reason="dcmqi is not installed (pip install dcmqi)")
-    tool = shutil.which("segimage2itkimage", path=str(Path(sys.executable).parent)) or shutil.which("segimage2itkimage")
-    subprocess.run([tool, "--inputDICOM", written.path, "--outputDirectory", tmp_path, "-t", "nrrd"],
-                   check=True, capture_output=True)
+    masks = by_dcmqi(written.path, tmp_path)
     meta = json.loads((tmp_path / "meta.json").read_text())
     for number, (value, name, code) in enumerate([(1, "NCR", "6574001"), (3, "ET", "C113842")], start=1):
         about = meta["segmentAttributes"][number - 1][0]
         assert (about["SegmentLabel"], about["SegmentedPropertyTypeCodeSequence"]["CodeValue"]) == (name, code)
-        mask = onto_grid(read_nrrd(tmp_path / f"{number}.nrrd"), written.labels.grid, name, part=True)
+        mask = onto_grid(masks[number], written.labels.grid, name, part=True)
         np.testing.assert_array_equal(mask.voxels > 0, written.labels.voxels == value)
 
 
 def test_dciodvfy_finds_no_error(written):
-    if not shutil.which("dciodvfy"):
-        pytest.skip("dciodvfy is not installed (Debian package dicom3tools)")
-    said = subprocess.run(["dciodvfy", written.path], capture_output=True, text=True, check=False)
-    assert "Error" not in said.stderr
-    assert "Segmentation" in said.stderr
+    assert no_dciodvfy_error(written.path)
 
 
 def test_the_header_says_what_who_and_how(written):
@@ -268,33 +204,103 @@ def test_a_series_that_cannot_carry_a_seg_is_refused(series, labels, tmp_path, c
         write_dicom_seg(labels, s, TABLE, tmp_path / "seg.dcm", **ABOUT)
 
 
-def test_what_is_no_seg_is_refused(series, labels, tmp_path):
-    (tmp_path / "text.dcm").write_text("hello")
-    series[0].file_meta = pydicom.dataset.FileMetaDataset()
-    series[0].file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    series[0].save_as(tmp_path / "image.dcm", enforce_file_format=True)
-    for name, error, words in (("nothing.dcm", MissingFile, "no file"), ("text.dcm", NotAnImage, "not a DICOM file"),
-                               ("image.dcm", NotAnImage, "not a DICOM Segmentation")):
-        with pytest.raises(error, match=words):
-            read_dicom_seg(tmp_path / name, labels.grid)
+def test_slices_whose_places_are_rounded_keep_them_digit_by_digit(labels, tmp_path):
+    series = mr_series()
+    for one in series:  # as scanners write them: hundredths of a millimetre, which makes the stack lean a little
+        one.ImagePositionPatient = [f"{x:.2f}" for x in map(float, one.ImagePositionPatient)]
+    write_dicom_seg(labels.with_voxels(labels.voxels), series, TABLE, tmp_path / "seg.dcm", **ABOUT)
+    frames = pydicom.dcmread(tmp_path / "seg.dcm").PerFrameFunctionalGroupsSequence
+    places = {one.SOPInstanceUID: one.ImagePositionPatient for one in series}
+    assert len(frames) == 3
+    for frame in frames:
+        source = frame.DerivationImageSequence[0].SourceImageSequence[0]
+        assert source.SpatialLocationsPreserved == "YES"
+        assert frame.PlanePositionSequence[0].ImagePositionPatient == places[source.ReferencedSOPInstanceUID]
 
 
-def test_a_seg_is_not_put_on_a_grid_where_it_does_not_lie(written):
-    with pytest.raises(GridMismatch, match=r"seg\.dcm"):
-        read_dicom_seg(written.path, Grid((6, 5, 7), np.eye(4)))
-    with pytest.raises(GridMismatch, match=r"seg\.dcm"):
-        read_dicom_seg(written.path, Grid((6, 5, 4), written.labels.affine))
+@pytest.mark.parametrize(("echoes", "frames"), [(1, ()), (2, tuple(range(8, 15)))])
+def test_a_multi_frame_source_is_referred_to_frame_by_frame(labels, tmp_path, echoes, frames):
+    source = enhanced(echoes)
+    write_dicom_seg(labels, source_series([source], frames), TABLE, tmp_path / "seg.dcm", **ABOUT)
+    assert no_dciodvfy_error(tmp_path / "seg.dcm")
+    np.testing.assert_array_equal(read_dicom_seg(tmp_path / "seg.dcm", labels.grid, TABLE).voxels, labels.voxels)
+    written = pydicom.dcmread(tmp_path / "seg.dcm").PerFrameFunctionalGroupsSequence
+    referred = [frame.DerivationImageSequence[0].SourceImageSequence for frame in written]
+    # slices 3 and 4 of seven, and the last slice is the first frame
+    assert [[int(item.ReferencedFrameNumber) for item in items] for items in referred] == [[n + 7 * (echoes - 1)] for n in (4, 3, 4)]
+    assert {item.ReferencedSOPInstanceUID for items in referred for item in items} == {source.SOPInstanceUID}
 
 
-def test_an_unknown_segment_type_is_refused_by_name(written):
-    with pytest.raises(BadImage, match=r"ET is Enhancing Lesion \(C113842, NCIt\)"):
-        read_dicom_seg(written.path, written.labels.grid, TABLE[:2])
+def test_under_a_tilted_gantry_the_result_keeps_its_own_upright_grid(tmp_path):
+    series = tilted()
+    leaning = series_grid(series)
+    upright = leaning.affine.copy()  # what a reader resamples such a stack to, here through its middle slice
+    upright[:3, 2] = axes()[2] * (-1, -1, 1) * SPACING[2]
+    upright[:3, 3] = (leaning.affine @ [0, 0, 3, 1])[:3] - 3 * upright[:3, 2]
+    labels = Volume(tumour(mr_series()).voxels, upright)
+    write_dicom_seg(labels, series, TABLE, tmp_path / "seg.dcm", **ABOUT)
+    assert no_dciodvfy_error(tmp_path / "seg.dcm")
+    np.testing.assert_array_equal(read_dicom_seg(tmp_path / "seg.dcm", labels.grid, TABLE).voxels, labels.voxels)
+    seg = pydicom.dcmread(tmp_path / "seg.dcm")
+    assert seg.FrameOfReferenceUID == series[0].FrameOfReferenceUID
+    assert seg.ReferencedSeriesSequence[0].SeriesInstanceUID == series[0].SeriesInstanceUID
+    for frame in seg.PerFrameFunctionalGroupsSequence:
+        assert {item.SpatialLocationsPreserved for item in frame.DerivationImageSequence[0].SourceImageSequence} == {"NO"}
+    for wrong in (labels.with_voxels(labels.voxels), Volume(labels.voxels, leaning.affine)):
+        moved = Volume(wrong.voxels, np.eye(4)) if wrong.grid.same_as(labels.grid) else wrong
+        with pytest.raises(GridMismatch, match="lean"):
+            write_dicom_seg(moved, series, TABLE, tmp_path / "other.dcm", **ABOUT)
 
 
-def test_a_seg_by_dcmqi_is_read(data_folder):
-    path = data_folder / "dicom" / "SEG_dcmqi" / "liver.dcm"
-    found = highdicom.seg.segread(path).get_volume(combine_segments=True)
-    affine = np.diag([-1, -1, 1, 1]) @ found.affine[:, [2, 1, 0, 3]]
-    back = read_dicom_seg(path, Grid(found.spatial_shape[::-1], affine))
-    np.testing.assert_array_equal(back.voxels, found.array.transpose(2, 1, 0))
-    assert back.voxels.any()
+def test_a_labelmap_holds_the_same_voxels_for_highdicom_and_dcmqi(series, labels, tmp_path):
+    path = tmp_path / "seg.dcm"
+    summary = write_dicom_seg(labels, series, TABLE, path, **ABOUT, labelmap=True)
+    seg = pydicom.dcmread(path)
+    assert (seg.SegmentationType, len(summary.segments), seg.NumberOfFrames) == ("LABELMAP", 2, 2)
+    np.testing.assert_array_equal(read_dicom_seg(path, labels.grid, TABLE).voxels, labels.voxels)
+    found = highdicom.seg.segread(path).get_volume(combine_segments=True).array
+    assert [np.count_nonzero(found == number) for number in (1, 2)] == [4, 3]
+    only, = by_dcmqi(path, tmp_path).values()  # one map of segment numbers
+    numbers = onto_grid(only, labels.grid, "map", part=True).voxels
+    np.testing.assert_array_equal(np.array([0, 1, 3])[numbers], labels.voxels)
+
+
+@pytest.mark.parametrize(("about", "how"), [({**ABOUT, "edited": True}, "SEMIAUTOMATIC"), (dict.fromkeys(ABOUT, ""), "MANUAL")])
+def test_what_a_person_changed_or_drew_says_so(series, labels, tmp_path, about, how):
+    write_dicom_seg(labels, series, TABLE, tmp_path / "seg.dcm", **about)
+    assert no_dciodvfy_error(tmp_path / "seg.dcm")
+    seg = pydicom.dcmread(tmp_path / "seg.dcm")
+    assert {item.SegmentAlgorithmType for item in seg.SegmentSequence} == {how}
+    assert all(("SegmentationAlgorithmIdentificationSequence" in item) == (how != "MANUAL") for item in seg.SegmentSequence)
+
+
+@pytest.mark.parametrize(("character_set", "name", "expected"), [
+    ("ISO_IR 100", "Müller^Jörg", "ISO_IR 100"), (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎", ["", "ISO 2022 IR 87"]),
+    (None, "Plain^Name", None), ("ISO_IR 999", "Plain^Name", None)])
+def test_the_patients_name_keeps_its_letters_in_the_character_set_of_the_source(labels, tmp_path, character_set, name, expected):
+    series = mr_series()
+    for one in series:
+        one.SpecificCharacterSet, one.PatientName = character_set if character_set != "ISO_IR 999" else None, name
+        if not one.SpecificCharacterSet:
+            del one.SpecificCharacterSet
+    save(series, tmp_path / "series")
+    read = [pydicom.dcmread(file) for file in (tmp_path / "series").iterdir()]
+    for one in read if character_set == "ISO_IR 999" else ():
+        one.SpecificCharacterSet = character_set
+    write_dicom_seg(labels, read, TABLE, tmp_path / "seg.dcm", **ABOUT)
+    seg = pydicom.dcmread(tmp_path / "seg.dcm")
+    assert (seg.PatientName, seg.get("SpecificCharacterSet")) == (name, expected)
+    assert no_dciodvfy_error(tmp_path / "seg.dcm")
+
+
+def test_bytes_of_an_undeclared_character_set_are_kept_as_utf_8(labels, tmp_path):
+    series = mr_series()
+    for one in series:
+        one.SpecificCharacterSet, one.PatientName = "ISO_IR 100", "Müller^Jörg"
+    save(series, tmp_path / "series")
+    for file in (tmp_path / "series").iterdir():  # the same bytes, no longer declared
+        file.write_bytes(file.read_bytes().replace(b"ISO_IR 100", b"          "))
+    write_dicom_seg(labels, [pydicom.dcmread(file) for file in (tmp_path / "series").iterdir()], TABLE, tmp_path / "seg.dcm", **ABOUT)
+    seg = pydicom.dcmread(tmp_path / "seg.dcm")
+    assert (seg.PatientName, seg.SpecificCharacterSet) == ("Müller^Jörg", "ISO_IR 192")
+    assert no_dciodvfy_error(tmp_path / "seg.dcm")

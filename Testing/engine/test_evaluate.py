@@ -11,9 +11,13 @@ import torch
 from monai.metrics import compute_dice, compute_hausdorff_distance
 
 from braintumorseg import metrics
-from braintumorseg.errors import GridMismatch, InputError, MissingFile, UnknownLabels
+from braintumorseg.errors import BadImage, GridMismatch, InputError, MissingFile, UnknownLabels
 from braintumorseg.evaluate import STRUCTURES, evaluate, evaluate_folders, evaluate_pair
+from braintumorseg.io.dicom_seg import write_dicom_seg
+from braintumorseg.io.nifti import write_nifti
+from braintumorseg.io.readers import read_volume
 from braintumorseg.volume import Volume
+from seg_toys import ABOUT, TABLE, mr_series, tumour
 
 LPS = np.array([[-1.0, 0, 0, 0], [0, -1, 0, 239], [0, 0, 1, 0], [0, 0, 0, 1]])
 
@@ -199,3 +203,56 @@ def test_real_predictions_score_as_by_other_libraries(data_folder, tmp_path):
         assert scores.dice == pytest.approx(compute_dice(*pair).item())
         distance = compute_hausdorff_distance(*pair, include_background=True, percentile=95).item()
         assert scores.hd95_mm == pytest.approx(distance, abs=1.5)
+
+
+class TestDicomSeg:
+    """SEGs as truth or found: their labels are told by codes, and their grid holds only some slices."""
+
+    @pytest.fixture
+    def files(self, tmp_path):
+        """Name -> path: a label map, the same as SEG, and a SEG of one slice less."""
+        source = mr_series()
+        labels = tumour(source)
+        write_nifti(labels, tmp_path / "map.nii.gz")
+        write_dicom_seg(labels, source, TABLE, tmp_path / "same.dcm", **ABOUT)
+        less = labels.voxels.copy()
+        less[:, :, 3] = 0
+        write_dicom_seg(labels.with_voxels(less), source, TABLE, tmp_path / "less.dcm", **ABOUT)
+        more = labels.voxels.copy()
+        more[:, :, 6] = 2
+        write_dicom_seg(labels.with_voxels(more), source, TABLE, tmp_path / "more.dcm", **ABOUT)
+        return {path.stem.split(".")[0]: path for path in tmp_path.iterdir()}
+
+    @pytest.mark.parametrize(("truth", "found"), [("map", "same"), ("same", "map"), ("same", "same")])
+    def test_the_same_labels_agree_whatever_holds_them(self, files, truth, found):
+        result, = evaluate(files[truth], files[found]).results
+        assert {name: scores.dice for name, scores in result.scores.items()} == dict.fromkeys(("WT", "TC", "ET", "NCR", "ED"), 1.0)
+
+    def test_segs_of_different_slices_are_compared_on_both(self, files):
+        # 7 voxels; less has 2 of them (ET of slice 4), more has 30 of ED besides the 7
+        result, = evaluate(files["same"], files["less"]).results
+        assert result.scores["WT"].dice == pytest.approx(2 * 2 / (7 + 2))
+        result, = evaluate(files["less"], files["more"]).results
+        assert result.scores["WT"].dice == pytest.approx(2 * 2 / (2 + 37))
+
+    def test_no_convention_applies_to_a_seg(self, files):
+        result, = evaluate(files["same"], files["map"], truth_labels="brats2021").results
+        assert result.scores["ET"].dice == 1.0
+
+    def test_folders_prefer_the_label_map_and_take_a_seg_where_there_is_none(self, files, tmp_path):
+        for folder in ("truth", "found"):
+            (tmp_path / folder / "case").mkdir(parents=True)
+        (tmp_path / "truth" / "case" / "segmentation.nii.gz").write_bytes(files["map"].read_bytes())
+        (tmp_path / "truth" / "case" / "segmentation.dcm").write_bytes(b"never looked at")
+        (tmp_path / "found" / "case" / "segmentation.dcm").write_bytes(files["less"].read_bytes())
+        result, = evaluate(tmp_path / "truth", tmp_path / "found").results
+        assert (result.case, result.scores["WT"].dice) == ("case", pytest.approx(4 / 9))
+
+    def test_a_seg_that_lies_elsewhere_or_holds_other_things_is_refused(self, files, data_folder, tmp_path):
+        other = data_folder / "dicom" / "SEG_dcmqi" / "liver.dcm"
+        with pytest.raises(BadImage, match="segment 1 is Liver"):
+            evaluate(files["map"], other)
+        shifted = read_volume(files["map"])
+        write_nifti(Volume(shifted.voxels, np.diag([1, 1, 1.1, 1]) @ shifted.affine), tmp_path / "elsewhere.nii.gz")
+        with pytest.raises(GridMismatch, match="do not share voxels"):
+            evaluate(tmp_path / "elsewhere.nii.gz", files["same"])

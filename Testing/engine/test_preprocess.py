@@ -3,7 +3,8 @@ import pytest
 
 from braintumorseg.labels import REGIONS
 from braintumorseg.model_card import Label, ModelCard, Normalisation
-from braintumorseg.preprocess import normalise, prepare
+from braintumorseg.normalise import normalise
+from braintumorseg.preprocess import prepare
 from braintumorseg.study import ROLES, Study
 from braintumorseg.volume import Volume
 

@@ -1,6 +1,7 @@
 """`read_volume`: the suffix chooses the reader; NRRD and MetaImage against SimpleITK; what is refused says what is accepted."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import SimpleITK as sitk
 from braintumorseg.errors import BadImage, MissingFile, NotAnImage
 from braintumorseg.io.nifti import write_nifti
 from braintumorseg.io.nrrd import write_nrrd
-from braintumorseg.io.readers import READERS, SUFFIXES, read_volume
+from braintumorseg.io.readers import READERS, SUFFIXES, is_seg, label_suffix, read_volume
 from braintumorseg.volume import Volume
 
 VOLUME = Volume(np.arange(1, 61, dtype=np.int16).reshape(3, 4, 5),
@@ -158,3 +159,11 @@ def test_a_colour_image_and_a_flat_one_are_refused(tmp_path):
     sitk.WriteImage(image[:, :, 0], str(tmp_path / "flat.nrrd"))
     with pytest.raises(BadImage, match="2 dimensions"):
         read_volume(tmp_path / "flat.nrrd")
+
+
+def test_a_dicom_segmentation_is_known_by_its_name_or_its_start(tmp_path):
+    (tmp_path / "I0001").write_bytes(b"\0" * 128 + b"DICM")
+    (tmp_path / "notes").write_text("nothing")
+    assert is_seg("any/SEG.DCM") and is_seg(tmp_path / "I0001")
+    assert not any(is_seg(path) for path in ("a.nii.gz", "a.seg.nrrd", tmp_path / "notes", tmp_path / "missing"))
+    assert label_suffix(Path("CASE_seg.dcm")) == ".dcm"

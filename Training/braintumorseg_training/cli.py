@@ -11,6 +11,7 @@ from braintumorseg.errors import BrainTumorSegError
 __all__ = ["main"]
 
 OWN_SPLIT = Path(__file__).parent / "split_24.json"
+HEADS_SPLIT = Path(__file__).parent / "split_heads.json"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -48,6 +49,15 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     verb.set_defaults(run=_fit)
 
+    verb = verbs.add_parser("fit-brain", help="train the network that finds the brain, from label maps of heads; goes on like fit")
+    verb.add_argument("maps", type=Path, help="folder of SynthSeg's label maps of whole heads (.nii.gz)")
+    verb.add_argument("--out", type=Path, required=True, help="folder of the run")
+    verb.add_argument("--split", type=Path, default=HEADS_SPLIT, help="JSON with train and validation (default: 17 and 3 of the 20 heads)")
+    verb.add_argument("--config", type=Path, help="JSON with fields of the configuration (default: the shipped recipe)")
+    verb.add_argument("--steps", type=int, help="number of steps, over the configuration's")
+    verb.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    verb.set_defaults(run=_fit_brain)
+
     verb = verbs.add_parser("export", help="write a run's network as ONNX with its card, after checking it against torch")
     verb.add_argument("run_folder", type=Path, metavar="RUN", help="folder that fit wrote")
     verb.add_argument("--data", type=Path, required=True, help="folder that prepare wrote; one crop of it is the check")
@@ -57,6 +67,16 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--version", default="0.1.0")
     verb.add_argument("--remark", default="", help="what else the card should say of the training")
     verb.set_defaults(run=_export)
+
+    verb = verbs.add_parser("export-brain", help="the same for a run of fit-brain")
+    verb.add_argument("run_folder", type=Path, metavar="RUN", help="folder that fit-brain wrote")
+    verb.add_argument("--maps", type=Path, required=True, help="folder of the label maps; an image made from one is the check")
+    verb.add_argument("--out", type=Path, required=True, help="folder for NAME.onnx and NAME.json")
+    verb.add_argument("--split", type=Path, default=HEADS_SPLIT, help="the split that fit-brain was given")
+    verb.add_argument("--name", default="brain")
+    verb.add_argument("--version", default="0.1.0")
+    verb.add_argument("--remark", default="", help="what else the card should say of the training")
+    verb.set_defaults(run=_export_brain)
 
     verb = verbs.add_parser("validate", help="run an exported network through the engine on the validation cases and fill in its card")
     verb.add_argument("cases", type=Path, help="folder with one folder a patient")
@@ -99,12 +119,33 @@ def _fit(args) -> None:
     fit(config, args.data, read_split(args.split), args.out, device=args.device, say=lambda line: print(line, flush=True))
 
 
+def _fit_brain(args) -> None:
+    from dataclasses import replace
+
+    from .config import BrainConfig, read_config
+    from .data import read_split
+    from .fit_brain import fit_brain
+
+    config = read_config(args.config, BrainConfig) if args.config else BrainConfig()
+    if args.steps:
+        config = replace(config, steps=args.steps)
+    fit_brain(config, args.maps, read_split(args.split), args.out, device=args.device, say=lambda line: print(line, flush=True))
+
+
 def _export(args) -> None:
     from .data import read_split
     from .export import export
 
     path = export(args.run_folder, args.data, read_split(args.split), args.out, args.name, args.version, say=print, remark=args.remark)
     print(path)
+
+
+def _export_brain(args) -> None:
+    from .data import read_split
+    from .export_brain import export_brain
+
+    split = read_split(args.split)
+    print(export_brain(args.run_folder, args.maps, split, args.out, args.name, args.version, say=print, remark=args.remark))
 
 
 def _validate(args) -> None:

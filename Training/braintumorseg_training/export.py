@@ -6,6 +6,7 @@ import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +20,12 @@ from braintumorseg.model_zoo import sha256_of
 from braintumorseg.runtime import open_session
 from braintumorseg.study import ROLES
 
-from .config import Config
+from .config import Config, RunConfig, config_from
 from .data import PHANTOM, Case, Split, load_cases, load_made_up
 from .networks import build
 from .train import CHECKPOINT, load_checkpoint
 
-__all__ = ["LABELS", "LARGEST_DIFFERENCE", "draft_card", "export", "largest_difference", "write_onnx"]
+__all__ = ["LABELS", "LARGEST_DIFFERENCE", "bytes_per_voxel", "draft_card", "export", "largest_difference", "write_checked", "write_onnx"]
 
 LARGEST_DIFFERENCE = 1e-3  # in probability, between ONNX Runtime and torch with the same float16-rounded weights
 OPSET = 18                 # read by ONNX Runtime from 1.14 on; macOS stops at 1.23
@@ -80,36 +81,41 @@ def export(run: Path, packed: Path, split: Split, out: Path, name: str, version:
     Raises ModelError, and leaves nothing, when ONNX Runtime and torch differ by more than LARGEST_DIFFERENCE anywhere on a real crop.
     """
     saved = load_checkpoint(run / CHECKPOINT)
-    config = Config(**{key: tuple(value) if isinstance(value, list) else value for key, value in saved["config"].items()})
-    network = build(config).eval()
-    network.load_state_dict(saved["average"])
+    config = config_from(Config, saved["config"])
+    trained_on = [*load_cases(packed, split.train), *load_made_up(packed)]
+    card = draft_card(
+        name=name, version=version, size_multiple=config.size_multiple, spacing_mm=config.spacing_mm, bytes_per_voxel=bytes_per_voxel(config),
+        licence="MIT (weights); attribution of the training data below", training_data=_training_data(trained_on),
+        intended_use="Research on gliomas (WHO grades 2 to 4) of adults before surgery, on MR. Not a medical device.",
+        limits=("Trained on few patients before surgery: resection cavities, metastases, meningiomas and children's tumours were never seen.",
+                "Reads the brain alone: skull and face must be removed first.",
+                "Without T1ce, enhancing tumour and core are guesses; without FLAIR, oedema is underestimated."),
+        training={"steps": saved["step"], "recipe": saved["config"], "remark": remark})
+    return write_checked(build(config), saved["average"], _middle(np.array(trained_on[0].channels), config), card, out, say)
+
+
+def write_checked(network: nn.Module, weights: dict, crop: np.ndarray, card: ModelCard, out: Path, say: Callable[[str], None]) -> Path:
+    """Write `network` with these `weights` (a state_dict) and its card, whose hash is filled in, as out/NAME.onnx and NAME.json.
+
+    Raises ModelError, and leaves nothing, when ONNX Runtime and torch differ by more than LARGEST_DIFFERENCE on `crop` (C, I, J, K).
+    """
+    network.eval().load_state_dict(weights)
     # Rounded before the comparison: float16 is how the weights are stored, so torch is to be compared with those.
     for tensor in network.parameters():
         tensor.data = tensor.data.half().float()
-    trained_on = [*load_cases(packed, split.train), *load_made_up(packed)]
-    crop = _middle(np.array(trained_on[0].channels), config)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out) as temporary:
-        weights = Path(temporary) / f"{name}.onnx"
-        write_onnx(network, crop, weights)
-        difference = largest_difference(network, weights, crop)
+        path = Path(temporary) / f"{card.name}.onnx"
+        write_onnx(network, crop, path)
+        difference = largest_difference(network, path, crop)
         say(f"ONNX Runtime against torch on a {' x '.join(map(str, crop.shape[1:]))} crop: at most {difference:.1e} in probability")
         if difference > LARGEST_DIFFERENCE:
             raise ModelError(f"ONNX Runtime and torch differ by {difference:.1e} in probability (at most {LARGEST_DIFFERENCE:.0e} is allowed).",
                              "Nothing was written; look for an operator that exports wrongly.")
-        card = draft_card(
-            name=name, version=version, sha256=sha256_of(weights), size_multiple=config.size_multiple, spacing_mm=config.spacing_mm,
-            bytes_per_voxel=_bytes_per_voxel(config),
-            licence="MIT (weights); attribution of the training data below", training_data=_training_data(trained_on),
-            intended_use="Research on gliomas (WHO grades 2 to 4) of adults before surgery, on MR. Not a medical device.",
-            limits=("Trained on few patients before surgery: resection cavities, metastases, meningiomas and children's tumours were never seen.",
-                    "Reads the brain alone: skull and face must be removed first.",
-                    "Without T1ce, enhancing tumour and core are guesses; without FLAIR, oedema is underestimated."),
-            training={"steps": saved["step"], "recipe": saved["config"], "remark": remark})
-        write_card(card, Path(temporary) / f"{name}.json")
+        write_card(replace(card, sha256=sha256_of(path)), path.with_suffix(".json"))
         for suffix in (".onnx", ".json"):
-            (Path(temporary) / f"{name}{suffix}").replace(out / f"{name}{suffix}")
-    return out / f"{name}.onnx"
+            path.with_suffix(suffix).replace(out / f"{card.name}{suffix}")
+    return out / f"{card.name}.onnx"
 
 
 def _training_data(cases: list[Case]) -> tuple[dict, ...]:
@@ -171,7 +177,7 @@ def _halve(model) -> None:
         model.graph.node.insert(0, cast)
 
 
-def _bytes_per_voxel(config: Config) -> float:
+def bytes_per_voxel(config: RunConfig) -> float:
     """Measured with ONNX Runtime's CPU on the default network: 75 to 100 bytes, six feature maps of the first level; one more to be safe."""
     return 7 * config.channels[0] * 4 / 8
 

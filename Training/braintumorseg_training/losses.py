@@ -8,7 +8,7 @@ from monai.losses import DiceLoss
 
 from braintumorseg.labels import REGIONS
 
-__all__ = ["RegionLoss", "region_targets"]
+__all__ = ["OverlapLoss", "RegionLoss", "region_targets"]
 
 
 def region_targets(labels: torch.Tensor) -> torch.Tensor:
@@ -16,8 +16,11 @@ def region_targets(labels: torch.Tensor) -> torch.Tensor:
     return torch.stack([torch.isin(labels, torch.tensor(values, dtype=labels.dtype)) for values in REGIONS.values()], dim=1).float()
 
 
-class RegionLoss(torch.nn.Module):
-    """Soft Dice over the batch plus binary cross-entropy, for each region alike; `side_weight` of the same at a quarter of the resolution."""
+class OverlapLoss(torch.nn.Module):
+    """Soft Dice over the batch plus binary cross-entropy, for each channel alike; `side_weight` of the same at a quarter of the resolution.
+
+    Takes logits, or a pair of them, and targets (B, R, I, J, K) float, 0..1.
+    """
 
     def __init__(self, side_weight: float):
         super().__init__()
@@ -25,9 +28,8 @@ class RegionLoss(torch.nn.Module):
         self.dice = DiceLoss(sigmoid=True, batch=True, smooth_nr=100.0, smooth_dr=100.0)
         self.side_weight = side_weight
 
-    def forward(self, output, labels: torch.Tensor) -> torch.Tensor:
+    def forward(self, output, target: torch.Tensor) -> torch.Tensor:
         logits, side = output if isinstance(output, tuple) else (output, None)
-        target = region_targets(labels)
         loss = self._both(logits.float(), target)
         if side is not None and self.side_weight:
             loss = loss + self.side_weight * self._both(side.float(), F.avg_pool3d(target, 4))
@@ -35,3 +37,10 @@ class RegionLoss(torch.nn.Module):
 
     def _both(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         return self.dice(logits, target) + F.binary_cross_entropy_with_logits(logits, target)
+
+
+class RegionLoss(OverlapLoss):
+    """The same for labels (B, I, J, K): the nested regions are the channels."""
+
+    def forward(self, output, labels: torch.Tensor) -> torch.Tensor:
+        return super().forward(output, region_targets(labels))

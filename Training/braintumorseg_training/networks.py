@@ -1,4 +1,4 @@
-"""The network: a 3-D residual U-Net that reads and answers at 1 mm and thinks at 2 mm.
+"""The network: a 3-D residual U-Net that reads and answers at 1 mm and thinks at 2 mm (at 2 and 4 mm where it finds the brain).
 
 U-Net (Ronneberger 2015; Çiçek 2016) with residual blocks (He 2016) and instance normalisation (as in nnU-Net, Isensee 2021). Its first
 layer turns 4 x 4 x 4 voxels into features at half the resolution and its last one turns each feature vector into 2 x 2 x 2 voxels, so that thin
@@ -16,7 +16,7 @@ from torch import nn
 from braintumorseg.labels import REGIONS
 from braintumorseg.study import ROLES
 
-from .config import Config
+from .config import RunConfig
 
 __all__ = ["ResidualUNet", "build"]
 
@@ -57,9 +57,9 @@ class ResidualUNet(nn.Module):
         return (logits, side) if side is not None else logits
 
 
-def build(config: Config) -> ResidualUNet:
-    """The network of a configuration, with fresh weights."""
-    return ResidualUNet(config.channels, len(ROLES), len(REGIONS))
+def build(config: RunConfig, inputs: int = len(ROLES), outputs: int = len(REGIONS)) -> ResidualUNet:
+    """The network of a configuration, with fresh weights; by default from four sequences to the tumour's regions."""
+    return ResidualUNet(config.channels, inputs, outputs)
 
 
 def _block(kind: type, inputs: int, outputs: int, stride: int) -> nn.Module:

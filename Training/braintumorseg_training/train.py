@@ -8,62 +8,93 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from copy import deepcopy
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from braintumorseg.errors import ModelError, OutputError
 from braintumorseg.labels import REGIONS, region_mask
 from braintumorseg.metrics import dice
 
-from .config import Config, write_config
+from .config import Config, RunConfig, config_from, write_config
 from .data import Case, Patches, Split, load_cases, load_made_up
 from .losses import RegionLoss
 from .networks import build
 
-__all__ = ["fit", "load_checkpoint", "pick_device"]
+__all__ = ["Task", "fit", "fit_task", "load_checkpoint", "pick_device"]
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.csv"
 # Which fields may differ between a checkpoint and the run that takes it up: they change how long, not what.
 MAY_CHANGE = {"steps", "decay_share", "learning_rate", "ema", "tumour_share", "phantom_share", "transplant", "all_sequences_share",
+              "lesion_share", "thick_share", "stripped_share", "defaced_share", "empty_share",
               "save_every", "validate_every"}
 
 
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What the loop learns from. The loop is the same for every task.
+
+    build: the network with fresh weights.
+    stream: (first, count) -> the run's inputs and targets from number `first` on, each a function of its number alone.
+    loss: (output, targets) -> scalar tensor.
+    watch: (averaged network, device) -> score by name, 0..1; None where nothing is held out.
+    scores: the names that `watch` gives.
+    about: what is learned from, in a few words.
+    """
+
+    build: Callable[[], torch.nn.Module]
+    stream: Callable[[int, int], Dataset]
+    loss: Callable
+    watch: Callable[[torch.nn.Module, torch.device], dict[str, float]] | None
+    scores: tuple[str, ...]
+    about: str
+
+
 def fit(config: Config, packed: Path, split: Split, out: Path, *, device: str = "auto", say: Callable[[str], None] = print) -> Path:
-    """Train until `config.steps` and return the checkpoint's path.
+    """Train the tumour network until `config.steps` and return the checkpoint's path.
 
     Args:
         packed: folder of packed cases (`prepare`); cases of the cohort 'phantom' are used when they are there.
         split: names to train on and to watch; those to watch are never trained on.
-        out: run folder: config.json, log.csv, checkpoint.pt (weights, averaged weights, optimiser, step).
+        out: run folder, as in `fit_task`.
+    """
+    made_up = load_made_up(packed)
+    train_cases = load_cases(packed, split.train) + made_up
+    watch_cases = load_cases(packed, split.validation) if split.validation else []
+    task = Task(build=lambda: build(config), stream=lambda first, count: Patches(train_cases, config, first, count),
+                loss=RegionLoss(config.deep_supervision),
+                watch=(lambda network, where: watch(network, watch_cases, config, where)) if watch_cases else None,
+                scores=tuple(REGIONS), about=f"{len(train_cases)} cases ({len(made_up)} made up)")
+    return fit_task(config, task, out, device=device, say=say)
+
+
+def fit_task(config: RunConfig, task: Task, out: Path, *, device: str = "auto", say: Callable[[str], None] = print) -> Path:
+    """Train until `config.steps` and return the checkpoint's path; a run that was stopped goes on from its last checkpoint.
+
+    `out` is the run's folder: config.json, log.csv, checkpoint.pt (weights, averaged weights, optimiser, step).
     """
     where = pick_device(device)
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
-    network = build(config).to(where)
+    network = task.build().to(where)
     average = deepcopy(network).eval()                        # EMA weights: these are validated and exported
     optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.99))
-    step = _resume(out, config, network, average, optimiser, where)
+    step = _resume(out, config, network, average, optimiser)
     write_config(config, out / "config.json")
-    made_up = load_made_up(packed)
-    train_cases = load_cases(packed, split.train) + made_up
-    watch_cases = load_cases(packed, split.validation) if split.validation else []
-    loss_of = RegionLoss(config.deep_supervision)
-    say(f"{len(train_cases)} cases ({len(made_up)} made up), {sum(p.numel() for p in network.parameters()) / 1e6:.1f} M weights, "
-        f"on {where}, step {step} of {config.steps}")
+    say(f"{task.about}, {sum(p.numel() for p in network.parameters()) / 1e6:.1f} M weights, on {where}, step {step} of {config.steps}")
 
     began, began_at, recent = time.time(), step, []
-    for image, labels in _batches(train_cases, config, step):
+    for image, labels in _batches(task, config, step):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(config, step)
         network.train()
         with _precision(config, where):
             output = network(image.to(where))                 # (B, R, I, J, K) logits
-        loss = loss_of(output, labels.to(where))
+        loss = task.loss(output, labels.to(where))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
@@ -75,18 +106,18 @@ def fit(config: Config, packed: Path, split: Split, out: Path, *, device: str = 
         if step % 25 == 0 or step == config.steps:
             pace = (time.time() - began) / (step - began_at)
             say(f"step {step}/{config.steps}  loss {np.mean(recent):.4f}  {pace:.2f} s/step  {_clock(pace * (config.steps - step))} left")
-            _log(out, {"step": step, "loss": round(float(np.mean(recent)), 5), "rate": f"{learning_rate(config, step):.2e}"})
+            _log(out, task, {"step": step, "loss": round(float(np.mean(recent)), 5), "rate": f"{learning_rate(config, step):.2e}"})
             recent = []
         if step % config.save_every == 0 or step == config.steps:
             _save(out, config, network, average, optimiser, step)
-        if watch_cases and (step % config.validate_every == 0 or step == config.steps):
-            found = watch(average, watch_cases, config, where)
-            say("validation Dice  " + "  ".join(f"{region} {value:.3f}" for region, value in found.items()))
-            _log(out, {"step": step, **{f"dice_{region}": round(value, 4) for region, value in found.items()}})
+        if task.watch and (step % config.validate_every == 0 or step == config.steps):
+            found = task.watch(average, where)
+            say("validation Dice  " + "  ".join(f"{name} {value:.3f}" for name, value in found.items()))
+            _log(out, task, {"step": step, **{f"dice_{name}": round(value, 4) for name, value in found.items()}})
     return out / CHECKPOINT
 
 
-def learning_rate(config: Config, step: int) -> float:
+def learning_rate(config: RunConfig, step: int) -> float:
     """Linear growth, constant, linear fall to 0: a run can be lengthened up to its fall."""
     decay = max(1, int(config.steps * config.decay_share))
     return config.learning_rate * min(1.0, (step + 1) / max(1, config.warm_up), max(0.0, (config.steps - step) / decay))
@@ -126,8 +157,8 @@ def load_checkpoint(path: Path) -> dict:
         raise ModelError(f"The checkpoint {path.name} is damaged ({type(error).__name__}).", "Remove it to start again, or restore a copy.") from None
 
 
-def _batches(cases: list[Case], config: Config, step: int) -> Iterator:
-    stream = Patches(cases, config, first=step * config.batch, count=(config.steps - step) * config.batch)
+def _batches(task: Task, config: RunConfig, step: int) -> Iterator:
+    stream = task.stream(step * config.batch, (config.steps - step) * config.batch)
     return iter(DataLoader(stream, batch_size=config.batch, num_workers=_workers(), prefetch_factor=4, persistent_workers=True,
                            worker_init_fn=_one_thread))
 
@@ -140,7 +171,7 @@ def _one_thread(_: int) -> None:
     torch.set_num_threads(1)
 
 
-def _precision(config: Config, where: torch.device):
+def _precision(config: RunConfig, where: torch.device):
     return torch.autocast(where.type, torch.bfloat16) if config.bf16 else nullcontext()
 
 
@@ -149,12 +180,15 @@ def _average(average: torch.nn.Module, network: torch.nn.Module, decay: float) -
     torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
 
 
-def _resume(out: Path, config: Config, network, average, optimiser, where) -> int:
+def _resume(out: Path, config: RunConfig, network, average, optimiser) -> int:
     if not (out / CHECKPOINT).is_file():
         return 0
     saved = load_checkpoint(out / CHECKPOINT)
-    was = Config(**{key: tuple(value) if isinstance(value, list) else value for key, value in saved["config"].items()})
-    kept = {name: getattr(was, name) for name in MAY_CHANGE}
+    try:
+        was = config_from(type(config), saved["config"])
+    except TypeError:
+        raise ModelError(f"The run in {out.name} is another network's.", "Give another --out.") from None
+    kept = {name: getattr(was, name) for name in MAY_CHANGE if hasattr(was, name)}
     if replace(config, **kept) != was:
         different = [key for key, value in asdict(config).items() if key not in MAY_CHANGE and value != getattr(was, key)]
         raise ModelError(f"The run in {out.name} was made with another {', '.join(different)}.", "Give another --out, or the same configuration.")
@@ -164,7 +198,7 @@ def _resume(out: Path, config: Config, network, average, optimiser, where) -> in
     return int(saved["step"])
 
 
-def _save(out: Path, config: Config, network, average, optimiser, step: int) -> None:
+def _save(out: Path, config: RunConfig, network, average, optimiser, step: int) -> None:
     partial = out / f".{CHECKPOINT}.partial"
     config_fields = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(config).items()}
     try:
@@ -177,8 +211,8 @@ def _save(out: Path, config: Config, network, average, optimiser, step: int) -> 
                           "Make room on the disk and run the same command again: it goes on from there.") from None
 
 
-def _log(out: Path, row: dict) -> None:
-    names = ["step", "loss", "rate", *(f"dice_{region}" for region in REGIONS)]
+def _log(out: Path, task: Task, row: dict) -> None:
+    names = ["step", "loss", "rate", *(f"dice_{name}" for name in task.scores)]
     fresh = not (out / LOG).exists()
     with (out / LOG).open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, names)

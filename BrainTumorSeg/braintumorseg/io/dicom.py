@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import secrets
 import threading
-import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import NotAnImage
 from ..volume import Volume
-from .dicom_header import DAMAGED, is_dicom
+from .dicom_facts import damage
+from .dicom_header import is_dicom
 from .dicom_pixels import read_pixels
+from .dicom_quiet import quiet
 from .dicom_series import Scan, Stack
-from .dicom_slices import slices_of
+from .dicom_slices import slices_in
 from .dicom_stacks import stacks_of
-from .dicom_walk import find_files, read_headers
+from .dicom_walk import find_files, read_files
 from .files import naming
 
 if TYPE_CHECKING:
@@ -40,11 +41,9 @@ def scan_dicom(paths: Iterable[Path | str], *, progress: Callable[[float], None]
 
     Raises MissingFile for a path that is not there, Cancelled. What a file holds never raises: it is in `Scan.left_aside`.
     """
-    headers, aside = read_headers(find_files(paths), progress, cancel)
     salt = secrets.token_bytes(16)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom prints values of a header in its warnings
-        stacks, refused = stacks_of((one for header in headers for one in slices_of(header, salt)), fill_gaps)
+    slices, aside = read_files(find_files(paths), lambda path: slices_in(path, salt), progress, cancel)
+    stacks, refused = stacks_of(slices, fill_gaps)
     return Scan(tuple(stacks), (*refused, *aside))
 
 
@@ -67,7 +66,8 @@ def stack_headers(stack: Stack) -> list[Dataset]:
     headers = []
     for path in dict.fromkeys(frame.path for frame in stack.frames):
         try:
-            headers.append(pydicom.dcmread(path, stop_before_pixels=True, force=True))
-        except DAMAGED:
+            with quiet():
+                headers.append(pydicom.dcmread(path, stop_before_pixels=True, force=True))
+        except damage():
             raise NotAnImage(f"The header of {path.name} cannot be read.", "Copy it or export it from the PACS again.") from None
     return headers

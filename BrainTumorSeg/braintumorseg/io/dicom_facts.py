@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+import struct
+import zlib
+from functools import cache
 from typing import TYPE_CHECKING
 
 from .dicom_series import Facts
@@ -11,7 +14,7 @@ from .dicom_series import Facts
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["FACT_TAGS", "b_value", "facts_of", "integer", "number", "text", "texts", "uid"]
+__all__ = ["FACT_TAGS", "b_value", "damage", "facts_of", "integer", "number", "text", "texts", "uid"]
 
 # Keywords and private tags that `facts_of` asks for: only these are read from a file.
 FACT_TAGS: tuple = (
@@ -23,8 +26,15 @@ FACT_TAGS: tuple = (
     "SeriesTime", "StudyDate", "StudyTime", "BodyPartExamined", "Manufacturer", "ManufacturerModelName", "SliceThickness",
     "LossyImageCompression", 0x00190010, 0x0019100C, 0x00430010, 0x00431039, 0x20010010, 0x20011003,
 )
-# What pydicom raises when it turns damaged bytes into a value.
-_DAMAGED = (ValueError, TypeError, OverflowError, AttributeError, KeyError, LookupError, UnicodeError, NotImplementedError, EOFError, OSError)
+
+
+@cache
+def damage() -> tuple[type[Exception], ...]:
+    """What pydicom raises when bytes are damaged: it lets through whatever its own steps ran into."""
+    from pydicom.errors import BytesLengthException
+
+    return (ValueError, TypeError, ArithmeticError, AttributeError, LookupError, NotImplementedError, EOFError, OSError, MemoryError,
+            RecursionError, struct.error, zlib.error, BytesLengthException)
 
 
 def text(dataset: Dataset, name: str | int) -> str:
@@ -44,7 +54,7 @@ def texts(dataset: Dataset, name: str | int) -> tuple[str, ...]:
             value = value.decode("ascii", errors="ignore").split("\\")
         values = value if isinstance(value, MultiValue | list | tuple) else [value]
         return tuple(stripped for one in values if (stripped := str(one).strip("\0 ")))
-    except _DAMAGED:
+    except damage():
         return ()
 
 
@@ -114,7 +124,7 @@ def _contrast(dataset: Dataset) -> str:
         return agent
     try:
         return "yes" if len(dataset.get("ContrastBolusAgentSequence") or ()) else ""
-    except _DAMAGED:
+    except damage():
         return ""
 
 

@@ -75,7 +75,8 @@ def place_of(dataset: Dataset) -> Place:
     numbers = {}
     for name, count in (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6), ("PixelSpacing", 2), ("Rows", 1), ("Columns", 1)):
         try:
-            value = np.array(dataset[name].value, float).ravel() if name in dataset else np.empty(0)
+            value = dataset[name].value if name in dataset else None
+            value = np.empty(0) if value is None else np.array(value, float).ravel()
         except (ValueError, TypeError, OverflowError):
             raise BadImage(f"The {name} of a slice is not a number.", _AGAIN) from None
         if not value.size:

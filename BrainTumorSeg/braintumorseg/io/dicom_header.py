@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import struct
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from .dicom_facts import FACT_TAGS, integer, text
+from .dicom_facts import FACT_TAGS, damage, integer, text
 from .dicom_series import LeftAside
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["DAMAGED", "Header", "is_dicom", "missing_decoder", "read_header"]
+__all__ = ["Header", "is_dicom", "missing_decoder", "read_header"]
 
-# What pydicom raises on damaged bytes.
-DAMAGED = (ValueError, TypeError, OverflowError, AttributeError, KeyError, LookupError, UnicodeError, NotImplementedError, EOFError,
-           OSError, struct.error, zlib.error, RecursionError, MemoryError)
 _TAGS = [
     *FACT_TAGS, "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "NumberOfFrames",
     "SliceLocation", "SpacingBetweenSlices", "ImagesInAcquisition", "TemporalPositionIdentifier", "AcquisitionNumber", "TriggerTime",
@@ -68,7 +64,7 @@ def read_header(path: Path) -> Header | LeftAside:
             return _judged(path, dataset, file)
     except PermissionError:
         return LeftAside(path.name, "this user may not read it", "Change its permissions or copy it first.", damaged=True)
-    except DAMAGED:
+    except damage():
         return LeftAside(path.name, "a DICOM file with a damaged header", _AGAIN, damaged=True)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -13,10 +12,11 @@ import numpy as np
 from ..errors import BadImage, NotAnImage
 from ..volume import Volume
 from .dicom_enhanced import frames_of, is_enhanced
-from .dicom_facts import number, text
+from .dicom_facts import damage, number, text
 from .dicom_grid import grid_of, place_of, slots_of
-from .dicom_header import DAMAGED, missing_decoder
+from .dicom_header import missing_decoder
 from .dicom_jpeg12 import decode_jpeg12, is_jpeg12
+from .dicom_quiet import quiet
 from .dicom_series import Frame, Stack
 from .dicom_tilt import upright
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["read_pixels"]
 
+_WHOLE = (np.uint8, np.int16, np.uint16)
 _AGAIN = "Copy it or export it from the PACS again."
 
 
@@ -33,8 +34,7 @@ def read_pixels(stack: Stack) -> Volume:
 
     Raises NotAnImage or BadImage with the name of the file that cannot be read or has changed since it was checked.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom prints values of a header in its warnings
+    with quiet():
         return _read(stack)
 
 
@@ -53,6 +53,8 @@ def _read(stack: Stack) -> Volume:
         except BadImage as error:
             raise BadImage(f"{frame.path.name}: {error.what}", error.fix) from None
         slices.append((_decoded(dataset, frame), *_scale(header, frame)))
+    if _looks_exchanged(slices[len(slices) // 2][0]):
+        raise NotAnImage(f"Rows and Columns seem to be exchanged in the header of {stack.frames[0].path.name}: the picture falls apart.", _AGAIN)
     grid = grid_of(places, fill_gaps=bool(stack.missing))
     volume = Volume(_filled(_joined(slices), slots_of(places, grid), grid.shape), grid.affine)
     volume = upright(volume) if stack.shear_deg else volume
@@ -71,7 +73,7 @@ def _open(path: Path) -> tuple[Dataset, list[Dataset]]:
         return dataset, frames_of(dataset) if is_enhanced(dataset) else [dataset]
     except FileNotFoundError:
         raise NotAnImage(f"{path.name} is not there any more.", "Scan the folder again.") from None
-    except DAMAGED as error:
+    except damage() as error:
         raise NotAnImage(f"{path.name} cannot be read: its header is damaged ({type(error).__name__}).", _AGAIN) from None
 
 
@@ -97,7 +99,7 @@ def _decoded(dataset: Dataset, frame: Frame) -> np.ndarray:
         raise NotAnImage(f"{name} is {missing[0]}.", missing[1])
     try:
         pixels = decode_jpeg12(dataset, frame.index) if is_jpeg12(dataset, syntax) else pixel_array(dataset, index=frame.index, raw=True)
-    except (*DAMAGED, RuntimeError) as error:
+    except (*damage(), RuntimeError) as error:
         raise NotAnImage(f"The pixels of {name} cannot be decoded: they are damaged or cut short ({type(error).__name__}).", _AGAIN) from None
     if pixels.shape != (dataset.Rows, dataset.Columns):
         raise NotAnImage(f"The pixels of {name} are {' x '.join(map(str, pixels.shape))}, and its header says {dataset.Rows} x {dataset.Columns}.",
@@ -106,6 +108,17 @@ def _decoded(dataset: Dataset, frame: Frame) -> np.ndarray:
     if dataset.get("PhotometricInterpretation") == "MONOCHROME1":  # the lowest value is the brightest (PS3.3 C.7.6.3.1.2)
         pixels = (-1 if signed else (1 << stored) - 1) - pixels.astype(np.int64)
     return pixels
+
+
+def _looks_exchanged(pixels: np.ndarray) -> bool:
+    """True when neighbours down a column differ far more than pixels that would be neighbours with Rows and Columns exchanged.
+
+    Nothing else in a header tells the two apart, and a file of one frame more or less is as long either way.
+    """
+    rows, columns = pixels.shape
+    flat = pixels.ravel().astype(np.float32)
+    stated, exchanged = (float(np.abs(flat[step:] - flat[:-step]).mean()) for step in (columns, rows))
+    return rows != columns and exchanged < 0.5 * stated
 
 
 def _scale(header: Dataset, frame: Frame) -> tuple[float, float]:
@@ -118,14 +131,16 @@ def _scale(header: Dataset, frame: Frame) -> tuple[float, float]:
 
 def _joined(slices: Sequence[tuple[np.ndarray, float, float]]) -> np.ndarray:
     """(columns, rows, n) in the smallest type that holds every value exactly, float32 where a scale is not whole."""
-    exact = all(slope == 1 and intercept == round(intercept) for _, slope, intercept in slices)
-    if not exact:
-        return np.stack([(pixels.T * slope + intercept).astype(np.float32) for pixels, slope, intercept in slices], axis=-1)
-    whole = [pixels.T if not intercept else pixels.T.astype(np.int64) + int(intercept) for pixels, _, intercept in slices]
-    low, high = min(int(one.min()) for one in whole), max(int(one.max()) for one in whole)
-    for kind in (np.uint8, np.int16, np.uint16, np.float32):
-        if kind is np.float32 or (np.iinfo(kind).min <= low and high <= np.iinfo(kind).max):
-            return np.stack([one.astype(kind) for one in whole], axis=-1)
+    if all(slope == 1 and intercept == round(intercept) for _, slope, intercept in slices):
+        low = min(int(pixels.min()) + int(intercept) for pixels, _, intercept in slices)
+        high = max(int(pixels.max()) + int(intercept) for pixels, _, intercept in slices)
+        kind = next((kind for kind in _WHOLE if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max), np.float32)
+    else:
+        kind = np.float32
+    voxels = np.empty((len(slices), *slices[0][0].shape), kind)  # as the slices lie in their files, so that each is one copy
+    for k, (pixels, slope, intercept) in enumerate(slices):
+        voxels[k] = pixels if (slope, intercept) == (1, 0) else pixels * slope + intercept
+    return voxels.transpose(2, 1, 0)
 
 
 def _filled(voxels: np.ndarray, slots: Sequence[int], shape: tuple[int, int, int]) -> np.ndarray:

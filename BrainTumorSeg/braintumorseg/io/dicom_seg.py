@@ -1,45 +1,28 @@
-"""DICOM Segmentation objects (PS3.3 A.51, BINARY), written on the grid of the series they were found in and read back."""
+"""DICOM Segmentation objects (PS3.3 A.51), written on the grid of the series they were found in and read back before they get their name."""
 
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import BadImage, NotAnImage, OutputError
-from ..volume import Grid, Volume
-from .dicom_grid import LPS_FROM_RAS, onto_grid, series_grid
-from .files import existing_file
+from ..errors import GridMismatch, OutputError
+from ..volume import Volume
+from .dicom_codes import ABNORMAL_STRUCTURE, ARTIFICIAL_INTELLIGENCE, BRAIN, SegmentLabel
+from .dicom_grid import LPS_FROM_RAS, onto_grid
+from .dicom_quiet import quiet
+from .dicom_seg_reader import read_dicom_seg
+from .dicom_source import MANUFACTURER, SourceSeries, put_character_set, series_number, source_series
 
 if TYPE_CHECKING:
     from highdicom.seg import Segmentation, SegmentDescription
     from pydicom import Dataset
 
 __all__ = ["SegSummary", "SegmentLabel", "WrittenSegment", "read_dicom_seg", "write_dicom_seg"]
-
-_MANUFACTURER = "BrainTumorSeg"
-_CATEGORY = ("49755003", "SCT", "Morphologically Abnormal Structure")
-_REGION = ("12738006", "SCT", "Brain")
-_FAMILY = ("123110", "DCM", "Artificial Intelligence")
-# Type 2 attributes that some exports drop and that a SEG copies: present and empty says "not known".
-_MAY_BE_EMPTY = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex",
-                 "AccessionNumber", "StudyID", "StudyDate", "StudyTime")
-_MUST_BE_THERE = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "FrameOfReferenceUID")
-_SERIES_NUMBER_OFFSET = 1000  # away from the scanner's own series, beside the source when a viewer sorts by number
-
-
-class SegmentLabel(Protocol):
-    """One label of the result, as in the model card: voxel value, name, (value, scheme, meaning) of its type, colour 0..255."""
-
-    value: int
-    name: str
-    code: tuple[str, str, str]
-    rgb: tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -63,95 +46,72 @@ class SegSummary:
     left_out: tuple[str, ...]  # names of the labels without a voxel: readers reject empty segments
     series_uid: str = ""
     sop_uid: str = ""
+    sop_class_uid: str = ""
 
 
-def write_dicom_seg(labels: Volume, source: Sequence[Dataset], table: Sequence[SegmentLabel], path: Path | str, *,
-                    algorithm: str, version: str, sha256: str) -> SegSummary:
-    """Write `labels` (I, J, K; uint8, 0 and the values of `table`) as a BINARY SEG that refers to the slices of one series.
+def write_dicom_seg(labels: Volume, source: SourceSeries | Sequence[Dataset], table: Sequence[SegmentLabel], path: Path | str, *,
+                    algorithm: str, version: str, sha256: str, edited: bool = False, labelmap: bool = False) -> SegSummary:
+    """Write `labels` (I, J, K; uint8, 0 and the values of `table`) as a SEG that refers to the slices of one series.
 
-    `source` are those slices (headers are enough), in any order; `labels` lies on their grid, axes in any order and direction.
-    The identity of patient and study is copied from the source. The file is read back and compared voxel by voxel before it
-    gets its name; with no labelled voxel none is written.
-    Raises GridMismatch when the grids differ, BadImage when the source cannot carry a SEG, OutputError when the file reads
-    back wrong.
+    The file is read back and compared voxel by voxel before it gets its name; with no labelled voxel none is written.
+
+    Args:
+        labels: on the source's grid, axes in any order and direction. Where the source's slices lean (a tilted gantry) no upright volume
+            has their voxels: the SEG then keeps the grid of `labels`, in the same frame of reference.
+        source: the series, or the headers of its slices in any order, or the header of one multi-frame object. The identity of patient
+            and study is copied from it.
+        table: names, codes and colours.
+        path: the file.
+        algorithm: what found it, its `version` and the SHA-256 of its weights; '' when a person drew it.
+        edited: a person has changed what the algorithm found.
+        labelmap: write a LABELMAP, run-length coded and a tenth of the size, which many viewers do not read yet, instead of BINARY.
+
+    Raises GridMismatch when the grids differ, BadImage when the source cannot carry a SEG, OutputError when the file reads back wrong.
     """
     path = Path(path)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # pydicom and highdicom print unusual patient names in theirs
-        return _write(labels, source, table, path, algorithm, version, sha256)
+    with quiet():
+        series = source if isinstance(source, SourceSeries) else source_series(source)
+        labels = _placed(labels, series)
+        counts = {label.value: int(np.count_nonzero(labels.voxels == label.value)) for label in table}
+        if sum(counts.values()) != np.count_nonzero(labels.voxels):
+            raise ValueError(f"The labels hold values that are not in the table of {', '.join(map(str, counts))}")
+        left_out = tuple(label.name for label in table if not counts[label.value])
+        kept = [label for label in table if counts[label.value]]
+        if not kept:
+            return SegSummary(None, (), left_out)
+        segments = tuple(_written(number, label, counts[label.value]) for number, label in enumerate(kept, start=1))
+        descriptions = [_description(*pair, algorithm, version, sha256, edited) for pair in zip(segments, kept, strict=True)]
+        seg = _segmentation(labels, series, segments, descriptions, algorithm, version, labelmap)
+        _save(seg, path, labels, kept)
+    return SegSummary(path, segments, left_out, str(seg.SeriesInstanceUID), str(seg.SOPInstanceUID), str(seg.SOPClassUID))
 
 
-def _write(labels: Volume, source: Sequence[Dataset], table: Sequence[SegmentLabel], path: Path,
-           algorithm: str, version: str, sha256: str) -> SegSummary:
-    source = [_with_identity(dataset) for dataset in source]
-    labels = onto_grid(labels, series_grid(source), "The result")
-    counts = {label.value: int(np.count_nonzero(labels.voxels == label.value)) for label in table}
-    if sum(counts.values()) != np.count_nonzero(labels.voxels):
-        raise ValueError(f"The labels hold values that are not in the table of {', '.join(map(str, counts))}")
-    left_out = tuple(label.name for label in table if not counts[label.value])
-    kept = [label for label in table if counts[label.value]]
-    if not kept:
-        return SegSummary(None, (), left_out)
-
-    segments = tuple(_written(number, label, counts[label.value]) for number, label in enumerate(kept, start=1))
-    descriptions = [_description(*pair, algorithm, version, sha256) for pair in zip(segments, kept, strict=True)]
-    seg = _segmentation(labels, source, segments, descriptions, algorithm, version)
+def _save(seg: Segmentation, path: Path, labels: Volume, kept: Sequence[SegmentLabel]) -> None:
     partial = path.with_name(f".{path.name}.partial")
     try:
         seg.save_as(partial)
         if not np.array_equal(read_dicom_seg(partial, labels.grid, kept).voxels, labels.voxels):
-            raise OutputError(f"{path.name} did not read back as it was written.", "Report this, and use segmentation.nii.gz.")
+            raise OutputError(f"{path.name} did not read back as it was written.", "Report this, and use the NIfTI result.")
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
-    return SegSummary(path, segments, left_out, str(seg.SeriesInstanceUID), str(seg.SOPInstanceUID))
 
 
-def read_dicom_seg(path: Path | str, reference: Grid, table: Sequence[SegmentLabel] | None = None) -> Volume:
-    """The labels of a SEG as uint8 (I, J, K) on `reference`; 0 where there is no segment.
-
-    A segment becomes the value whose code in `table` is its type; without a table its segment number. A SEG holds only slices
-    with something in them, so it may cover a part of `reference`; its voxels must be voxels there. Where segments overlap the
-    later one wins. Raises MissingFile, NotAnImage, GridMismatch, and BadImage for a segment that the table does not know.
-    """
-    import highdicom
-    import pydicom
-    from pydicom.errors import InvalidDicomError
-
-    path = existing_file(path)
-    try:
-        dataset = pydicom.dcmread(path)
-        if dataset.get("SegmentationType") == "FRACTIONAL":
-            raise ValueError("it holds probabilities, not labels")
-        seg = highdicom.seg.Segmentation.from_dataset(dataset, copy=False)
-        found = seg.get_volume(combine_segments=False, dtype=np.uint8)
-    except InvalidDicomError:
-        raise NotAnImage(f"{path.name} is not a DICOM file.", "Give a DICOM Segmentation.") from None
-    except (ValueError, RuntimeError, AttributeError, KeyError) as error:
-        raise NotAnImage(f"{path.name} is not a DICOM Segmentation of one regular volume ({error}).",
-                         "Give a SEG as its maker wrote it.") from error
-    values = [_value(description, table) for description in seg.SegmentSequence]
-    voxels = np.zeros(found.spatial_shape[::-1], np.uint8)                 # (columns, rows, slices)
-    for channel, value in enumerate(values):
-        voxels[found.array[..., channel].transpose(2, 1, 0) > 0] = value   # highdicom: (slices, rows, columns, segments)
-    affine = LPS_FROM_RAS @ found.affine[:, [2, 1, 0, 3]]
-    return onto_grid(Volume(voxels, affine), reference, path.name, part=True)
-
-
-def _with_identity(dataset: Dataset) -> Dataset:
-    """A copy of a source slice's header with empty values where attributes are missing. Raises BadImage without the UIDs."""
-    from pydicom import Dataset
-
-    missing = [name for name in _MUST_BE_THERE if not dataset.get(name)]
-    if missing:
-        raise BadImage(f"The DICOM series has no {', '.join(missing)}, so no segmentation can refer to it.",
-                       "Export the series from the PACS again, or use the NIfTI result.")
-    filled = Dataset()
-    filled.update({tag: element for tag, element in dataset.items() if tag.group < 0x7FE0})  # without the pixels
-    for name in _MAY_BE_EMPTY:
-        if name not in filled:
-            setattr(filled, name, None)
-    return filled
+def _placed(labels: Volume, series: SourceSeries) -> Volume:
+    """`labels` with their axes as the series has them; where its slices lean, as they are once they prove to lie within them."""
+    if not series.tilted:
+        labels = onto_grid(labels, series.grid, "The result")
+    if series.complete:
+        return labels
+    found = np.argwhere(labels.voxels)                                                               # (N, 3)
+    ends = np.array([found.min(axis=0), found.max(axis=0)]) if len(found) else np.zeros((0, 3))
+    places = (np.linalg.inv(series.grid.affine) @ labels.affine @ np.vstack([ends.T, np.ones(len(ends))]))[:3].T
+    axes = labels.affine[:3, :3] / labels.spacing_mm
+    outside = bool(len(ends)) and (places.min() < -1 or (places.max(axis=0) > series.grid.shape).any())
+    if outside or np.abs(axes.T @ axes - np.eye(3)).max() > 1e-4:
+        raise GridMismatch(f"The result is {labels.grid.describe()}, and the slices of the series, which lean, are not there "
+                           "or its own axes lean too.", "Give the series in which the segmentation was made, as this program read it.")
+    return labels
 
 
 def _written(number: int, label: SegmentLabel, voxels: int) -> WrittenSegment:
@@ -160,68 +120,86 @@ def _written(number: int, label: SegmentLabel, voxels: int) -> WrittenSegment:
     return WrittenSegment(number, label.value, label.name, voxels, f"{label.name} {number}", str(generate_uid(prefix=None)))
 
 
-def _description(segment: WrittenSegment, label: SegmentLabel, algorithm: str, version: str, sha256: str) -> SegmentDescription:
+def _description(segment: WrittenSegment, label: SegmentLabel, algorithm: str, version: str, sha256: str, edited: bool) -> SegmentDescription:
     import highdicom
     from highdicom.sr import CodedConcept
 
+    how = highdicom.seg.SegmentAlgorithmTypeValues
+    made_by = None
+    if algorithm:
+        made_by = highdicom.AlgorithmIdentificationSequence(
+            name=algorithm, family=CodedConcept(*ARTIFICIAL_INTELLIGENCE), version=version, source=MANUFACTURER,
+            parameters={"weights_sha256": sha256})
     return highdicom.seg.SegmentDescription(
         segment_number=segment.number,
         segment_label=segment.name,
-        segmented_property_category=CodedConcept(*_CATEGORY),
+        segmented_property_category=CodedConcept(*ABNORMAL_STRUCTURE),
         segmented_property_type=CodedConcept(*label.code),
-        algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
-        algorithm_identification=highdicom.AlgorithmIdentificationSequence(
-            name=algorithm, family=CodedConcept(*_FAMILY), version=version, source=_MANUFACTURER,
-            parameters={"weights_sha256": sha256}),
+        algorithm_type=how.MANUAL if made_by is None else how.SEMIAUTOMATIC if edited else how.AUTOMATIC,
+        algorithm_identification=made_by,
         tracking_uid=segment.tracking_uid,
         tracking_id=segment.tracking_id,
-        anatomic_regions=[CodedConcept(*_REGION)],
+        anatomic_regions=[CodedConcept(*BRAIN)],
         display_color=highdicom.color.CIELabColor.from_rgb(*label.rgb),
     )
 
 
-def _segmentation(labels: Volume, source: Sequence[Dataset], segments: Sequence[WrittenSegment],
-                  descriptions: Sequence[SegmentDescription], algorithm: str, version: str) -> Segmentation:
+def _segmentation(labels: Volume, series: SourceSeries, segments: Sequence[WrittenSegment],
+                  descriptions: Sequence[SegmentDescription], algorithm: str, version: str, labelmap: bool) -> Segmentation:
     import highdicom
-    from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+    from pydicom.uid import ExplicitVRLittleEndian, RLELossless, generate_uid
 
     numbers = np.zeros(256, np.uint8)
     for segment in segments:
         numbers[segment.value] = segment.number
-    # A Volume carries its own affine: a bare array would be mirrored without a word, as highdicom stacks slices the other way.
-    volume = highdicom.Volume(numbers[labels.voxels].transpose(2, 1, 0), LPS_FROM_RAS @ labels.affine[:, [2, 1, 0, 3]],
-                              coordinate_system="PATIENT", frame_of_reference_uid=source[0].FrameOfReferenceUID)
+    kinds = highdicom.seg.SegmentationTypeValues
+    drawn = "drawn by hand" if not algorithm else "found automatically"
     seg = highdicom.seg.Segmentation(
-        source_images=source,
-        pixel_array=volume,
-        segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
+        source_images=series.headers,
+        **_planes(numbers[labels.voxels].transpose(2, 1, 0), labels, series),
+        segmentation_type=kinds.LABELMAP if labelmap else kinds.BINARY,
         segment_descriptions=descriptions,
         series_instance_uid=generate_uid(prefix=None),
-        series_number=int(source[0].get("SeriesNumber") or 0) + _SERIES_NUMBER_OFFSET,
+        series_number=series_number(series, "SEG"),
         sop_instance_uid=generate_uid(prefix=None),
         instance_number=1,
-        manufacturer=_MANUFACTURER,
-        manufacturer_model_name=algorithm,
-        software_versions=version,
-        device_serial_number=version,
-        transfer_syntax_uid=ExplicitVRLittleEndian,
+        manufacturer=MANUFACTURER,
+        manufacturer_model_name=algorithm or MANUFACTURER,
+        software_versions=version or "0",
+        device_serial_number=version or "0",
+        transfer_syntax_uid=RLELossless if labelmap else ExplicitVRLittleEndian,  # single bits cannot be run-length coded
         content_label="BRAIN_TUMOR",
-        content_description="Brain tumour parts, found automatically; research use only",
+        content_description=f"Brain tumour parts, {drawn}; research use only",
         series_description="Brain tumour segmentation (research use only)",
     )
-    seg.ContentCreatorName = None  # type 2: nobody drew it, and it must be there
-    if "SpecificCharacterSet" in source[0]:  # highdicom 0.27 leaves it out, and the patient's name would lose its letters
-        seg.SpecificCharacterSet = source[0].SpecificCharacterSet
+    seg.ContentCreatorName = None  # type 2: must be there, and nobody is named
+    put_character_set(seg, series)
+    if series.frames:
+        _keep_references(seg, series.frames)
     return seg
 
 
-def _value(description: Dataset, table: Sequence[SegmentLabel] | None) -> int:
-    if table is None:
-        return int(description.SegmentNumber)
-    kind = description.SegmentedPropertyTypeCodeSequence[0]
-    for label in table:
-        if label.code[:2] == (kind.CodeValue, kind.CodingSchemeDesignator):
-            return label.value
-    raise BadImage(f"The segment {description.SegmentLabel} is {kind.CodeMeaning} ({kind.CodeValue}, "
-                   f"{kind.CodingSchemeDesignator}), which is none of the labels asked for.",
-                   "Read it without a label table, by segment number.")
+def _planes(numbers: np.ndarray, labels: Volume, series: SourceSeries) -> dict[str, object]:
+    """How highdicom is given segment numbers (slices, rows, columns) and their place.
+
+    On the source's slices as a bare array with those slices' own places, digit by digit: highdicom then refers to each as the same place.
+    Where the slices are not the source's own (resampled, made up) as a highdicom Volume, which carries its place.
+    """
+    import highdicom
+
+    made_up = np.delete(numbers, series.slots, axis=0) if not series.tilted else numbers
+    if made_up.any():
+        return {"pixel_array": highdicom.Volume(numbers, LPS_FROM_RAS @ labels.affine[:, [2, 1, 0, 3]], coordinate_system="PATIENT",
+                                                frame_of_reference_uid=series.first.FrameOfReferenceUID)}
+    numbers = numbers[list(series.slots)]
+    if not series.frames:
+        return {"pixel_array": numbers}
+    places = [series.first.PerFrameFunctionalGroupsSequence[frame - 1].PlanePositionSequence[0].ImagePositionPatient for frame in series.frames]
+    return {"pixel_array": numbers, "plane_positions": [highdicom.PlanePositionSequence("PATIENT", place) for place in places]}
+
+
+def _keep_references(seg: Segmentation, frames: Sequence[int]) -> None:
+    """Of the frames of a multi-frame source that lie where ours do (other echoes, b-values) keep those in which the result was made."""
+    for frame in seg.PerFrameFunctionalGroupsSequence:
+        for derivation in frame.get("DerivationImageSequence", ()):
+            derivation.SourceImageSequence = [item for item in derivation.SourceImageSequence if int(item.ReferencedFrameNumber) in frames]

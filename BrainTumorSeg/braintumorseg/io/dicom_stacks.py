@@ -47,12 +47,12 @@ def _usable(series: list[Slice]) -> tuple[list[Slice], list[str], list[LeftAside
     broken = [one for one in series if one.place is None and one.sop_uid not in whole]
     aside = [_aside(one.frame.path.name, one, one.trouble, one.fix) for one in copies]
     if broken:
-        reasons: dict[tuple[str, str], list[str]] = {}
+        reasons: dict[tuple[str, str, bool], list[str]] = {}
         for one in broken:
-            reasons.setdefault((one.trouble, one.fix), []).append(one.frame.path.name)
-        for (trouble, fix), names in reasons.items():
+            reasons.setdefault((one.trouble, one.fix, one.damaged), []).append(one.frame.path.name)
+        for (trouble, fix, damaged), names in reasons.items():
             some = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more files"
-            aside.append(_aside(_name(series), series[0], f"{some}: {trouble}", fix))
+            aside.append(_aside(_name(series), series[0], f"{some}: {trouble}" if damaged else trouble, fix, damaged))
         return [], [], aside
     kept: dict[tuple, Slice] = {}
     twice = 0
@@ -65,6 +65,9 @@ def _usable(series: list[Slice]) -> tuple[list[Slice], list[str], list[LeftAside
                                            "SOPInstanceUID and lie in two places", _AGAIN)]
         twice += 1
     notes = [f"{twice} slice{'s were' if twice > 1 else ' was'} there twice and {'are' if twice > 1 else 'is'} read once"] if twice else []
+    expected = max((one.expected or 0 for one in series), default=0)
+    if len(kept) < expected:
+        notes.append(f"the header speaks of {expected} images, and {len(kept)} are here")
     return list(kept.values()), notes, aside
 
 

@@ -45,4 +45,4 @@ def _shifts(tilted: Grid) -> np.ndarray:
     """(K, 2): how far slice k lies along I and J from straight above slice 0, in voxels."""
     across = tilted.affine[:3, 2] - _normal_step(tilted)
     per_slice = np.linalg.lstsq(tilted.affine[:3, :2], across, rcond=None)[0]
-    return np.arange(tilted.shape[2])[:, None] * per_slice
+    return (np.arange(tilted.shape[2])[:, None] * per_slice).round(6)  # else a sample on the edge may fall outside by 1e-16

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import threading
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import Cancelled, MissingFile
-from .dicom_header import Header, read_header
+from .dicom_quiet import quiet
 from .dicom_series import LeftAside
 
-__all__ = ["find_files", "merged", "read_headers"]
+if TYPE_CHECKING:
+    from .dicom_slices import Slice
+
+__all__ = ["find_files", "merged", "read_files"]
 
 _READERS = 4            # files wait for the disk or the network, not for the processor
+_TELL_EVERY = 20        # files
 _NAMED = 3              # names of files in one line
 
 
@@ -40,20 +44,26 @@ def find_files(paths: Iterable[Path | str]) -> list[Path]:
     return [path for path in found if path.is_file()]
 
 
-def read_headers(files: Sequence[Path], progress: Callable[[float], None] = lambda done: None,
-                 cancel: threading.Event | None = None) -> tuple[list[Header], list[LeftAside]]:
-    """The headers of the images among `files`, in their order, and the rest with reasons. Raises Cancelled once `cancel` is set."""
-    headers: list[Header] = []
+def read_files(files: Sequence[Path], read: Callable[[Path], list[Slice] | LeftAside], progress: Callable[[float], None],
+               cancel: threading.Event | None = None) -> tuple[list[Slice], list[LeftAside]]:
+    """All slices that `read` finds in `files`, in their order, and the other files with reasons. Raises Cancelled once `cancel` is set."""
+    slices: list[Slice] = []
     aside: list[LeftAside] = []
-    with warnings.catch_warnings(), ThreadPoolExecutor(_READERS) as pool:
-        warnings.simplefilter("ignore")  # pydicom prints values of a header in its warnings
-        for done, one in enumerate(pool.map(lambda path: _read(path, cancel), files), start=1):
-            if cancel is not None and cancel.is_set():
-                raise Cancelled("Reading the DICOM folder was cancelled.")
-            (headers if isinstance(one, Header) else aside).append(one)
-            if done % 20 == 0 or done == len(files):
-                progress(done / len(files))
-    return headers, merged(aside)
+    with quiet(), ThreadPoolExecutor(_READERS) as pool:
+        try:
+            for done, found in enumerate(pool.map(read, files), start=1):
+                if cancel is not None and cancel.is_set():
+                    raise Cancelled("Reading the DICOM folder was cancelled.")
+                if isinstance(found, LeftAside):
+                    aside.append(found)
+                else:
+                    slices += found
+                if done % _TELL_EVERY == 0 or done == len(files):
+                    progress(done / len(files))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return slices, merged(aside)
 
 
 def merged(aside: Iterable[LeftAside]) -> list[LeftAside]:
@@ -62,12 +72,6 @@ def merged(aside: Iterable[LeftAside]) -> list[LeftAside]:
     for one in aside:
         groups.setdefault((one.why, one.fix, one.series_uid, one.damaged), []).append(one.what)
     return [LeftAside(_names(names, damaged), why, fix, series, damaged) for (why, fix, series, damaged), names in groups.items()]
-
-
-def _read(path: Path, cancel: threading.Event | None) -> Header | LeftAside:
-    if cancel is not None and cancel.is_set():
-        return LeftAside(path.name, "not read")
-    return read_header(path)
 
 
 def _names(names: list[str], damaged: bool) -> str:

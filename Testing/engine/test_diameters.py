@@ -1,0 +1,121 @@
+"""Diameters of shapes whose diameters are known from a formula, or found by trying every direction."""
+
+import numpy as np
+import pytest
+
+from braintumorseg.diameters import largest_diameters, measure_piece
+from braintumorseg.volume import Grid
+
+
+def grid(shape, spacing=(1, 1, 1)):
+    return Grid(shape, np.diag([*spacing, 1.0]))
+
+
+def ellipse(half_long, half_short, degrees, spacing, size_mm=90):
+    """(I, J, 1) bool: an ellipse of these half axes in mm whose long axis is turned from I towards J."""
+    shape = tuple(int(size_mm / mm) for mm in spacing[:2])
+    x, y = np.meshgrid(*(np.arange(n) * mm - (n - 1) * mm / 2 for n, mm in zip(shape, spacing, strict=False)), indexing="ij")
+    turn = np.deg2rad(degrees)
+    along, across = x * np.cos(turn) + y * np.sin(turn), -x * np.sin(turn) + y * np.cos(turn)
+    return ((along / half_long) ** 2 + (across / half_short) ** 2 <= 1)[:, :, None]
+
+
+def length(axis, spacing):
+    return np.linalg.norm(np.subtract(*axis.ends) * spacing[:2])
+
+
+@pytest.mark.parametrize("spacing", [(1, 1, 1), (0.5, 0.9, 5), (1.5, 0.7, 2)])
+@pytest.mark.parametrize("degrees", [0, 17, 45, 90, 133])
+def test_an_ellipse_at_any_angle_measures_its_axes_to_a_voxel(degrees, spacing):
+    mask = ellipse(32, 18, degrees, spacing)
+    found = largest_diameters(mask, grid(mask.shape, spacing))
+    voxel = np.hypot(*spacing[:2])
+    assert 64 - voxel <= found.long.mm <= 64 + voxel
+    assert 36 - voxel <= found.short.mm <= 36 + 2 * voxel
+    for axis in (found.long, found.short):
+        assert length(axis, spacing) == pytest.approx(axis.mm)
+    (a, b), (c, d) = (np.subtract(*axis.ends) * spacing[:2] for axis in (found.long, found.short))
+    assert abs(a * c + b * d) < 1e-6 * found.product_mm2
+
+
+def test_a_box_measures_its_diagonal_with_the_edges_of_its_voxels():
+    mask = np.zeros((9, 8, 3), bool)
+    mask[2:8, 3:7, 1] = True  # 6 x 4 voxels of 0.5 x 2 mm: 3 x 8 mm
+    found = largest_diameters(mask, grid(mask.shape, (0.5, 2, 3)))
+    assert found.slice == 1
+    assert found.long.mm == pytest.approx(np.hypot(3, 8))
+    assert sorted(found.long.ends) in ([(1.5, 2.5), (7.5, 6.5)], [(1.5, 6.5), (7.5, 2.5)])
+    # Across the diagonal of a box w x h the longest line within it starts at a corner and is w / cos(angle between the diagonal and h).
+    assert found.short.mm == pytest.approx(3 * np.hypot(3, 8) / 8)
+
+
+def test_one_voxel_has_the_size_of_its_diagonal():
+    mask = np.zeros((3, 3, 3), bool)
+    mask[1, 1, 2] = True
+    found = largest_diameters(mask, grid(mask.shape, (1, 1, 4)))
+    assert (found.slice, found.measurable) == (2, False)
+    assert found.long.mm == found.short.mm == pytest.approx(np.sqrt(2))
+
+
+def test_nothing_has_no_diameters():
+    assert largest_diameters(np.zeros((4, 4, 4), bool), grid((4, 4, 4))) is None
+
+
+def test_any_shape_agrees_with_trying_every_pair_of_points_and_every_line_across():
+    rng = np.random.default_rng(3)
+    for _ in range(10):
+        piece = rng.random((7, 9)) > 0.6
+        piece[3, 4] = True
+        place = grid((7, 9, 1), (0.8, 1.3, 1))
+        long, short = measure_piece(piece, place)
+        corners = np.array([(i + a, j + b) for i, j in np.argwhere(piece) for a in (-0.5, 0.5) for b in (-0.5, 0.5)]) * (0.8, 1.3)
+        pairs = np.linalg.norm(corners[:, None] - corners[None], axis=2)
+        assert long.mm == pytest.approx(pairs.max())
+        along = np.subtract(*long.ends) * (0.8, 1.3) / long.mm
+        assert short.mm == pytest.approx(widest_across(corners, along), rel=2e-3)
+
+
+def widest_across(points, along):
+    """The longest chord of the points' hull at right angles to `along`, by moving a line over it in small steps."""
+    from scipy.spatial import ConvexHull
+
+    hull = points[ConvexHull(points).vertices]
+    across = np.array([-along[1], along[0]])
+    t, s = hull @ along, hull @ across
+    best = 0.0
+    for where in np.linspace(t.min(), t.max(), 2001):
+        crossings = []
+        for a in range(len(hull)):
+            b = (a + 1) % len(hull)
+            if (t[a] - where) * (t[b] - where) < 0:
+                crossings.append(s[a] + (s[b] - s[a]) * (where - t[a]) / (t[b] - t[a]))
+        if len(crossings) > 1:
+            best = max(best, max(crossings) - min(crossings))
+    return best
+
+
+def test_the_largest_product_decides_between_slices_and_pieces():
+    mask = np.zeros((40, 40, 4), bool)
+    mask[2:38, 5, 0] = True            # the longest line, thin: 36 x about 1
+    mask[2:14, 2:14, 2] = True         # 12 x 12
+    mask[20:36, 20:36, 2] = True       # 16 x 16 in the same slice
+    found = largest_diameters(mask, grid(mask.shape))
+    assert found.slice == 2
+    assert found.long.mm == pytest.approx(16 * np.sqrt(2))
+    assert np.min(found.long.ends) > 19
+    assert found.measurable
+
+
+def test_a_ring_is_measured_across_its_necrosis():
+    outer, inner = ellipse(30, 25, 30, (1, 1)), ellipse(24, 19, 30, (1, 1))
+    ring, full = largest_diameters(outer & ~inner, grid(outer.shape)), largest_diameters(outer, grid(outer.shape))
+    assert (ring.long, ring.short) == (full.long, full.short)
+
+
+def test_an_oblique_grid_changes_no_length():
+    mask = ellipse(30, 20, 25, (0.8, 1.1))
+    turn = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0]
+    affine = np.eye(4)
+    affine[:3, :3] = turn @ np.diag([0.8, 1.1, 3])
+    straight, oblique = largest_diameters(mask, grid(mask.shape, (0.8, 1.1, 3))), largest_diameters(mask, Grid(mask.shape, affine))
+    assert (oblique.long.mm, oblique.short.mm) == pytest.approx((straight.long.mm, straight.short.mm))

@@ -1,0 +1,76 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from braintumorseg.errors import ModelError
+from braintumorseg.model_zoo import load_model
+from braintumorseg.runtime import open_session
+from braintumorseg_training.cli import HEADS_SPLIT, main
+from braintumorseg_training.config import Config, write_config
+from braintumorseg_training.data import Split, read_split
+from braintumorseg_training.export_brain import export_brain
+from braintumorseg_training.fit_brain import fit_brain
+from braintumorseg_training.train import load_checkpoint
+
+SPLIT = Split(("one",), ("two",))
+
+
+def quiet(line):
+    pass
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_weights(label_maps, tiny_brain, tmp_path):
+    constant = replace(tiny_brain, decay_share=0.0)
+    fit_brain(replace(constant, steps=4), label_maps, SPLIT, tmp_path / "parts", device="cpu", say=quiet)
+    parts = load_checkpoint(fit_brain(constant, label_maps, SPLIT, tmp_path / "parts", device="cpu", say=quiet))
+    straight = load_checkpoint(fit_brain(constant, label_maps, SPLIT, tmp_path / "straight", device="cpu", say=quiet))
+    assert parts["step"] == straight["step"] == 6
+    for key in straight["average"]:
+        assert torch.allclose(parts["average"][key], straight["average"][key], atol=1e-6), key
+
+
+def test_training_lowers_the_loss_and_watches_the_head_that_is_held_out(label_maps, tiny_brain, tmp_path):
+    said = []
+    fit_brain(replace(tiny_brain, steps=75, learning_rate=5e-3), label_maps, SPLIT, tmp_path, device="cpu", say=said.append)
+    losses = [float(line.split("loss ")[1].split()[0]) for line in said if "loss" in line]
+    assert losses[-1] < losses[0] * 0.8
+    assert any(line.startswith("validation Dice  mean ") for line in said)
+    assert (tmp_path / "log.csv").read_text().startswith("step,loss,rate,dice_mean,dice_worst")
+
+
+def test_the_exported_network_has_a_card_that_the_engine_reads(label_maps, tiny_brain, tmp_path):
+    fit_brain(tiny_brain, label_maps, SPLIT, tmp_path / "run", device="cpu", say=quiet)
+    said = []
+    path = export_brain(tmp_path / "run", label_maps, SPLIT, tmp_path / "out", "brain", "0.0.1", say=said.append)
+    model = load_model(path)
+    assert (model.card.finds, model.card.roles, model.card.regions) == ("brain", ("any",), ("brain",))
+    assert model.card.size_multiple == 4
+    assert model.card.training_data[0]["licence"] == "Apache-2.0"
+    assert "Billot" in model.card.training_data[0]["citation"]
+    assert "at most" in said[0]
+    probabilities = open_session(path, "cpu").run(torch.rand(1, 16, 20, 24).numpy())
+    assert probabilities.shape == (1, 16, 20, 24)
+    assert 0 <= probabilities.min() <= probabilities.max() <= 1
+
+
+def test_a_run_of_the_other_network_is_not_taken_up(packed, label_maps, tiny, tiny_brain, tmp_path):
+    from braintumorseg_training.train import fit
+
+    fit(replace(tiny, steps=2), packed, Split(("case0", "case1"), ()), tmp_path, device="cpu", say=quiet)
+    with pytest.raises(ModelError, match="another network's"):
+        fit_brain(tiny_brain, label_maps, SPLIT, tmp_path, device="cpu", say=quiet)
+
+
+def test_the_shipped_split_holds_three_of_the_twenty_heads_out():
+    split = read_split(HEADS_SPLIT)
+    assert (len(split.train), len(split.validation)) == (17, 3)
+    assert split.reason
+
+
+def test_the_verbs_name_what_is_wrong(label_maps, tmp_path, capsys):
+    assert main(["fit-brain", str(label_maps), "--out", str(tmp_path / "run")]) == 1
+    assert "lacks the label maps training_seg_01" in capsys.readouterr().err
+    write_config(Config(), tmp_path / "config.json")
+    assert main(["fit-brain", str(label_maps), "--out", str(tmp_path / "run"), "--config", str(tmp_path / "config.json")]) == 1
+    assert "tumour_share" in capsys.readouterr().err
