@@ -15,7 +15,7 @@ from .clean_image import DAMAGED_HEADER, Cleaner, identity_words
 from .confidentiality import option_codes, why_not_kept
 from .errors import InputError, MissingFile
 from .io.atomic import MARKER, output_folder
-from .io.dicom_header import DAMAGED
+from .io.dicom_facts import damage
 from .pseudonyms import Pseudonyms
 
 __all__ = ["FACES", "anonymise"]
@@ -73,7 +73,7 @@ def anonymise(paths: Iterable[Path], out: Path, pseudonyms: Pseudonyms, *, keep_
 def _survey(paths: Iterable[Path], left_out: Counter[str]) -> tuple[list[_Image], dict[str, frozenset[str]]]:
     """Every usable image, and for each patient the words of the identity, from all of the patient's files (the left out too)."""
     from pydicom import dcmread
-    from pydicom.errors import BytesLengthException, InvalidDicomError
+    from pydicom.errors import InvalidDicomError
 
     images, words, seen = [], defaultdict(set), set()
     for path in _files(paths):
@@ -88,7 +88,7 @@ def _survey(paths: Iterable[Path], left_out: Counter[str]) -> tuple[list[_Image]
                 reason = "an image that was there before"
         except (InvalidDicomError, OSError):
             reason = "not a DICOM file, or damaged"
-        except (*DAMAGED, BytesLengthException):
+        except damage():
             reason = DAMAGED_HEADER
         if reason:
             left_out[reason] += 1

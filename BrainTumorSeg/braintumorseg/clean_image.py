@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .confidentiality import CODING_SCHEMES, DATES, KEPT, SEQUENCES, clean_description, option_codes
-from .io.dicom_header import DAMAGED
+from .io.dicom_facts import damage
 from .pseudonyms import Pseudonyms
 
 if TYPE_CHECKING:
@@ -57,7 +57,6 @@ class Cleaner:
     def copy(self, source: Path, target: Path) -> str:
         """Write a clean copy; returns '' or why there is none."""
         from pydicom import dcmread
-        from pydicom.errors import BytesLengthException
 
         try:
             original = dcmread(source)
@@ -66,7 +65,7 @@ class Cleaner:
             clean = self.clean(original)
             self._finish(clean, original)
             content = _as_file(clean, original.file_meta.TransferSyntaxUID)
-        except (*DAMAGED, BytesLengthException):
+        except damage():
             return DAMAGED_HEADER
         if self._is_named_in(content):   # whatever way it came there: as numbers, in a comment of a compressed image
             return "an image in which the patient's name or number was still found"
