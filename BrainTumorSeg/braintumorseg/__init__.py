@@ -7,7 +7,7 @@
 import importlib
 
 __all__ = ["Segmentation", "Study", "Volume", "__version__", "load_model", "read_study", "segment"]
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {"Segmentation": "segmentation", "Study": "study", "Volume": "volume", "load_model": "model_zoo", "read_study": "read",
           "segment": "pipeline"}
