@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import BadImage, GridMismatch
 from ..volume import Grid, Volume
+from .dicom_enhanced import frames_of, is_enhanced
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -94,11 +95,11 @@ def place_of(dataset: Dataset) -> Place:
 
 
 def series_grid(slices: Sequence[Dataset]) -> Grid:
-    """The grid of one series of single-frame slices: I along a row, J down a column, K along the slice normal.
+    """The grid of one series of single-frame slices, or of an Enhanced file of one stack: I along a row, J down a column, K along the normal.
 
     Raises BadImage when the slices do not make one regular box of voxels.
     """
-    return grid_of([place_of(one) for one in slices])
+    return grid_of([place_of(frame) for one in slices for frame in (frames_of(one) if is_enhanced(one) else [one])])
 
 
 def grid_of(places: Sequence[Place], fill_gaps: bool = False) -> Grid:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import BadImage, NotAnImage
+from ..errors import BadImage, NotAnImage, ResourceError
 from ..volume import Volume
 from .dicom_enhanced import frames_of, is_enhanced
 from .dicom_facts import damage, number, text
@@ -32,10 +32,13 @@ _AGAIN = "Copy it or export it from the PACS again."
 def read_pixels(stack: Stack) -> Volume:
     """The voxels (I, J, K) of `stack` on its grid: uint8, int16 or uint16 as stored, float32 where the header scales them.
 
-    Raises NotAnImage or BadImage with the name of the file that cannot be read or has changed since it was checked.
+    Raises NotAnImage or BadImage with the name of a file that cannot be read or has changed since it was checked; ResourceError.
     """
-    with quiet():
-        return _read(stack)
+    try:
+        with quiet():
+            return _read(stack)
+    except MemoryError:
+        raise ResourceError(f"A DICOM series of {stack.grid.describe()} does not fit into this machine's memory.", "Close other programs.") from None
 
 
 def _read(stack: Stack) -> Volume:
@@ -55,7 +58,10 @@ def _read(stack: Stack) -> Volume:
         slices.append((_decoded(dataset, frame), *_scale(header, frame)))
     if _looks_exchanged(slices[len(slices) // 2][0]):
         raise NotAnImage(f"Rows and Columns seem to be exchanged in the header of {stack.frames[0].path.name}: the picture falls apart.", _AGAIN)
-    grid = grid_of(places, fill_gaps=bool(stack.missing))
+    try:
+        grid = grid_of(places, fill_gaps=bool(stack.missing))
+    except BadImage:
+        raise _changed(stack.frames[0]) from None
     volume = Volume(_filled(_joined(slices), slots_of(places, grid), grid.shape), grid.affine)
     volume = upright(volume) if stack.shear_deg else volume
     if not volume.grid.same_as(stack.grid):
@@ -156,4 +162,4 @@ def _filled(voxels: np.ndarray, slots: Sequence[int], shape: tuple[int, int, int
 
 
 def _changed(frame: Frame) -> BadImage:
-    return BadImage(f"{frame.path.name} has changed since the folder was scanned.", "Scan the folder again.")
+    return BadImage(f"The series of {frame.path.name} has changed since the folder was scanned.", "Scan the folder again.")
