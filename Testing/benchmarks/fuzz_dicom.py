@@ -346,7 +346,7 @@ def main() -> None:
     if options.seed is not None:
         print(json.dumps(run(options.seed, context), indent=1))
         return
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(lambda seed: run(seed, context), range(options.folders)))
     options.out.mkdir(exist_ok=True)
     (options.out / "fuzz_dicom.md").write_text(table(results), encoding="utf-8")

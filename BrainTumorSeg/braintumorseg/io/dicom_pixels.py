@@ -15,7 +15,7 @@ from .dicom_enhanced import frames_of, is_enhanced
 from .dicom_facts import damage, number, text
 from .dicom_grid import grid_of, place_of, slots_of
 from .dicom_header import missing_decoder
-from .dicom_jpeg12 import decode_jpeg12, is_jpeg12
+from .dicom_jpeg import decode_jpeg12, is_jpeg12, packed_frame, stated_size
 from .dicom_quiet import quiet
 from .dicom_series import Frame, Stack
 from .dicom_tilt import upright
@@ -98,12 +98,16 @@ def _put_syntax(dataset: Dataset) -> None:
 def _decoded(dataset: Dataset, frame: Frame) -> np.ndarray:
     """One frame (rows, columns) as integers, with the sign and the bits that the header states, bright meaning much."""
     from pydicom.pixels import pixel_array
+    from pydicom.uid import UID
 
     name = frame.path.name
     syntax = text(dataset.file_meta, "TransferSyntaxUID")
     if (missing := missing_decoder(syntax))[0]:
         raise NotAnImage(f"{name} is {missing[0]}.", missing[1])
     try:
+        size = stated_size(packed_frame(dataset, frame.index)) if UID(syntax).is_compressed else None
+        if size not in (None, (dataset.Rows, dataset.Columns)):
+            raise ValueError("the stream and the header state different sizes")
         pixels = decode_jpeg12(dataset, frame.index) if is_jpeg12(dataset, syntax) else pixel_array(dataset, index=frame.index, raw=True)
     except (*damage(), RuntimeError) as error:
         raise NotAnImage(f"The pixels of {name} cannot be decoded: they are damaged or cut short ({type(error).__name__}).", _AGAIN) from None
