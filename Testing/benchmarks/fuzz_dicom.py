@@ -13,7 +13,6 @@ import argparse
 import json
 import multiprocessing
 import random
-import resource
 import sys
 import tempfile
 import time
@@ -35,7 +34,7 @@ from braintumorseg.io.dicom_facts import damage as damage_of_bytes
 from braintumorseg.volume import Volume
 from dicom_toys import enhanced, oblique, save, slices_of_volume, toy_volume
 
-__all__ = ["BAD", "DAMAGES", "STUDIES", "damaged_folder", "judge", "outcome_of"]
+__all__ = ["BAD", "DAMAGES", "GOOD", "STUDIES", "damaged_folder", "judge", "outcome_of", "truths"]
 
 LIMIT_S = 60
 MEMORY_BYTES = 2 << 30
@@ -293,6 +292,8 @@ def _compare(volume: Volume, truth: Volume) -> tuple[bool, int, int]:
 # --- many folders
 
 def _child(seed: int, pipe) -> None:
+    import resource  # not on Windows
+
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     with tempfile.TemporaryDirectory() as folder:
         study, damage, done = damaged_folder(Path(folder), seed)
