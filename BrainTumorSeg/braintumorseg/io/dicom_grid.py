@@ -106,7 +106,8 @@ def series_grid(slices: Sequence[Dataset]) -> Grid:
 def grid_of(places: Sequence[Place], fill_gaps: bool = False) -> Grid:
     """The grid of slices in any order: I along a row, J down a column, K along the slice normal (sheared where they are shifted against it).
 
-    With `fill_gaps` it also spans slices that are missing between them, up to half as many as there are. Raises BadImage when they do not make one regular box.
+    With `fill_gaps` it also spans slices that are missing between them, up to half as many as there are.
+    Raises BadImage when they do not make one regular box.
     """
     for place in places:
         if differs := place.differs_from(places[0]):
