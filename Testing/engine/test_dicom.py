@@ -51,6 +51,12 @@ def test_a_grid_is_the_one_that_the_headers_give(tmp_path):
     assert stack.grid.same_as(series_grid(stack_headers(stack)), 0)
 
 
+def test_the_grid_of_an_enhanced_file_is_the_one_that_its_header_gives(tmp_path):
+    save(enhanced([toy_volume(turn=oblique())]), tmp_path)
+    (stack,) = scan_dicom([tmp_path]).stacks
+    assert stack.grid.same_as(series_grid(stack_headers(stack)), 0)
+
+
 def test_simpleitk_and_highdicom_read_the_same_volume(tmp_path):
     paths = save(slices_of_volume(toy_volume(turn=oblique())), tmp_path)
     found = read_stack(scan_dicom([tmp_path]).stacks[0])
@@ -113,7 +119,7 @@ def test_a_file_deleted_after_the_scan_is_named(tmp_path):
     paths = save(slices_of_volume(toy_volume()), tmp_path)
     (stack,) = scan_dicom([tmp_path]).stacks
     paths[3].unlink()
-    with pytest.raises(NotAnImage, match=r"0004\.dcm is not there"):
+    with pytest.raises(NotAnImage, match=r"^0004\.dcm is not there"):
         read_stack(stack)
 
 

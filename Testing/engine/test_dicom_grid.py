@@ -34,6 +34,8 @@ def test_a_gap_is_named_and_filled_on_request():
     with pytest.raises(BadImage, match=r"1 slice is missing \(after slice 3, 2x\)"):
         grid_of(gappy)
     grid = grid_of(gappy, fill_gaps=True)
+    with pytest.raises(BadImage, match=r"998 slices are missing \(after slice 2, 999x\)"):
+        grid_of(places([0, 2, 2000, 2002, 2004]), fill_gaps=True)
     assert grid.shape[2] == 7 and slots_of(gappy, grid) == [0, 1, 2, 4, 5, 6]
 
 

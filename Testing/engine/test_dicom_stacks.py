@@ -121,6 +121,14 @@ def test_diffusion_of_many_directions_is_split_by_direction(tmp_path):
     assert len(scanned(tmp_path, *series).stacks) == 3
 
 
+def test_time_points_of_several_directions_are_split_by_both(tmp_path):
+    volume = toy_volume()
+    shared = dict(series=generate_uid(), study=generate_uid(), frame=generate_uid())
+    series = [slices_of_volume(volume, **shared, TemporalPositionIdentifier=time, AcquisitionNumber=acquisition)
+              for time in (1, 2) for acquisition in (1, 2)]
+    assert len(scanned(tmp_path, *series).stacks) == 4
+
+
 @pytest.mark.parametrize("private", [("SIEMENS MR HEADER", 0x0019, "IS", "1000"), ("GEMS_PARM_01", 0x0043, "IS", [1000001000, 8, 0, 0])], ids=str)
 def test_the_vendors_private_b_value_splits_too(tmp_path, private):
     creator, group, vr, value = private
@@ -269,6 +277,11 @@ def test_patients_studies_and_frames_of_reference_are_kept_apart(tmp_path):
     assert [facts[0].patient_key == one.patient_key for one in facts] == [True, True, False, True]
     assert [facts[0].study_uid == one.study_uid for one in facts] == [True, True, False, False]
     assert len({one.frame_of_reference_uid for one in facts}) == 4
+
+
+def test_fewer_images_than_the_header_speaks_of_are_noted(tmp_path):
+    (stack,) = scanned(tmp_path, slices_of_volume(toy_volume(), ImagesInAcquisition=12)).stacks
+    assert stack.notes == ("the header speaks of 12 images, and 8 are here",)
 
 
 def test_one_series_with_two_frames_of_reference_is_two_stacks(tmp_path):

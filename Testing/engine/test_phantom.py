@@ -12,6 +12,7 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
+from braintumorseg.io.dicom import read_stack, scan_dicom
 from braintumorseg.io.itk import from_itk, to_itk
 from braintumorseg.labels import ED, ET, NCR
 from braintumorseg.phantom import make_phantom, make_registered, write_dicom, write_nifti
@@ -161,6 +162,15 @@ def test_dicom_read_by_simpleitk_has_the_geometry_and_voxels_of_the_raw_study(ph
         read, raw = from_itk(reader.Execute()), phantom.raw.volumes[role]
         assert read.grid.same_as(raw.grid, tolerance_mm=1e-3)
         np.testing.assert_array_equal(read.voxels, raw.voxels)
+
+
+def test_dicom_read_by_the_engine_is_the_raw_study(phantom, series):
+    stacks = scan_dicom([series["t1"][0].parents[1]]).stacks
+    assert [stack.facts.number for stack in stacks] == [2, 3, 4, 5]
+    for stack, role in zip(stacks, ("t1", "t2", "flair", "t1ce"), strict=True):
+        truth = phantom.raw.volumes[role]
+        found = read_stack(stack)
+        assert found.grid.same_as(truth.grid, 0.01) and np.array_equal(found.voxels, truth.voxels)
 
 
 def test_dicom_is_one_study_of_four_series_that_say_what_they_are(phantom, series):

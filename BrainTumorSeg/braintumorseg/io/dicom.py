@@ -21,7 +21,6 @@ from .dicom_series import Scan, Stack
 from .dicom_slices import slices_in
 from .dicom_stacks import stacks_of
 from .dicom_walk import find_files, read_files
-from .files import naming
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -42,9 +41,10 @@ def scan_dicom(paths: Iterable[Path | str], *, progress: Callable[[float], None]
     Raises MissingFile for a path that is not there, Cancelled. What a file holds never raises: it is in `Scan.left_aside`.
     """
     salt = secrets.token_bytes(16)
-    slices, aside = read_files(find_files(paths), lambda path: slices_in(path, salt), progress, cancel)
+    files, closed = find_files(paths)
+    slices, aside = read_files(files, lambda path: slices_in(path, salt), progress, cancel)
     stacks, refused = stacks_of(slices, fill_gaps)
-    return Scan(tuple(stacks), (*refused, *aside))
+    return Scan(tuple(stacks), (*refused, *closed, *aside))
 
 
 def read_stack(stack: Stack) -> Volume:
@@ -52,8 +52,7 @@ def read_stack(stack: Stack) -> Volume:
 
     Raises NotAnImage or BadImage, with the file's name, when pixels are damaged, cannot be decoded or have changed since the scan.
     """
-    with naming(stack.frames[0].path):
-        return read_pixels(stack)
+    return read_pixels(stack)
 
 
 def stack_headers(stack: Stack) -> list[Dataset]:

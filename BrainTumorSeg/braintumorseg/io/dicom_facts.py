@@ -77,7 +77,7 @@ def integer(dataset: Dataset, name: str | int) -> int | None:
     return None if found is None else int(found)
 
 
-def facts_of(dataset: Dataset, salt: bytes, timing: Dataset | None = None) -> Facts:
+def facts_of(dataset: Dataset, salt: bytes) -> Facts:
     """The facts of one image. `salt` (random, one per scan) keeps `patient_key` from being looked up in a table of identifiers."""
     return Facts(
         study_uid=uid(dataset, "StudyInstanceUID"), series_uid=uid(dataset, "SeriesInstanceUID"),

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import BadImage, GridMismatch
 from ..volume import Grid, Volume
+from .dicom_enhanced import frames_of, is_enhanced
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -24,6 +25,7 @@ _SAME_PLACE_MM = 0.01  # above the rounding of decimal strings and of NIfTI's fl
 _SAME_DIRECTION = 1e-3  # of a direction cosine; scanners repeat them to 1e-5, and 1e-3 moves the edge of a head by 0.1 mm
 _SAME_SPACING_MM = 1e-4
 _UNEVEN = 0.02         # of a step: positions rounded to 0.01 mm stay below it at steps of 0.5 mm
+_MOST_FILLED = 0.5     # of the slices that are there: beyond it more is made up than was seen
 _MOST_PIXELS = 1 << 24  # 4096 x 4096: no tomographic slice comes near it
 _FARTHEST_MM = 1e5     # 100 m from the isocentre
 _AGAIN = "Export the complete series from the PACS again."
@@ -94,17 +96,18 @@ def place_of(dataset: Dataset) -> Place:
 
 
 def series_grid(slices: Sequence[Dataset]) -> Grid:
-    """The grid of one series of single-frame slices: I along a row, J down a column, K along the slice normal.
+    """The grid of one series of single-frame slices, or of an Enhanced file of one stack: I along a row, J down a column, K along the normal.
 
     Raises BadImage when the slices do not make one regular box of voxels.
     """
-    return grid_of([place_of(one) for one in slices])
+    return grid_of([place_of(frame) for one in slices for frame in (frames_of(one) if is_enhanced(one) else [one])])
 
 
 def grid_of(places: Sequence[Place], fill_gaps: bool = False) -> Grid:
     """The grid of slices in any order: I along a row, J down a column, K along the slice normal (sheared where they are shifted against it).
 
-    With `fill_gaps` it also spans the slices that are missing between them. Raises BadImage when they do not make one regular box.
+    With `fill_gaps` it also spans slices that are missing between them, up to half as many as there are.
+    Raises BadImage when they do not make one regular box.
     """
     for place in places:
         if differs := place.differs_from(places[0]):
@@ -120,7 +123,8 @@ def grid_of(places: Sequence[Place], fill_gaps: bool = False) -> Grid:
         off = np.abs(positions - positions[0] - np.outer(slots, step)).max()
         if off > max(_UNEVEN * np.linalg.norm(step), _SAME_PLACE_MM):
             raise BadImage(f"The slices of the DICOM series are not evenly spaced: one lies {off:.2f} mm from its place.", _AGAIN)
-        if not fill_gaps and len(slots) <= slots[-1]:
+        missing = slots[-1] + 1 - len(slots)
+        if missing > (_MOST_FILLED * len(slots) if fill_gaps else 0):
             raise BadImage(f"The slices of the DICOM series are not evenly spaced: {_gaps(slots)}.", _AGAIN)
     affine = np.eye(4)
     affine[:3, 0] = first.along_row * first.spacing[1]

@@ -26,8 +26,12 @@ _START = 132            # preamble and 'DICM'
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _END = 0xE000, 0xE0DD
 _AGAIN = "Copy it or export it from the PACS again."
-# What is DICOM and no image for us, by the start of the name of its SOP class.
-_SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
+_NO_IMAGES = {  # objects with Rows and Columns that are none
+    "1.2.840.10008.5.1.4.1.1.66.4": "a segmentation, not an image",
+    "1.2.840.10008.5.1.4.1.1.66.7": "a segmentation, not an image",
+    "1.2.840.10008.5.1.4.1.1.30": "a map of computed values, not an image",
+    "1.2.840.10008.5.1.4.1.1.4.2": "spectra, not an image",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,8 +106,8 @@ def _judged(path: Path, dataset: Dataset, file: IO[bytes]) -> Header | LeftAside
     kind = text(dataset, "SOPClassUID")
     if path.name.upper() == "DICOMDIR" or "DirectoryRecordSequence" in dataset or kind == "1.2.840.10008.1.3.10":
         return LeftAside(path.name, "the index of a disc (DICOMDIR); its images are found without it")
-    if kind.startswith(_SEGMENTATIONS):
-        return LeftAside(path.name, "a segmentation, not an image")
+    if kind in _NO_IMAGES:
+        return LeftAside(path.name, _NO_IMAGES[kind])
     name = UID(kind).name
     if "Rows" not in dataset and "Image" not in name:
         return LeftAside(path.name, f"DICOM without an image ({name if name != kind else 'unknown kind'})", damaged=not kind)

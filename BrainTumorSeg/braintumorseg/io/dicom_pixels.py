@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import BadImage, NotAnImage
+from ..errors import BadImage, NotAnImage, ResourceError
 from ..volume import Volume
 from .dicom_enhanced import frames_of, is_enhanced
 from .dicom_facts import damage, number, text
 from .dicom_grid import grid_of, place_of, slots_of
 from .dicom_header import missing_decoder
-from .dicom_jpeg12 import decode_jpeg12, is_jpeg12
+from .dicom_jpeg import decode_jpeg12, is_jpeg12, packed_frame, stated_size
 from .dicom_quiet import quiet
 from .dicom_series import Frame, Stack
 from .dicom_tilt import upright
@@ -32,10 +32,13 @@ _AGAIN = "Copy it or export it from the PACS again."
 def read_pixels(stack: Stack) -> Volume:
     """The voxels (I, J, K) of `stack` on its grid: uint8, int16 or uint16 as stored, float32 where the header scales them.
 
-    Raises NotAnImage or BadImage with the name of the file that cannot be read or has changed since it was checked.
+    Raises NotAnImage or BadImage with the name of a file that cannot be read or has changed since it was checked; ResourceError.
     """
-    with quiet():
-        return _read(stack)
+    try:
+        with quiet():
+            return _read(stack)
+    except MemoryError:
+        raise ResourceError(f"A DICOM series of {stack.grid.describe()} does not fit into this machine's memory.", "Close other programs.") from None
 
 
 def _read(stack: Stack) -> Volume:
@@ -55,7 +58,10 @@ def _read(stack: Stack) -> Volume:
         slices.append((_decoded(dataset, frame), *_scale(header, frame)))
     if _looks_exchanged(slices[len(slices) // 2][0]):
         raise NotAnImage(f"Rows and Columns seem to be exchanged in the header of {stack.frames[0].path.name}: the picture falls apart.", _AGAIN)
-    grid = grid_of(places, fill_gaps=bool(stack.missing))
+    try:
+        grid = grid_of(places, fill_gaps=bool(stack.missing))
+    except BadImage:
+        raise _changed(stack.frames[0]) from None
     volume = Volume(_filled(_joined(slices), slots_of(places, grid), grid.shape), grid.affine)
     volume = upright(volume) if stack.shear_deg else volume
     if not volume.grid.same_as(stack.grid):
@@ -92,12 +98,16 @@ def _put_syntax(dataset: Dataset) -> None:
 def _decoded(dataset: Dataset, frame: Frame) -> np.ndarray:
     """One frame (rows, columns) as integers, with the sign and the bits that the header states, bright meaning much."""
     from pydicom.pixels import pixel_array
+    from pydicom.uid import UID
 
     name = frame.path.name
     syntax = text(dataset.file_meta, "TransferSyntaxUID")
     if (missing := missing_decoder(syntax))[0]:
         raise NotAnImage(f"{name} is {missing[0]}.", missing[1])
     try:
+        size = stated_size(packed_frame(dataset, frame.index)) if UID(syntax).is_compressed else None
+        if size not in (None, (dataset.Rows, dataset.Columns)):
+            raise ValueError("the stream and the header state different sizes")
         pixels = decode_jpeg12(dataset, frame.index) if is_jpeg12(dataset, syntax) else pixel_array(dataset, index=frame.index, raw=True)
     except (*damage(), RuntimeError) as error:
         raise NotAnImage(f"The pixels of {name} cannot be decoded: they are damaged or cut short ({type(error).__name__}).", _AGAIN) from None
@@ -156,4 +166,4 @@ def _filled(voxels: np.ndarray, slots: Sequence[int], shape: tuple[int, int, int
 
 
 def _changed(frame: Frame) -> BadImage:
-    return BadImage(f"{frame.path.name} has changed since the folder was scanned.", "Scan the folder again.")
+    return BadImage(f"The series of {frame.path.name} has changed since the folder was scanned.", "Scan the folder again.")

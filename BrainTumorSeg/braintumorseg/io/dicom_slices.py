@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Slice", "slices_in"]
 
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_LOSSY = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81")  # JPEG Baseline, Extended; JPEG-LS near lossless
 _AGAIN = "Export the series from the PACS again."
 
 
@@ -26,7 +27,7 @@ _AGAIN = "Export the series from the PACS again."
 class Slice:
     """place: None where the header does not say it, or the pixels cannot be read; `trouble` says why then, `damaged` whether something is broken.
 
-    kind: what may not differ within one stack, beside the place. times: what may tell slices at one place apart, by name.
+    kind: what may not differ within one stack, beside the place. times: what may tell slices at one place apart, the surest first.
     """
 
     frame: Frame
@@ -34,7 +35,7 @@ class Slice:
     place: Place | None
     sop_uid: str
     kind: tuple
-    times: tuple[tuple[str, object], ...] = ()
+    times: tuple = ()
     number: int | None = None
     location: float | None = None
     spacing_between: float | None = None
@@ -85,6 +86,8 @@ def _useless(header: Header, salt: bytes, trouble: str, fix: str, damaged: bool)
 
 def _slice(header: Header, index: int, dataset: Dataset, salt: bytes) -> Slice:
     facts = facts_of(dataset, salt)
+    if text(header.dataset.file_meta, "TransferSyntaxUID") in _LOSSY:
+        facts = replace(facts, lossy=True)
     return Slice(
         frame=Frame(header.path, index), facts=facts, place=place_of(dataset), sop_uid=text(dataset, "SOPInstanceUID"),
         kind=(facts.frame_of_reference_uid, facts.image_type, facts.echo_number, facts.b_value, text(dataset, "StackID")),
@@ -92,13 +95,8 @@ def _slice(header: Header, index: int, dataset: Dataset, salt: bytes) -> Slice:
         spacing_between=number(dataset, "SpacingBetweenSlices"), expected=integer(dataset, "ImagesInAcquisition"))
 
 
-def _times(dataset: Dataset) -> tuple[tuple[str, object], ...]:
+def _times(dataset: Dataset) -> tuple:
     """What splits repeated places, the surest first."""
-    return (
-        ("time point", integer(dataset, "TemporalPositionIdentifier")),
-        ("inversion time", number(dataset, "InversionTime")),
-        ("gradient direction", texts(dataset, "DiffusionGradientOrientation") or texts(dataset, 0x0019100E)),
-        ("dimension", other_dimensions(dataset)),
-        ("acquisition", integer(dataset, "AcquisitionNumber")),
-        ("trigger time", number(dataset, "TriggerTime")),
-    )
+    return (integer(dataset, "TemporalPositionIdentifier"), number(dataset, "InversionTime"),
+            texts(dataset, "DiffusionGradientOrientation") or texts(dataset, 0x0019100E),  # Siemens, private
+            other_dimensions(dataset), integer(dataset, "AcquisitionNumber"), number(dataset, "TriggerTime"))

@@ -96,19 +96,18 @@ def _checked(group: list[Slice], notes: Sequence[str], fill_gaps: bool) -> list[
         return [_aside(_name(group), group[0], "a localizer, taken for planning only", damaged=False)]
     if len(group) < _FEWEST:
         return [_aside(_name(group), group[0], f"too few slices for a volume ({len(group)}; {_FEWEST} are needed)", damaged=False)]
-    parts = _apart(group)
-    return [_stack(part, notes, fill_gaps) for part in parts]
+    return [_stack(part, notes, fill_gaps) for part in _apart(group)]
 
 
 def _apart(group: list[Slice]) -> list[list[Slice]]:
-    """`group` split by the first attribute that tells slices at one place apart; as it is where none does, or none needs to."""
+    """`group` split by the first attribute that tells slices at one place apart, or by all; as it is where none does, or none needs to."""
     if not _repeats(group):
         return [group]
-    for index in range(len(group[0].times)):
-        parts: dict[object, list[Slice]] = {}
+    for which in (*(slice(index, index + 1) for index in range(len(group[0].times))), slice(None)):
+        parts: dict[tuple, list[Slice]] = {}
         for one in group:
-            parts.setdefault(one.times[index][1], []).append(one)
-        if len(parts) > 1 and not any(_repeats(part) for part in parts.values()):
+            parts.setdefault(one.times[which], []).append(one)
+        if not any(_repeats(part) or len(part) < _FEWEST for part in parts.values()):
             return list(parts.values())
     return [group]
 

@@ -23,9 +23,17 @@ _TELL_EVERY = 20        # files
 _NAMED = 3              # names of files in one line
 
 
-def find_files(paths: Iterable[Path | str]) -> list[Path]:
-    """All files at or below `paths`, each once, sorted. Raises MissingFile for a path that is not there."""
+def find_files(paths: Iterable[Path | str]) -> tuple[list[Path], list[LeftAside]]:
+    """All files at or below `paths`, each once and sorted, and the folders that may not be opened.
+
+    Raises MissingFile for a path that is not there.
+    """
     found: dict[Path, None] = {}
+    closed: list[LeftAside] = []
+
+    def refused(error: OSError) -> None:
+        closed.append(LeftAside("a folder", "this user may not open it", "Change its permissions or copy it first.", damaged=True))
+
     visited: set[tuple[int, int]] = set()
     for path in map(Path, paths):
         if not path.exists():
@@ -33,7 +41,7 @@ def find_files(paths: Iterable[Path | str]) -> list[Path]:
         if not path.is_dir():
             found[path] = None
             continue
-        for folder, folders, names in os.walk(path, followlinks=True):
+        for folder, folders, names in os.walk(path, onerror=refused, followlinks=True):
             state = os.stat(folder)
             if (state.st_dev, state.st_ino) in visited and state.st_ino:  # a link back to where we were
                 folders.clear()
@@ -41,7 +49,7 @@ def find_files(paths: Iterable[Path | str]) -> list[Path]:
             visited.add((state.st_dev, state.st_ino))
             folders.sort()
             found |= {Path(folder, name): None for name in sorted(names)}
-    return [path for path in found if path.is_file()]
+    return [path for path in found if path.is_file()], closed
 
 
 def read_files(files: Sequence[Path], read: Callable[[Path], list[Slice] | LeftAside], progress: Callable[[float], None],
