@@ -10,6 +10,7 @@ import numpy as np
 from .brain import brain_only_mask
 from .looks import Looks
 from .measure import measure
+from .model_card import ModelCard
 from .segmentation import Segmentation
 from .skull_strip import StudyBrain
 from .study import Study
@@ -41,6 +42,7 @@ SAME_PICTURE = 0.95
 BRIGHTER = 0.5
 BRIGHTER_SHARE = 0.003
 PLAUSIBLE_BRAIN_ML = (800, 2000)  # with its fluid
+LEAST_DICE = 0.6                  # of the whole tumour, on average in the card's validation
 LEAST_BRAIN_AGREEMENT = 0.88      # Dice of one sequence's outline with that of all
 
 _EDGES = {"R": "right", "L": "left", "A": "front", "P": "back", "S": "top", "I": "bottom"}
@@ -70,13 +72,14 @@ class Flag:
             raise ValueError(f"a flag is {' or '.join(SEVERITIES)}, not {self.severity}")
 
 
-def check(study: Study, segmentation: Segmentation) -> tuple[Flag, ...]:
+def check(study: Study, segmentation: Segmentation, card: ModelCard | None = None) -> tuple[Flag, ...]:
     """The flags of a result, warnings first; () when there is nothing to say.
 
     Args:
         study: the images that were segmented.
         segmentation: labels on the grid of the study's reference; its provenance says which sequences the network lacked, and its
             brain where that is (None: what differs from the reference's background).
+        card: of the network, for what it was measured to do with these sequences.
     """
     reference = study.reference
     tumour = segmentation.labels.voxels != 0         # (I, J, K) bool
@@ -88,6 +91,7 @@ def check(study: Study, segmentation: Segmentation) -> tuple[Flag, ...]:
         *_edges(reference, _sections(tumour), sections),
         *_size(reference, tumour, shown),
         *_islands(segmentation),
+        *_weak_sequences(card, study),
         *(Flag("missing_sequence", *_WITHOUT[role]) for role in segmentation.provenance.missing),
         *_doubtful(segmentation),
         *_doubtful_brain(segmentation.brain),
@@ -139,6 +143,19 @@ def _islands(segmentation: Segmentation) -> Iterator[Flag]:
         yield Flag("scattered", "warning",
                    f"The tumour lies in {islands} separate islands, more than gliomas usually have: some may be other bright "
                    "spots or another disease; check each in the images.")
+
+
+def _weak_sequences(card: ModelCard | None, study: Study) -> Iterator[Flag]:
+    """What the card's validation says of this very subset of sequences; nothing where it was not measured."""
+    measured = card.metrics.get("dice_by_sequences", {}) if card else {}
+    used = [role for role in card.roles if role in study.volumes] if card else []
+    dice = measured.get(" + ".join(used), {}).get("WT", 1.0)
+    if dice < LEAST_DICE:
+        of_all = measured.get(" + ".join(card.roles), {}).get("WT")
+        beside = f", with all sequences {of_all:.2f}" if of_all is not None else ""
+        yield Flag("weak_sequences", "warning",
+                   f"From {' and '.join(TITLES[role] for role in used)} alone this network finds the whole tumour badly (Dice {dice:.2f} on average "
+                   f"in its validation{beside}), and takes healthy brain for tumour: add FLAIR or T2, and do not rely on these volumes.")
 
 
 def _doubtful(segmentation: Segmentation) -> Iterator[Flag]:

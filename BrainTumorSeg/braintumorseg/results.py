@@ -44,7 +44,7 @@ def write_results(study: Study, segmentation: Segmentation, card: ModelCard, out
     progress = progress or Progress()
     with output_folder(out, force) as folder:
         with progress.step("measure"):
-            measurements, flags = measure(segmentation), check(study, segmentation)
+            measurements, flags = measure(segmentation), check(study, segmentation, card)
         with progress.step("draw"):
             draw_overlay(study, segmentation, folder / "overlay.png")
             steps = folder / "steps.png" if draw_steps(study, segmentation, folder / "steps.png") else None

@@ -1,6 +1,7 @@
 """Each flag is raised by what it is about and by nothing else, on made-up brains; none is raised by experts' outlines."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -103,6 +104,18 @@ def test_a_tumour_at_the_end_of_a_slab_inside_the_image_is_at_the_edge_too():
     of = study(**{role: image(n, slab) for n, role in enumerate(ROLES)})
     assert "touches_edge" in codes(of, slab & ball((28, 34, 35), 6))
     assert "touches_edge" not in codes(of, slab & ball((28, 34, 22), 6))
+
+
+def test_sequences_with_which_the_network_was_measured_to_do_badly_are_said():
+    card = SimpleNamespace(roles=ROLES, metrics={"dice_by_sequences": {"t1": {"WT": 0.41}, "t1 + t1ce + t2 + flair": {"WT": 0.86}}})
+    of = study(("t1",))
+    flag, = (flag for flag in check(of, segmented(of), card) if flag.code == "weak_sequences")
+    assert flag.severity == "warning"
+    assert "From T1 alone" in flag.text
+    assert "0.41" in flag.text
+    assert "0.86" in flag.text
+    assert "weak_sequences" not in [flag.code for flag in check(study(), segmented(study()), card)]
+    assert "weak_sequences" not in [flag.code for flag in check(study(("t2",)), segmented(study(("t2",))), card)]  # not measured: nothing is said
 
 
 def test_in_a_whole_head_the_brain_that_was_found_decides_where_it_ends():
