@@ -9,6 +9,7 @@ import pytest
 from braintumorseg.labels import REGIONS
 from braintumorseg.model_card import Label, ModelCard, write_card
 from braintumorseg.model_zoo import Model, sha256_of
+from braintumorseg.phantom import Phantom, make_phantom
 from braintumorseg.study import ROLES, Study
 from toys import make_toy_study
 
@@ -48,6 +49,12 @@ def toy_model(tmp_path_factory) -> Model:
                      size_multiple=8, bytes_per_voxel=200, brain_only=True, regions=tuple(REGIONS), labels=LABELS, licence="MIT")
     write_card(card, weights.with_suffix(".json"))
     return Model(card, weights)
+
+
+@pytest.fixture(scope="session")
+def phantom() -> Phantom:
+    """The whole examination of one made-up patient; some 10 s, so it is shared."""
+    return make_phantom(0)
 
 
 @pytest.fixture

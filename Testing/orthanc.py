@@ -9,7 +9,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,10 @@ class Orthanc:
             content = answer.read()
         return json.loads(content) if answer.headers.get_content_type() == "application/json" else content
 
+    def store(self, files: Iterable[Path]) -> None:
+        """Put files there with another program than ours."""
+        subprocess.run(["storescu", "-aet", "BRAINTUMORSEG", "-aec", "ORTHANC", "127.0.0.1", str(self.dicom_port), *map(str, files)], check=True)
+
     def empty(self) -> None:
         for patient in self.rest("/patients"):
             self.rest(f"/patients/{patient}", "DELETE")
@@ -49,6 +53,8 @@ def why_no_orthanc() -> str:
     """Why there can be none here; '' when there can."""
     if not shutil.which("Orthanc"):
         return "Orthanc is not installed (Debian: orthanc)"
+    if not shutil.which("storescu"):
+        return "storescu is not installed (Debian: dcmtk)"
     return "" if _PLUGIN.exists() else "Orthanc's DICOMweb plugin is not installed (Debian: orthanc-dicomweb)"
 
 

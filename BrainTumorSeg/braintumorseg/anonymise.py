@@ -11,10 +11,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .clean_image import Cleaner, identity_words
+from .clean_image import DAMAGED_HEADER, Cleaner, identity_words
 from .confidentiality import option_codes, why_not_kept
 from .errors import InputError, MissingFile
 from .io.atomic import MARKER, output_folder
+from .io.dicom_facts import damage
 from .pseudonyms import Pseudonyms
 
 __all__ = ["FACES", "anonymise"]
@@ -87,8 +88,8 @@ def _survey(paths: Iterable[Path], left_out: Counter[str]) -> tuple[list[_Image]
                 reason = "an image that was there before"
         except (InvalidDicomError, OSError):
             reason = "not a DICOM file, or damaged"
-        except (ValueError, TypeError, AttributeError, KeyError, NotImplementedError):
-            reason = "a DICOM file with a damaged header"
+        except damage():
+            reason = DAMAGED_HEADER
         if reason:
             left_out[reason] += 1
         else:

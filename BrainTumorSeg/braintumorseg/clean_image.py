@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .confidentiality import CODING_SCHEMES, DATES, KEPT, SEQUENCES, clean_description, option_codes
+from .io.dicom_facts import damage
 from .pseudonyms import Pseudonyms
 
 if TYPE_CHECKING:
     from pydicom import DataElement, Dataset
 
-__all__ = ["Cleaner", "identity_words"]
+__all__ = ["DAMAGED_HEADER", "Cleaner", "identity_words"]
+
+METHOD = "DICOM PS3.15 Basic Profile by BrainTumorSeg"
+DAMAGED_HEADER = "a DICOM file with a damaged header"
 
 # Attributes, beside every person name, whose words must not turn up in what is kept.
 _NAMING = ("PatientID", "OtherPatientIDs", "PatientBirthDate", "AccessionNumber", "StudyID", "InstitutionName", "InstitutionAddress", "StationName",
@@ -21,6 +26,10 @@ _NAMING = ("PatientID", "OtherPatientIDs", "PatientBirthDate", "AccessionNumber"
            "ScheduledProcedureStepID", "InstitutionalDepartmentName")
 _BODY_PARTS = frozenset({"HEAD", "BRAIN", "SKULL", "NECK", "HEADNECK", "SPINE", "CSPINE", "WHOLEBODY"})
 _TERMS = frozenset({"original", "derived", "primary", "secondary", "mixed", "yes", "no", "none", "other"})   # as surnames they give nothing away
+# Words that every copy holds, so that finding them says nothing.
+_OURS = " ".join([METHOD, "CONTRAST SEGMENTATION PYDICOM",
+                  *(meaning for keep_dates in (False, True) for _, meaning in option_codes(keep_dates, True))]).lower()
+_MOST_NUMBERS = 32   # where the standard sets no limit
 _TEXT = frozenset({"LO", "SH", "LT", "ST", "UT", "UC", "CS"})
 _NUMBERS = frozenset({"DS", "IS", "US", "SS", "UL", "SL", "FL", "FD", "SV", "UV", "AT"})
 # Type 2 in every image: present and empty.
@@ -48,24 +57,20 @@ class Cleaner:
     def copy(self, source: Path, target: Path) -> str:
         """Write a clean copy; returns '' or why there is none."""
         from pydicom import dcmread
-        from pydicom.dataset import FileDataset, FileMetaDataset
 
         try:
             original = dcmread(source)
-            pixels = original.get("PixelData")
-            if pixels and self._is_named_in(pixels):
-                return "an image whose pixel data hold the patient's name or number"
+            if not _fits(original):
+                return "an image whose pixel data do not have its size"
             clean = self.clean(original)
-            if pixels and not original.file_meta.TransferSyntaxUID.is_encapsulated:
-                clean.PixelData = _exactly(pixels, original)
-        except (ValueError, TypeError, AttributeError, KeyError, NotImplementedError, OSError, EOFError):
-            return "a DICOM file with a damaged header"
-        self._finish(clean, original)
-        meta = FileMetaDataset()
-        meta.TransferSyntaxUID = original.file_meta.TransferSyntaxUID
-        meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = clean.SOPClassUID, clean.SOPInstanceUID
+            self._finish(clean, original)
+            content = _as_file(clean, original.file_meta.TransferSyntaxUID)
+        except damage():
+            return DAMAGED_HEADER
+        if self._is_named_in(content):   # whatever way it came there: as numbers, in a comment of a compressed image
+            return "an image in which the patient's name or number was still found"
         target.parent.mkdir(exist_ok=True)
-        FileDataset(target, clean, preamble=bytes(128), file_meta=meta).save_as(target, enforce_file_format=True)
+        target.write_bytes(content)
         return ""
 
     def clean(self, original: Dataset) -> Dataset:
@@ -80,7 +85,7 @@ class Cleaner:
                 items = [self.clean(item) for item in element.value if _is_published(item)]
                 if items or element.is_empty:
                     result.add(DataElement(element.tag, "SQ", items))
-            elif element.keyword in DATES or element.keyword in KEPT:
+            elif element.keyword in DATES | KEPT and _is_regular(element):
                 value = self._value(element)
                 if value is not None:
                     result.add(DataElement(element.tag, element.VR, value))
@@ -136,7 +141,7 @@ class Cleaner:
             if re.fullmatch(r"\d{3}[DWMY]", age := str(original.get("PatientAge") or "")):
                 clean.PatientAge = min(age, "090Y") if age.endswith("Y") else age
         clean.PatientIdentityRemoved, clean.RecognizableVisualFeatures = "YES", "YES"
-        clean.DeidentificationMethod = "DICOM PS3.15 Basic Profile by BrainTumorSeg"
+        clean.DeidentificationMethod = METHOD
         clean.LongitudinalTemporalInformationModified = "UNMODIFIED" if self._keep_dates else "MODIFIED"
         clean.DeidentificationMethodCodeSequence = []
         for code, meaning in option_codes(self._keep_dates, self._keep_age_sex):
@@ -150,10 +155,21 @@ class Cleaner:
         return bool(self._identity & set(words)) or any(len(word) > 4 and word in "".join(words) for word in self._identity)
 
     def _is_named_in(self, content: bytes) -> bool:
-        """Whether pixel data hold a word of the identity as text; digits and short words would be found by chance."""
-        found = [word for word in self._identity if len(word) > 4 and not word.isdigit()]
+        """Whether a file holds a word of the identity as text; digits and short words would be found by chance."""
+        found = [word for word in self._identity if len(word) > 4 and not word.isdigit() and word not in _OURS]
         return any(form.encode(coding, "replace") in content for word in found for form in (word, word.upper(), word.capitalize())
                    for coding in ("latin-1", "utf-8", "utf-16-le"))
+
+
+def _as_file(dataset: Dataset, transfer_syntax: str) -> bytes:
+    from pydicom.dataset import FileDataset, FileMetaDataset
+
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = transfer_syntax
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = dataset.SOPClassUID, dataset.SOPInstanceUID
+    stream = BytesIO()
+    FileDataset(stream, dataset, preamble=bytes(128), file_meta=meta).save_as(stream, enforce_file_format=True)
+    return stream.getvalue()
 
 
 def _values(element: DataElement) -> list:
@@ -179,8 +195,22 @@ def _is_published(item: Dataset) -> bool:
     return "CodingSchemeDesignator" not in item or item.CodingSchemeDesignator in CODING_SCHEMES
 
 
-def _exactly(pixels: bytes, original: Dataset) -> bytes:
-    """Pixel data without what may stand behind the last pixel."""
+def _is_regular(element: DataElement) -> bool:
+    """Whether an element has the value representation of its attribute, and no more values: a damaged one can swallow its neighbours."""
+    from pydicom.datadict import dictionary_VM, dictionary_VR
+
+    if element.VR not in dictionary_VR(element.tag).split(" or "):
+        return False
+    most = dictionary_VM(element.tag).rpartition("-")[2]
+    count = len(_values(element))
+    return element.VR in ("DS", "IS", "CS", "UI") or count <= (int(most) if most.isdigit() else _MOST_NUMBERS)
+
+
+def _fits(original: Dataset) -> bool:
+    """Whether uncompressed pixel data have the length that rows, columns and frames say; more could be anything."""
+    pixels = original.get("PixelData")
+    if pixels is None or original.file_meta.TransferSyntaxUID.is_encapsulated:
+        return True
     bits = original.Rows * original.Columns * original.SamplesPerPixel * original.BitsAllocated * int(original.get("NumberOfFrames") or 1)
     size = -(-bits // 8)
-    return pixels[:size] + bytes(size % 2)
+    return len(pixels) == size + size % 2 and not pixels[size:].strip(b"\0")

@@ -148,7 +148,8 @@ def _add_roles(verb, which: str) -> None:
 
 def _add_study(verbs) -> None:
     verb = verbs.add_parser("study", help="show which series is which sequence, without segmenting",
-                            description="A table of every series and image: which sequence it is and why, or why it is left out, and its geometry.")
+                            description="A table of every series and image: which sequence it is and why, or why it is left out, and its "
+                                        f"geometry. {RESEARCH_ONLY}")
     _add_images(verb)
     verb.add_argument("--with-identity", action="store_true", help="show the series' descriptions, too: they may hold a patient's name")
     verb.add_argument("--json", action="store_true", help="one JSON line on stdout instead of the table")
@@ -222,11 +223,11 @@ def _add_pacs(verbs) -> None:
                "never on the command line. Needs the extra: pip install 'braintumorseg[pacs]'.")
     actions = verb.add_subparsers(required=True, metavar="ACTION")
 
-    def add(name: str, words: str, wait_for_json: bool = True):
+    def add(name: str, words: str, with_json: bool = True):
         action = actions.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
         action.add_argument("node", metavar="NODE", help="an archive of the settings file")
         action.add_argument("--config", type=Path, metavar="FILE", help="another settings file")
-        if wait_for_json:
+        if with_json:
             action.add_argument("--json", action="store_true", help="one JSON line on stdout instead of text")
         action.set_defaults(run=_lazily(f"pacs_{name}", "verbs_pacs"))
         return action
@@ -245,7 +246,7 @@ def _add_pacs(verbs) -> None:
     action.add_argument("--modality", default="", metavar="MR", help="only its series of this modality")
     action = add("send", "send DICOM files")
     action.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    action = add("segment", "fetch a study, segment it, and send results back", wait_for_json=False)
+    action = add("segment", "fetch a study, segment it, and send results back", with_json=False)
     action.add_argument("study_uid", metavar="STUDY_UID")
     action.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results; it must not exist yet (see --force)")
     action.add_argument("--send-back", default="", metavar="seg,sr,sc", help="which results go to the archive: segmentation, measurements, pictures")

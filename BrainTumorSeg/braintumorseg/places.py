@@ -41,9 +41,10 @@ class Places:
         for role, place in self.given_places.items():
             fit = [stack for stack in stacks if (_lies_in(stack, place) if isinstance(place, Path) else self.asked_for(stack)
                                                  and stack.facts.number == place)]
-            name = f"series {place}" if isinstance(place, int) else place.name
+            # A folder may be named for a patient.
+            name = f"series {place}" if isinstance(place, int) else "the folder" if place.is_dir() else place.name
             if not fit:
-                raise UnclearRoles(f"--{role}: {name} holds no DICOM series that can be read as a volume.",
+                raise UnclearRoles(f"--{role}: {name} is no DICOM series that can be read as a volume, and holds none.",
                                    "Look at what there is with 'braintumorseg study'.")
             if len(fit) > 1:
                 raise UnclearRoles(f"--{role}: {name} holds {len(fit)} volumes ({', '.join(sorted({series_name(stack) for stack in fit}))}).",
@@ -81,7 +82,7 @@ def sort_places(paths: Iterable[Path | str], given: Mapping[str, Path | str]) ->
 
 
 def _holds_dicom(path: Path) -> bool:
-    """True for a DICOM file, and for a folder with DICOM files but without image files where `find_images` would look.
+    """True for a DICOM file, and for a folder with DICOM files below it, unless image files in it are named for sequences.
 
     A file that is DICOM by its name only counts in a folder: the scan says what is wrong with it.
     """
@@ -90,10 +91,13 @@ def _holds_dicom(path: Path) -> bool:
     if not path.is_dir():
         return False
     try:
-        return not find_images([path])
+        images = find_images([path])
     except (MissingFile, NotAnImage):
-        return any(entry.is_file() and not entry.name.startswith(".") and (entry.suffix.lower() in (".dcm", ".ima") or is_dicom(entry))
-                   for entry in path.rglob("*"))
+        images = []
+    if len(left_out(images)) < len(images):
+        return False
+    return any(entry.is_file() and not entry.name.startswith(".") and not image_suffix(entry)
+               and (entry.suffix.lower() in (".dcm", ".ima") or is_dicom(entry)) for entry in path.rglob("*"))
 
 
 def _lies_in(stack: Stack, place: Path) -> bool:

@@ -71,7 +71,7 @@ class _Order:
             return _settled(judged, "yes" if later else "no", _HINTS, f"the {'later' if later else 'earlier'} of two alike")
         if doubt or len(self.t1s) > 1:
             return replace(judged, contrast_confidence=_HINTS)
-        return replace(judged, why=f"{judged.why}; nothing speaks of contrast")
+        return replace(judged, why=f"{judged.why}; nothing speaks of contrast (if it was given: --t1ce)")
 
 
 def _time(facts: Facts) -> str:

@@ -35,10 +35,10 @@ TECHNIQUES = {
 _KINDS = {
     "localizer": ("localizer", "localiz* localis* lokali* lokaliz* scout* aahscout aahead survey* pilot tripilot topogram loc locator scanogram "
                                "smartbrain reperage uebersicht ubersicht 3plane 3pl planscan локал* топограмма обзор*"),
-    "calibration": ("calibration", "calibr* kalibr* cal asset shim* fieldmap b0map b1map refscan sensecal coilsurvey mapcal prescan калибр*"),
+    "calibration": ("calibration", "calibr* kalibr* cal shim* fieldmap b0map b1map refscan sensecal coilsurvey mapcal prescan калибр*"),
     "diffusion": ("diffusion", "dwi dti diff diffus* difus* dyfuz* difuz* dwibs adc eadc dadc exadc trace tracew colfa fa resolve tensor* dki "
                                "hardi ivim "
-                               "noddi tractograph* traktograph* average_dc isotropic дифф* дви икд dw dwig"),
+                               "noddi tractograph* traktograph* дифф* дви икд dw dwig"),
     "perfusion": ("perfusion", "perf perfus* perfuz* dsc dce pwi cbf cbv rcbf rcbv mtt ttp tmax ktrans dyn dynam* dinam* "
                                "permeab* grasp перф*"),
     "asl": ("perfusion (ASL)", "asl pcasl pasl tasl"),
@@ -59,7 +59,7 @@ _KINDS = {
     "projection": ("projection (MIP)", "mip mips minip projection proj"),
     "reformat": ("reformatted (MPR)", "reformat* reform* rfmt refor mprrange mprs reconst* rekon* ricostr*"),
     "subtraction": ("subtraction", "sub subtr* substr* soustr* sottr* subtrakt* resta субтр* вычит*"),
-    "report": ("report or screenshot", "report* phoenix* phoenixzip screen* snapshot capture* evidence summary dose examdata bericht befund"),
+    "report": ("report or screenshot", "report* posdisp phoenix* phoenixzip screen* snapshot capture* evidence summary dose examdata bericht befund"),
     "body": ("another part of the body", "spine cspine tspine lspine spinal lumbar lumb* lws hws bws wirbel* rachis lombaire cervical* colonna "
                                          "columna "
                                          "coluna neck hals knee shoulder abdomen liver breast prostate pelvis позвон*"),
@@ -67,10 +67,11 @@ _KINDS = {
 OTHER_KINDS = {tag: reason for tag, (reason, _) in _KINDS.items()} | {"pd": "proton density"}
 _CONTRAST = {
     # A contrast agent; the words before it decide whether it was given.
-    "agent": "gd gad gado* gadol* gdt gddtpa dtpa dotarem magnevist gadovist multihance prohance omniscan clariscan dotagraf elucirem vueway "
+    "agent": "gd gad gado gadolin* gadoter* gadobut* gadov* gadoben* gadodi* gadopen* gadopik* gdt gddtpa dtpa dotarem magnevist gadovist "
+             "multihance prohance omniscan clariscan dotagraf elucirem vueway "
              "mdc ce km "
-             "kontrast* kontrasc* contr contrast* cont ctr con+ inj inject* iniett* inyec* injet* enh enhanced enhancement kontrastli ку "
-             "контраст* усил* ilacli opacif* gadoteric kl",
+             "kontrast* kontrasc* contr contrast* cont ctr inj inject* iniett* inyec* injet* enh enhanced enhancement kontrastli ку "
+             "контраст* усил* ilacli opacif*",
     "after": "post pos apres dopo nach depois despues tras sonrasi после poscontrast* postcontrast* postgd postgad* postkm postinj* delayed "
              "enhancedt1",
     "before": "pre vor avant antes prima przed voor oncesi до precontrast* pregd pregad* prekm",
@@ -113,9 +114,10 @@ _PHRASES = tuple((re.compile(pattern), words) for pattern, words in (
     (r"phase ?contrast|kontrastna faza|contraste de fase|contraste de phase", " phasecontrast "),
     (r"dark[ -]?fluid|dark[ -]?fl(?![a-z])|(?<![a-z])da[ -]?fl(?![a-z])|dunkle flussigkeit", " darkfluid "),
     (r"(?<![a-z0-9])b ?(?:0|50|\d{3,4})(?![0-9a-z])", " dwi "),
-    (r"average dc|avg dc", " adc "), (r"fractional aniso\w*", " fa "), (r"ref(?:erence)? scan|pre scan", " refscan "),
+    (r"average dc|avg dc|isotropic image", " adc "), (r"fractional aniso\w*", " fa "), (r"ref(?:erence)? scan|pre scan", " refscan "),
     (r"(?:3|three|drei|tri|trois|tres|tre)[ -]?pla?ne?(?![a-z])", " localizer "),
     (r"field ?map|b[01] ?map|coil ?cal|coil ?surv\w*|gre field", " fieldmap "), (r"ven bold", " swi "), (r"resting ?state", " fmri "),
+    (r"^fat ?:|(?:out|opp)\w*[ -]?(?:of[ -]?)?phase|opp(?![a-z])", " map "),  # of a Dixon: not the image that shows water
     (r"proton ?dens\w*|densite ?(?:de )?proton\w*|dens(?:ite|idad|ita) protonic\w*", " pd "),
     (r"(?<![a-z])m[ -]?p[ -]?rage", " mprage "), (r"(?<![a-z])double inv\w*", " dir "),
     (r"true ?fisp", " trufi "), (r"fat ?sat\w*|fat ?supp?\w*|sat ?fat", " fs "), (r"spin ?ech?o", " se "),
@@ -157,7 +159,7 @@ class Words:
 def read_words(text: str) -> Words:
     """The tags that a description or a protocol name holds; none for ''."""
     tokens = _tokens(text)
-    tags = {(group, tag) for token in tokens for group, tag in [_MEANING.get(token, ("", ""))]}
+    tags = {_MEANING[token] for token in tokens if token in _MEANING}
     kinds = {tag for group, tag in tags if group == "kind"}
     if "sub" in tokens and all(after.isdigit() for before, after in zip(tokens, [*tokens[1:], ""], strict=True) if before == "sub"):
         kinds.discard("subtraction")  # 'sub-01' is a subject
@@ -169,7 +171,8 @@ def read_words(text: str) -> Words:
 def _contrast(tokens: list[str]) -> str:
     said, negated = set(), False
     for place, token in enumerate(tokens):
-        tag = _MEANING.get(token, ("", ""))[1] if _MEANING.get(token, ("", ""))[0] == "contrast" else ""
+        group, tag = _MEANING.get(token, ("", ""))
+        tag = tag if group == "contrast" else ""
         following = [*tokens[place + 1:place + 3], ""]
         if token == "both":
             return "both"
@@ -242,8 +245,7 @@ def _plain(text: str) -> str:
 
 def _read_tables() -> dict[str, tuple[str, str]]:
     groups = {"weighting": WEIGHTINGS, "technique": TECHNIQUES, "kind": {tag: words for tag, (_, words) in _KINDS.items()}, "contrast": _CONTRAST}
-    meaning = {_plain(word): (group, tag) for group, table in groups.items() for tag, words in table.items() for word in words.split()}
-    return {"t1": ("weighting", "t1"), **meaning}
+    return {_plain(word): (group, tag) for group, table in groups.items() for tag, words in table.items() for word in words.split()}
 
 
 _ALL = _read_tables()

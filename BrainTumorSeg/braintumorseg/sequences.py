@@ -177,7 +177,7 @@ def _disagreement(word: str, timing: str, words: Words, facts: Facts) -> tuple[s
         return "stir", _NUMBERS                         # Siemens' TIRM is FLAIR with a long and STIR with a short TI
     if word == "flair" and timing == "t2" and not facts.inversion_ms:
         return "flair", _WORDS                          # an anonymised header without TI
-    if word == "flair" and timing == "t1":
+    if word == "flair" and timing == "t1" and facts.inversion_ms and "t2" not in words.weightings:
         return "t1", _NUMBERS                           # T1-FLAIR
     if (word == "t2" and timing == "stir") or (word == "t1" and timing in ("stir", "steady")):
         return word, _NUMBERS                           # TI of a fat saturation, not of an inversion

@@ -184,10 +184,10 @@ class _Images:
                 self._settle(place, "no", f"darker in places than {series_name(self.stacks[other])}, which is after contrast")
             elif verdict == "one" and known != "t1ce":
                 self._settle(place, "yes", f"brighter in places than {series_name(self.stacks[other])}")
-            elif verdict == "neither":
-                where = f"the same picture as {series_name(self.stacks[other])}"
+            elif verdict == "neither" and known:
                 after = known == "t1ce"
-                self._settle(place, "yes" if after else "no", f"{where}, which is {'after' if after else 'without'} contrast" if known else where)
+                self._settle(place, "yes" if after else "no", f"the same picture as {series_name(self.stacks[other])}, which is "
+                                                              f"{'after' if after else 'without'} contrast")
             else:
                 continue
             return

@@ -92,7 +92,7 @@ def survey(paths: Iterable[Path | str] = (), given: Mapping[str, Path | str] | N
     places = sort_places(paths, given or {})
     series, aside = _series(places, study, progress, cancel)
     by_series = {one.role for one in series if one.role}
-    files = _files(places, given_roles=set(given or {}) | by_series)
+    files = _files(places, set(given or {}))
     for one in files:
         if one.role in by_series:
             raise UnclearRoles(f"{one.name} and a DICOM series may both be {one.role}.", f"Choose one with --{one.role}.")
@@ -109,7 +109,13 @@ def _series(places: Places, study: int | None, progress, cancel) -> tuple[list[F
     stacks = [stack for stack in scan.stacks if places.asked_for(stack) or any(stack is one for one in given.values())]
     _refuse_patients(stacks)
     stacks, others = _one_study(stacks, given, study)
-    return [_found(one) for one in recognise_series(stacks, given, read_stack)], (*scan.left_aside, *others)
+    found = [_found(one) for one in recognise_series(stacks, given, read_stack)]
+    return [_yielding(one, places.given_files) for one in found], (*scan.left_aside, *others)
+
+
+def _yielding(one: Found, files: Mapping[str, Path]) -> Found:
+    """A series gives its role up to a file that the user gave for it."""
+    return replace(one, role="", left_out=f"{files[one.role].name} was given as --{one.role}") if one.role in files else one
 
 
 def _found(one: SeriesRole) -> Found:
@@ -131,8 +137,9 @@ def _one_study(stacks: Sequence[Stack], given: Mapping[str, Stack], number: int 
         if stack.facts.modality in ("", "MR"):
             studies.setdefault(stack.facts.study_uid, []).append(stack)
     ordered = sorted(studies.values(), key=lambda ones: min(stack.facts.acquired for stack in ones))
-    roles = [sorted({one.role for one in recognise_series(ones) if one.role}, key=ROLES.index) for ones in ordered]
-    useful = [place for place, found in enumerate(roles) if found]
+    judged = [recognise_series(ones) for ones in ordered]
+    roles = [[role for role in ROLES if any(one.role == role for one in found)] for found in judged]
+    useful = [place for place, found in enumerate(judged) if any(one.role or one.may_be for one in found)]
     if number is not None and not 1 <= number <= len(ordered):
         raise UnclearRoles(f"There is no study {number}: {len(ordered)} stud{'y was' if len(ordered) == 1 else 'ies were'} found.",
                            "Look at them with 'braintumorseg study'.")
@@ -140,22 +147,22 @@ def _one_study(stacks: Sequence[Stack], given: Mapping[str, Stack], number: int 
         raise UnclearRoles(f"{len(ordered)} studies of this patient were found, the earliest first: {_listed(ordered, roles)}.",
                            "Choose one with --study N.")
     taken = number - 1 if number is not None else useful[0] if useful else 0
-    others = [LeftAside(f"study {place + 1}", "another study was chosen" if roles[place] else "another study, without a sequence of ours")
+    others = [LeftAside(f"study {place + 1}", "another study was chosen" if place in useful else "another study, without a sequence of ours")
               for place in range(len(ordered)) if place != taken]
     kept = {id(stack) for stack in [*mine, *(ordered[taken] if ordered else ())]}
     return [stack for stack in stacks if id(stack) in kept or len(ordered) < 2], others
 
 
 def _listed(studies: Sequence[Sequence[Stack]], roles: Sequence[Sequence[str]]) -> str:
-    return "; ".join(f"{number}: {', '.join(found) or 'none of ours'} ({len({stack.facts.series_uid for stack in ones})} series)"
+    return "; ".join(f"{number}: {', '.join(found) or 'none for certain'} ({len({stack.facts.series_uid for stack in ones})} series)"
                      for number, (ones, found) in enumerate(zip(studies, roles, strict=True), start=1))
 
 
-def _files(places: Places, given_roles: set[str]) -> list[Found]:
+def _files(places: Places, given: set[str]) -> list[Found]:
     files = places.given_files
     taken = {path.resolve() for path in files.values()}
     images = [path for path in places.images if path.resolve() not in taken]
-    by_name = _by_name_or_image(images, given_roles)
+    by_name = _by_name_or_image(images, given)
     reasons = left_out(images)
     used = {one.path for one in by_name.values()}
     return [*(Found(role, f"given as --{role}", path=path) for role, path in files.items()),

@@ -25,7 +25,7 @@ class Remembered:
     """A Look whose traits and relations are worked out once."""
 
     def __init__(self, look):
-        self.look, self._traits, self._relations = look, look.traits(), {}
+        self.look, self.volume, self._traits, self._relations = look, look.volume, look.traits(), {}
 
     def traits(self):
         return self._traits

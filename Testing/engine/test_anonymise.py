@@ -173,7 +173,8 @@ def change(path, **values):
     ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.6.1"}, "ultrasound"), ({"SOPClassUID": "1.3.12.2.1107.5.9.1"}, "does not know how to clean"),
     ({"BurnedInAnnotation": "YES"}, "burned in"), ({"ConversionType": "WSD"}, "screenshot"),
     ({"ImageType": ["DERIVED", "SECONDARY", "SCREEN SAVE"]}, "screenshot"), ({"SamplesPerPixel": 3}, "colour"),
-    ({"PixelData": b"Griselda" * 64}, "pixel data hold"), ({"Rows": None}, "damaged header"),
+    ({"PixelData": b"Griselda" * 64}, "still found"), ({"PixelData": bytes(512) + b"hidden words"}, "do not have its size"),
+    ({"Rows": None}, "damaged header"),
 ], ids=lambda value: next(iter(value)) if isinstance(value, dict) else None)
 def test_what_cannot_be_cleaned_is_left_out_with_the_reason(patient, tmp_path, capsys, values, reason):
     change(patient / "Wanderløst_1_1_0.dcm", **values)
@@ -192,10 +193,15 @@ def test_other_files_are_left_out_and_counted_without_their_names(patient, tmp_p
     assert find_secrets(out.replace(str(tmp_path), "").encode() + err.encode()) == []
 
 
-def test_pixels_that_stand_behind_the_last_one_are_cut_off(patient, tmp_path, capsys):
-    change(patient / "Wanderløst_1_1_0.dcm", PixelData=bytes(512) + b"hidden words here")
-    run(capsys, patient, "--out", tmp_path / "out")
-    assert len(copies(tmp_path / "out")[0].PixelData) == 512
+def test_numbers_that_spell_a_name_do_not_stay(patient, tmp_path, capsys):
+    """A damaged length makes numbers of the text that follows: more than the attribute may have, or just as many."""
+    pairs = [int.from_bytes(b"Griselda Wanderl"[at:at + 2], "little") for at in range(0, 16, 2)]
+    for path in patient.iterdir():
+        change(path, BitsStored=pairs) if path.name.endswith("_1_0.dcm") else change(path, AcquisitionMatrix=pairs[:4])
+    report = json.loads(run(capsys, patient, "--out", tmp_path / "out", "--json")[1])
+    assert (report["images"], list(report["left_out"].values())) == (1, [7])
+    assert "still found" in next(iter(report["left_out"]))
+    assert find_secrets((tmp_path / "out" / "001" / "0001.dcm").read_bytes()) == []
 
 
 @pytest.mark.parametrize("keyword", ["Manufacturer", "SequenceName", "SoftwareVersions", "BodyPartExamined", "SliceThickness", "StudyTime",
@@ -343,3 +349,23 @@ def test_an_image_that_is_there_twice_is_copied_once(patient, tmp_path, capsys):
     (patient / "again.dcm").write_bytes((patient / "Wanderløst_1_1_0.dcm").read_bytes())
     report = json.loads(run(capsys, patient, "--out", tmp_path / "out", "--json")[1])
     assert (report["images"], report["left_out"]) == (8, {"an image that was there before": 1})
+
+
+def test_damaged_files_are_left_out_or_copied_clean_and_never_end_in_a_traceback(tmp_path, capsys):
+    rng = np.random.default_rng(7)
+    originals = write_patient(tmp_path / "base", series=1, slices=2)
+    for turn in range(40):
+        folder = tmp_path / f"in{turn}"
+        folder.mkdir()
+        for original in originals:
+            content = bytearray(original.read_bytes())
+            for _ in range(rng.integers(1, 6)):
+                at = int(rng.integers(132, len(content) - 520))
+                how = rng.integers(3)
+                content[at:at + (0, 1, int(rng.integers(1, 40)))[how]] = rng.bytes((int(rng.integers(1, 20)), 1, 0)[how])
+            (folder / original.name).write_bytes(content)
+        code, out, err = run(capsys, folder, "--out", tmp_path / f"out{turn}")
+        assert (code, err.count("\n")) in ((0, 0), (1, 1))
+        assert find_secrets((out + err).replace(str(tmp_path), "").encode()) == []
+        for path in (tmp_path / f"out{turn}").rglob("*.dcm"):
+            assert find_secrets(path.read_bytes()) == [], turn

@@ -10,6 +10,7 @@ from braintumorseg.cli import main
 from braintumorseg.io.nifti import write_nifti
 from braintumorseg.io.readers import read_volume
 from braintumorseg.volume import Volume
+from dicom_toys import save, slices_of_volume, toy_volume
 
 
 @pytest.fixture
@@ -43,6 +44,24 @@ def test_segment_writes_every_file_and_prints_the_volumes(patient, model, tmp_pa
     assert report["provider"] == "CPUExecutionProvider"
     assert "Müller" not in (out / "report.json").read_text(encoding="utf-8")
     assert np.abs(read_volume(out / "segmentation.nii.gz").affine - read_volume(patient / "case_t1ce.nii.gz").affine).max() < 1e-6
+
+
+def test_a_dicom_study_is_segmented_and_gets_a_dicom_seg(toy_study, model, tmp_path, capsys):
+    words = {"t1": "T1 nativ", "t1ce": "T1 KM", "t2": "T2", "flair": "FLAIR"}
+    for number, (role, volume) in enumerate(toy_study.volumes.items(), start=1):
+        voxels = np.rint(volume.voxels * (1000 / volume.voxels.max())).astype(np.uint16)
+        slices = slices_of_volume(volume.with_voxels(voxels), study="1.2.1", series=f"1.2.1.{number}", frame="1.2.2", SeriesNumber=number,
+                                  SeriesDescription=words[role], ScanningSequence="RM", RepetitionTime=None, EchoTime=None)
+        save(slices, tmp_path / "in" / str(number))
+    save(slices_of_volume(toy_volume(), study="1.2.1", series="1.2.1.9", SeriesNumber=9, SeriesDescription="DWI"), tmp_path / "in" / "9")
+    code, text, err = run(capsys, "segment", tmp_path / "in", "--out", tmp_path / "out", "--model", model, "--registered", "--stripped")
+    assert (code, err) == (0, "")
+    assert "Not used: series 9 (diffusion)" in text
+    assert (tmp_path / "out" / "segmentation.dcm").is_file()
+    report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert report["sequences"]["t1ce"]["recognised"].startswith("words t1 +c")
+    assert report["left_out"] == [{"what": "series 9", "why": "diffusion"}]
+    assert "SECRET" not in json.dumps(report)
 
 
 def test_a_second_run_needs_force_and_leaves_the_first_as_it_was(patient, model, tmp_path, capsys):

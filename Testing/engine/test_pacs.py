@@ -1,6 +1,5 @@
 """Against a real Orthanc: C-ECHO, C-FIND, C-GET, C-MOVE, C-STORE, and QIDO, WADO, STOW."""
 
-import subprocess
 import threading
 
 import pydicom
@@ -44,7 +43,7 @@ def patient(tmp_path):
 @pytest.fixture
 def full(orthanc, patient):
     """The archive holds the study, put there by another program."""
-    subprocess.run(["storescu", "-aet", "BRAINTUMORSEG", "-aec", "ORTHANC", "127.0.0.1", str(orthanc.dicom_port), *map(str, patient[0])], check=True)
+    orthanc.store(patient[0])
     return orthanc
 
 

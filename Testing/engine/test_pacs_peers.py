@@ -1,6 +1,7 @@
 """Archives that Orthanc cannot play: with TLS, with a server that counts wrong or answers nonsense."""
 
 import json
+import shutil
 import ssl
 import subprocess
 import threading
@@ -26,6 +27,8 @@ def no_pauses(monkeypatch):
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory):
     """Two authorities, and a certificate of each for 127.0.0.1: good.pem/key by ca.pem, other.pem/key by otherca.pem."""
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is not installed (Debian: openssl)")
     folder = tmp_path_factory.mktemp("certificates")
 
     def openssl(*arguments):

@@ -35,6 +35,21 @@ def test_what_is_left_is_shared_out_anew_once_more_is_known():
     assert told[-1].done == pytest.approx(1 - left / 4, abs=1e-6)
 
 
+def test_a_part_counts_within_its_share_and_is_stopped_with_the_whole():
+    told = []
+    whole = Progress(told.append)
+    with whole.part(0.0, 0.2, "retrieve").step("retrieve") as tell:
+        tell(0.5)
+        tell(1.0)
+    inner = whole.part(0.2, 1.0)
+    with inner.step("read"):
+        pass
+    assert [round(update.done, 3) for update in told] == [0.0, 0.1, 0.2, 0.2]
+    whole.cancel.set()
+    with pytest.raises(Cancelled), inner.step("align"):
+        raise AssertionError("must not run")
+
+
 def test_a_cancel_is_noticed_before_a_step_and_after_it():
     cancel = threading.Event()
     progress = Progress(cancel=cancel)

@@ -49,6 +49,11 @@ def test_an_agent_before_a_native_series_is_not_believed():
     assert "native" in found[0].why
 
 
+def test_an_agent_that_a_native_series_has_too_is_not_believed():
+    assert roles(series("T1 nativ", 2, "Gd"), series("T2", 5, tr=5000.0, te=98.0), series("T1 sag", 10, "Gd")) == [
+        ("t1", True), ("t2", True), ("t1ce", False)]
+
+
 def test_a_perfusion_in_between_tells_before_from_after():
     found = judge_study([series("T1", 2), series("ep2d_perf", 15), series("T1", 30)])
     assert [(one.role, one.sure) for one in found if one.role] == [("t1", True), ("t1ce", True)]

@@ -3,7 +3,7 @@
 import pytest
 
 from braintumorseg.io.dicom_series import Facts
-from braintumorseg.sequence_words import OTHER_KINDS
+from braintumorseg.sequence_words import OTHER_KINDS, TECHNIQUES, WEIGHTINGS, read_words
 from braintumorseg.sequences import SURE, judge
 
 SE, GR, SEIR, GRIR, EP = ("SE",), ("GR",), ("SE", "IR"), ("GR", "IR"), ("EP", "SE")
@@ -31,7 +31,8 @@ SEQUENCES = [
     ("flair", "t2_space_dark-fluid_sag_p2_iso", SEIR, 5000, 389, 1800),
     ("flair", "t2_tirm_tra", *FLAIR), ("flair", "t2_spc_da-fl_sag", SEIR, 5000, 389, 1800), ("flair", "t2_blade_dark-fluid_tra"),
     # GE
-    ("t1", "Ax T1 FSE", *T1SE), ("t1", "Sag T1 FLAIR", SEIR, 2500, 24, 860), ("t1", "AX T1FLAIR PROPELLER", SEIR, 2200, 25, 780),
+    ("t1", "SAG T1 ISOTROPIC", *SPGR), ("t2", "Ax T2 FSE ASSET", *T2TSE), ("t1", "Ax T1 FSE", *T1SE),
+    ("t1", "Sag T1 FLAIR", SEIR, 2500, 24, 860), ("t1", "AX T1FLAIR PROPELLER", SEIR, 2200, 25, 780),
     ("t1", "Ax 3D BRAVO", *SPGR),
     ("t1", "SAG FSPGR 3D", *SPGR), ("t1", "Sag CUBE T1", *SPACE_T1), ("t1", "Ax T1 MPR", GRIR, 2200, 3.1, 900),
     ("t1ce", "Ax T1 FSPGR 3D +Gd", *SPGR), ("t1ce", "+C AX BRAVO", *SPGR),
@@ -108,9 +109,11 @@ OTHERS = [
     ("susceptibility", "Ax SWAN"),
     ("susceptibility", "t2_fl2d_tra_hemo"), ("susceptibility", "Ax T2* GRE"), ("susceptibility", "VEN_BOLD"), ("steady", "t2_ci3d CISS"),
     ("steady", "FIESTA-C"), ("steady", "BFFE"),
-    ("dir", "DIR 3D"), ("stir", "COR STIR"), ("map", "T1 map"), ("map", "MAGiC synthetic"), ("phase", "Pha_Images"),
+    ("dir", "DIR 3D"), ("stir", "COR STIR"), ("map", "T1 map"), ("map", "FAT: Ax T1 LAVA Flex"), ("map", "OutPhase: Ax T1 LAVA"),
+    ("map", "t1_vibe_dixon_tra_opp"), ("map", "MAGiC synthetic"), ("phase", "Pha_Images"),
     ("projection", "MIP T1"), ("reformat", "T1 reformat COR"),
     ("subtraction", "T1 SUB"), ("subtraction", "Subtraktion"), ("report", "PhoenixZIPReport"), ("report", "Screen Save"),
+    ("report", "PosDisp: [3] t1_mprage"), ("diffusion", "Isotropic image"),
     ("body", "C-SPINE T2"), ("body", "T2 HWS sag"),
 ]
 
@@ -148,3 +151,68 @@ def test_other_kinds_are_left_out_by_their_words(kind, description):
 @pytest.mark.parametrize(("kind", "header"), BY_HEADER)
 def test_other_kinds_are_left_out_by_the_rest_of_the_header(kind, header):
     assert judge(header).left_out == OTHER_KINDS[kind]
+
+
+@pytest.mark.parametrize("header", [facts("T1", *T2TSE), facts("T2", *T1SE), facts("T2 FLAIR", *T1SE), facts("T1 T2")])
+def test_words_against_timing_are_not_certain(header):
+    judged = judge(header)
+    assert not judged.sure
+    assert not judged.left_out
+
+
+def test_a_silent_header_tells_nothing():
+    judged = judge(Facts())
+    assert (judged.role, judged.left_out, judged.confidence, judged.why) == ("", "", 0.0, "the header is silent")
+
+
+@pytest.mark.parametrize("name", ["Müller^Anna", "Postma Jan", "T1 Gadowski", "Sara Connor", "Perez T2 Perfecta", "Flairmont",
+                                  "Скаутов", "Dr. Dixon-Smith"])
+def test_reasons_hold_our_vocabulary_and_numbers_only(name):
+    known = {"words", "which", "contradict", "each", "other", "the", "header", "is", "silent", "tr", "te", "ti", "+c", "-c", "+/-c", "mpr",
+             *WEIGHTINGS, *TECHNIQUES, *OTHER_KINDS}
+    for role_words in ("", "T1 ", "T2 FLAIR "):
+        why = judge(facts(role_words + name, *T1SE, protocol=name, contrast_agent="")).why
+        assert {word for word in why.lower().replace(",", " ").replace(";", " ").split() if not word[0].isdigit()} <= known, why
+
+
+@pytest.mark.parametrize("name", ["Gadowski", "Postma", "Preston", "Kontra", "Injero", "Simpleson"])
+def test_a_name_is_no_contrast(name):
+    assert read_words(f"T1 {name}").contrast == ""
+
+
+def test_the_protocol_is_read_where_the_description_says_no_sequence():
+    assert judge(facts("Reihe 4", protocol="t1_mprage_sag_KM")).role == "t1ce"
+    assert judge(facts("T2", *T2TSE, protocol="t1_mprage_sag_KM")).role == "t2"
+
+
+def test_a_ge_protocol_names_the_examination_and_says_nothing_of_contrast():
+    judged = judge(facts("Serie", *T1SE, protocol="BRAIN T1 POST GAD", manufacturer="GE MEDICAL SYSTEMS"))
+    assert (judged.role, judged.contrast) == ("t1", "")
+
+
+def test_with_and_without_says_nothing_of_one_series():
+    assert [read_words(text).contrast for text in ("T1 W/WO", "T1 mit und ohne KM", "T1 avec et sans gado", "T1 pre/post", "T1 +/-")] == ["both"] * 5
+    assert judge(facts("BRAIN T1 W/WO", *T1SE)).contrast == ""
+
+
+def test_an_agent_is_believed_unless_it_says_that_none_was_given():
+    assert judge(facts("T1", *T1SE, contrast_agent="Gadovist 7.5 ml")).role == "t1ce"
+    assert judge(facts("T1", *T1SE, contrast_agent="NONE")).role == "t1"
+    assert judge(facts("T1 nativ", *T1SE, contrast_agent="Gadovist")).role == "t1"  # the words win
+
+
+@pytest.mark.parametrize("modality", ["CT", "PT", "SR", "XX"])
+def test_other_modalities_are_left_out(modality):
+    judged = judge(facts("T1", modality=modality))
+    assert judged.left_out.startswith("not MR: ")
+    assert "XX" not in judged.left_out
+
+
+def test_secondary_captures_and_unknown_objects_are_left_out():
+    assert "secondary capture" in judge(facts("T1", sop_class_uid="1.2.840.10008.5.1.4.1.1.7")).left_out
+    assert judge(facts("T1", sop_class_uid="1.2.3")).left_out == "not an MR image"
+
+
+def test_the_vocabulary_gives_every_kind_a_reason():
+    assert all(OTHER_KINDS.values())
+    assert read_words("") == read_words("Herr Unbekannt 1954")

@@ -42,8 +42,7 @@ def temporary(tmp_path, monkeypatch):
 
 @pytest.fixture
 def full(orthanc, config, tmp_path):
-    files = write_patient(tmp_path / "patient")
-    subprocess.run(["storescu", "-aet", "BRAINTUMORSEG", "-aec", "ORTHANC", "127.0.0.1", str(orthanc.dicom_port), *map(str, files)], check=True)
+    orthanc.store(write_patient(tmp_path / "patient"))
     return orthanc
 
 
@@ -169,13 +168,14 @@ def test_a_study_of_the_archive_is_really_segmented_and_sent_back(orthanc, confi
     files = write_study(toy_study, tmp_path / "study")
     study = str(pydicom.dcmread(files[0]).StudyInstanceUID)
     assert run(capsys, "send", node, *files)[0] == 0
-    code, out, err = run(capsys, "segment", node, study, "--out", tmp_path / "out", "--model", toy_model.weights, "--send-back", "seg")
+    code, out, err = run(capsys, "segment", node, study, "--out", tmp_path / "out", "--model", toy_model.weights, "--send-back", "seg,sr,sc")
     assert (code, err) == (0, "")
-    assert f"Sent to {node}: segmentation.dcm" in out
+    assert f"Sent to {node}: segmentation.dcm, measurements.dcm, overlay_0001.dcm" in out
+    assert "Not sent" not in out
     assert find_secrets(out.encode()) == []
     assert list(temporary.iterdir()) == []
     series = [orthanc.rest(f"/series/{one}") for one in orthanc.rest("/series")]
-    assert sorted(one["MainDicomTags"]["Modality"] for one in series) == ["MR", "MR", "MR", "MR", "SEG"]
+    assert sorted(one["MainDicomTags"]["Modality"] for one in series) == ["MR", "MR", "MR", "MR", "OT", "SEG", "SR"]
     assert {one["ParentStudy"] for one in series} == {series[0]["ParentStudy"]}
     seg = next(one for one in series if one["MainDicomTags"]["Modality"] == "SEG")
     there = pydicom.dcmread(io.BytesIO(orthanc.rest(f"/instances/{seg['Instances'][0]}/file")))

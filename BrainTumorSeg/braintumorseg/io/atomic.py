@@ -36,9 +36,8 @@ def output_folder(path: Path | str, force: bool = False) -> Iterator[Path]:
 
     When the block raises (a stop by the user too), nothing is left and `path` is as it was. A run that was killed leaves its
     temporary folder behind; the next one to the same `path` removes it, and brings back an earlier result that the killed run had
-    just moved aside. With `force` a folder at `path` is
-    replaced if it is empty or holds report.json, so that no folder of someone else's is ever deleted; the old one is moved aside
-    and deleted only once the new one is in place.
+    just moved aside. With `force` a folder at `path` is replaced if it is empty or holds report.json, so that no folder of someone
+    else's is ever deleted; the old one is moved aside and deleted only once the new one is in place.
 
     Raises OutputError: before the block runs when `path` exists and may not be replaced or its parent cannot be written; after it
     when the disk is full, read-only or not this user's to write.

@@ -11,7 +11,7 @@ from ..errors import NotAnImage, PacsError
 from .config import DimseSettings
 from .dimse_link import TRANSFER_SYNTAXES, associate, check_status, listening, storage_contexts
 from .inbox import Inbox
-from .node import Query, SeriesFound, StudyFound, check_uid, stop_if, with_retries
+from .node import Query, SeriesFound, StudyFound, check_uid, newest_first, stop_if, with_retries
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -52,7 +52,7 @@ class DimseNode:
             "patient_name": str(one.get("PatientName", "")), "patient_id": str(one.get("PatientID", "")),
             "birth_date": str(one.get("PatientBirthDate", "")), "accession": str(one.get("AccessionNumber", "")),
             "description": str(one.get("StudyDescription", ""))}) for one in answers]
-        return sorted(studies, key=lambda study: study.date, reverse=True)
+        return newest_first(studies, query)
 
     def retrieve(self, study_uid: str, folder: Path, *, modality: str = "", progress: Callable[[float], None] = lambda done: None,
                  cancel: threading.Event | None = None) -> int:

@@ -13,7 +13,7 @@ from typing import Protocol
 from ..errors import Cancelled, ConfigError, ConnectionLost, PacsError
 from .config import DimseSettings, WebSettings
 
-__all__ = ["Node", "Query", "SeriesFound", "StudyFound", "check_uid", "open_node", "stop_if", "with_retries"]
+__all__ = ["Node", "Query", "SeriesFound", "StudyFound", "check_uid", "newest_first", "open_node", "stop_if", "with_retries"]
 
 _ATTEMPTS = 3
 _FIRST_WAIT_S = 1.0   # doubled before each further attempt
@@ -111,6 +111,12 @@ def check_uid(uid: str) -> str:
     if not re.fullmatch(r"[0-9]+(\.[0-9]+)+", uid) or len(uid) > 64:
         raise ConfigError("A study's UID is numbers joined by dots, at most 64 characters.", "Copy it from 'braintumorseg pacs find'.")
     return uid
+
+
+def newest_first(studies: Sequence[StudyFound], query: Query) -> list[StudyFound]:
+    """Sorted for a person to read, without those of other modalities (an archive may ignore that wish)."""
+    fitting = [study for study in studies if query.modality in ("", *study.modalities)]
+    return sorted(fitting, key=lambda study: study.date, reverse=True)
 
 
 def stop_if(cancel: threading.Event | None) -> None:

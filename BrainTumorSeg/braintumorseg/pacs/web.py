@@ -13,7 +13,7 @@ from ..errors import ConfigError, ConnectionLost, PacsError
 from .config import WebSettings
 from .inbox import Inbox
 from .multipart import pack, unpack
-from .node import Query, SeriesFound, StudyFound, check_uid, with_retries
+from .node import Query, SeriesFound, StudyFound, check_uid, newest_first, with_retries
 
 __all__ = ["WebNode"]
 
@@ -47,7 +47,7 @@ class WebNode:
         studies = [StudyFound(_text(one, _STUDY), _text(one, _DATE), tuple(self._series(_text(one, _STUDY))), {
             "patient_name": _text(one, _NAME), "patient_id": _text(one, _ID), "birth_date": _text(one, _BIRTH),
             "accession": _text(one, _ACCESSION), "description": _text(one, _DESCRIPTION)}) for one in answers]
-        return sorted(studies, key=lambda study: study.date, reverse=True)
+        return newest_first(studies, query)
 
     def retrieve(self, study_uid: str, folder: Path, *, modality: str = "", progress: Callable[[float], None] = lambda done: None,
                  cancel: threading.Event | None = None) -> int:
@@ -131,9 +131,9 @@ class WebNode:
             self._session = _session(self.settings)
         try:
             return self._session.request(method, f"{self.settings.url.rstrip('/')}/{path}", timeout=self.settings.timeout_s, **options)
-        except requests.exceptions.SSLError as error:
+        except requests.exceptions.SSLError:
             raise PacsError(f"The certificate of {self.name} is not trusted, or it does not trust ours.",
-                            "Set ca (and certificate and key) in the settings to what those who run it gave you.") from error
+                            "Set ca (and certificate and key) in the settings to what those who run it gave you.") from None
         except requests.exceptions.RequestException as error:   # its text holds the address, and that a patient's ID
             raise ConnectionLost(f"{self.name} cannot be reached or broke off ({error.__class__.__name__}).",
                                  "Check url in the settings and the network; raise timeout_s if the archive is slow.") from None

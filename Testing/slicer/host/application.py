@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -157,6 +159,7 @@ class Application(QtWidgets.QApplication):
     def __init__(self):
         super().__init__(["host"])
         self._home = Path(tempfile.mkdtemp(prefix="slicer-host-"))
+        atexit.register(shutil.rmtree, self._home, True)
         self._temporary = self._home / "tmp"
         self._temporary.mkdir()
         self._layout, self._modules, self._logic, self._testing = LayoutManager(), ModuleManager(), None, False
