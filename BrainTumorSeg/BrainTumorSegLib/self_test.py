@@ -193,7 +193,8 @@ class SelfTests:
         self.assertTrue(ended, "The run did not end.")
         result = self.panel.result.segmentation
         self.assertIsNotNone(result, self.ui.runWarning.text + self.ui.copyErrorButton.toolTip)
-        self.delayDisplay(f"Longest stop of the window: {gaps.longest_ms:.0f} ms by the clock ({gaps.where}), {gaps.longest_cpu_ms:.0f} ms of its own")
+        self.delayDisplay(f"Longest stop of the window: {gaps.longest_ms:.0f} ms by the clock ({gaps.where}), "
+                          f"{gaps.longest_cpu_ms:.0f} ms of its own")
         # Of this thread's own time: on a busy computer the clock also counts what others take.
         self.assertLess(gaps.longest_cpu_ms, _LONGEST_BLOCK_MS, f"the window stood still during '{gaps.where_cpu}'")
         return result
