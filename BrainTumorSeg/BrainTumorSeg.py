@@ -83,8 +83,8 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._use_parameters()
 
     def cleanup(self) -> None:
-        self.removeObservers()
         self._drop_parameters()
+        self.removeObservers()
         self.logic.close()
 
     def enter(self) -> None:

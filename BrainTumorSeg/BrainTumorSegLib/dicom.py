@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 import slicer
@@ -55,7 +56,7 @@ def facts_of(node):
 def identity_of(node) -> tuple:
     """(patient, study) to compare with those of other volumes, never to show; ('', '') when it is not known."""
     uid = _first(node)
-    return (_database().instanceValue(uid, _PATIENT), _database().instanceValue(uid, _STUDY)) if uid else ("", "")
+    return _identity(uid) if uid else ("", "")
 
 
 def series_uid_of(node) -> str:
@@ -74,6 +75,12 @@ def add_file(path: Path, sop_instance_uid: str) -> bool:
     indexer.waitForImportFinished()
     stored = _database().fileForInstance(sop_instance_uid)
     return bool(stored) and Path(stored).is_file()
+
+
+@lru_cache(maxsize=256)
+def _identity(uid: str) -> tuple:
+    """Kept, for the panel asks at every change of a choice, and the database may open a file to answer."""
+    return _database().instanceValue(uid, _PATIENT), _database().instanceValue(uid, _STUDY)
 
 
 def _number(text: str):

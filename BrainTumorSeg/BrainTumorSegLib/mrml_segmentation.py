@@ -16,7 +16,7 @@ import vtk
 from .mrml_terminology import load_terminology, term_of
 from .mrml_volumes import Placement, local_matrix, to_numpy, to_vtk
 
-__all__ = ["AUTOMATIC", "SEMIAUTOMATIC", "algorithm_type", "centre_slices", "color_of", "is_edited", "is_ours", "label_values", "labels_on",
+__all__ = ["AUTOMATIC", "SEMIAUTOMATIC", "algorithm_type", "centre_slices", "is_edited", "is_ours", "label_values", "labels_on",
            "make_segmentation", "make_surfaces", "mark_edited", "placement_of", "reference_of", "report_of", "segment_of_label", "set_opacity",
            "show_labels", "show_surfaces", "shown_labels"]
 
@@ -140,11 +140,6 @@ def mark_edited(node, edited: bool) -> None:
 
 def algorithm_type(node) -> str:
     return SEMIAUTOMATIC if is_edited(node) else AUTOMATIC
-
-
-def color_of(node, segment_id: str) -> tuple:
-    """Red, green, blue, 0..1."""
-    return tuple(node.GetSegmentation().GetSegment(segment_id).GetColor())
 
 
 def make_surfaces(node) -> Iterator[None]:

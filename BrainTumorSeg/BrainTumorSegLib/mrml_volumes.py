@@ -28,7 +28,6 @@ class VolumeFacts:
     """What a chosen node is, as far as it decides whether it can be segmented. `size` counts voxels along I, J, K."""
 
     node_id: str
-    name: str
     kind: str                    # 'scalar', 'labelmap', or the class for anything else
     size: tuple                  # (0, 0, 0) without voxels
     components: int              # values a voxel
@@ -58,7 +57,7 @@ def examine(node, patient: str = "", study: str = "") -> VolumeFacts:
     kinds = {"vtkMRMLScalarVolumeNode": "scalar", "vtkMRMLLabelMapVolumeNode": "labelmap"}
     axes = world_matrix(node)[:3, :3]
     axes = axes / np.maximum(np.linalg.norm(axes, axis=0), 1e-12)
-    return VolumeFacts(node.GetID(), node.GetName() or "", kinds.get(node.GetClassName(), node.GetClassName()), tuple(size), components,
+    return VolumeFacts(node.GetID(), kinds.get(node.GetClassName(), node.GetClassName()), tuple(size), components,
                        _is_time_series(node), bool(np.abs(axes.T @ axes - np.eye(3)).max() > _SHEAR), patient, study)
 
 

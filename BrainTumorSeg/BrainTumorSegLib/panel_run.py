@@ -8,7 +8,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from .checks import INPUTS, ROLES, field_of_error
+from .checks import FIELD_NAMES, INPUTS, ROLES, field_of_error
 from .gpus import find_gpus
 from .messages import provider_name, show
 from .model_info import list_model_infos
@@ -30,6 +30,7 @@ class RunSection:
         self.parameters = None
         self._models: dict = {}
         self._report = ""  # of the last failure, for the clipboard
+        self._model_error = ""  # what the last run said about the network
         self._filling = False
         logic.on_changed = self.refresh
         self._fill_models()
@@ -51,7 +52,7 @@ class RunSection:
             self._show_choice(ui.modelComboBox, self.parameters.model)
             self._show_choice(ui.deviceComboBox, self.parameters.device)
             self._show_model()
-        blocking = self._inputs.blocking()
+        blocking = self._inputs.blocking() or self._lacking()
         ui.segmentButton.text = _("Cancel") if runs else _("Segment")
         ui.segmentButton.enabled = bool(runs) or (self.parameters is not None and not blocking)
         ui.segmentButton.toolTip = _("Stop this run; those that wait go on.") if runs else blocking or _("Segment the tumour.")
@@ -76,9 +77,10 @@ class RunSection:
             show(self._ui.runWarning, _("The engine is not ready: see the section Engine below."), warning=True)
             self._on_engine_error(state.text)
             return
-        if self._inputs.blocking():
+        if self._inputs.blocking() or self._lacking():
             return
         self._inputs.forget_errors()
+        self._model_error = ""
         for label in (self._ui.runWarning, self._ui.modelWarning):
             show(label, "")
         self._ui.copyErrorButton.visible = False
@@ -111,6 +113,7 @@ class RunSection:
             self._inputs.show_error(field, text)
             show(self._ui.runWarning, _("The run stopped: see the message in Inputs."), warning=True)
         elif field == "model":
+            self._model_error = text
             show(self._ui.modelWarning, text, warning=True)
             show(self._ui.runWarning, _("The run stopped: see the message in Network."), warning=True)
         elif field == "device":
@@ -157,6 +160,7 @@ class RunSection:
 
     def _choose(self, parameter: str, box, index: int) -> None:
         if not self._filling and self.parameters is not None and index >= 0:
+            self._model_error = ""
             setattr(self.parameters, parameter, box.itemData(index))
 
     def _show_choice(self, box, name: str) -> None:
@@ -170,10 +174,18 @@ class RunSection:
             if self._models:
                 show(self._ui.modelWarning, _("The network {name} is not there. Choose another.").format(name=self.parameters.model), warning=True)
             return
+        show(self._ui.modelWarning, self._lacking() or self._model_error, warning=True)
         self._ui.modelComboBox.toolTip = info.summary
         if self._ui.modelInfo.property("shown") != info.name:
             self._ui.modelInfo.setHtml(info.html)
             self._ui.modelInfo.setProperty("shown", info.name)
+
+    def _lacking(self) -> str:
+        """What keeps the chosen network from reading the chosen sequences."""
+        info = self._models.get(self.parameters.model) if self.parameters is not None else None
+        lacking = [FIELD_NAMES[role] for role in info.needs if role not in self._inputs.chosen] if info is not None and self._inputs.chosen else []
+        return _("This network was not trained to do without {sequences}. Choose them above, or another network.").format(
+            sequences=_(" and ").join(lacking)) if lacking else ""
 
     def _remember_provider(self, segmentation) -> None:
         from .mrml_segmentation import report_of

@@ -8,6 +8,7 @@ from pathlib import Path
 import slicer
 from slicer.i18n import tr as _
 
+from .dicom import series_uid_of
 from .process import Outcome
 
 __all__ = ["PhantomFailed", "load_phantom", "make_phantom", "register"]
@@ -107,8 +108,9 @@ def _load_dicom(folder: Path) -> list:
     if not slicer.dicomDatabase.isOpen:
         raise PhantomFailed(_("Slicer's DICOM database is not open. Open the module DICOM once to create it."))
     DICOMUtils.importDicom(str(folder))
-    series = [slicer.dicomDatabase.seriesForFile(str(next(iter(sorted((folder / role).iterdir()))))) for role in _ORDER]
-    return [slicer.mrmlScene.GetNodeByID(node_id) for node_id in DICOMUtils.loadSeriesByUID([uid for uid in series if uid])]
+    series = [slicer.dicomDatabase.fileValue(str(min((folder / role).iterdir())), "0020,000e") for role in _ORDER]
+    nodes = [slicer.mrmlScene.GetNodeByID(node_id) for node_id in DICOMUtils.loadSeriesByUID(series)]
+    return sorted(nodes, key=lambda node: series.index(series_uid_of(node)))
 
 
 def _load_and_tell(dicom: bool) -> list:

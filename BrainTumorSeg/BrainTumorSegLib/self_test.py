@@ -193,7 +193,8 @@ class SelfTests:
         self.assertTrue(ended, "The run did not end.")
         result = self.panel.result.segmentation
         self.assertIsNotNone(result, self.ui.runWarning.text + self.ui.copyErrorButton.toolTip)
-        self.delayDisplay(f"Longest stop of the window: {gaps.longest_ms:.0f} ms ({gaps.where})")
+        self.delayDisplay(f"Longest stop of the window: {gaps.longest_ms:.0f} ms by the clock ({gaps.where}), "
+                          f"{gaps.longest_cpu_ms:.0f} ms of its own")
         # Of this thread's own time: on a busy computer the clock also counts what others take.
         self.assertLess(gaps.longest_cpu_ms, _LONGEST_BLOCK_MS, f"the window stood still during '{gaps.where_cpu}'")
         return result
@@ -233,7 +234,8 @@ class SelfTests:
         oedema = segmentations.segment_of_label(result, 2)
         array = slicer.util.arrayFromSegmentBinaryLabelmap(result, oedema, segmentations.reference_of(result))
         before = float(table_of(result).GetCellText(0, 2))
-        array[: array.shape[0] // 2] = 0
+        places = np.argwhere(array)
+        array[tuple(places[: len(places) // 2].T)] = 0
         slicer.util.updateSegmentBinaryLabelmapFromArray(array, result, oedema, segmentations.reference_of(result))
         self.ui.recomputeButton.click()
         self.assertLess(float(table_of(result).GetCellText(0, 2)), before)

@@ -13,7 +13,7 @@ def checks(host):
 def facts(node_id="1", **other):
     from BrainTumorSegLib.mrml_volumes import VolumeFacts
 
-    return VolumeFacts(**{"node_id": node_id, "name": "a", "kind": "scalar", "size": (20, 20, 20), "components": 1, **other})
+    return VolumeFacts(**{"node_id": node_id, "kind": "scalar", "size": (20, 20, 20), "components": 1, **other})
 
 
 def test_good_volumes_have_no_problem(checks):

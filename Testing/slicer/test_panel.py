@@ -370,6 +370,21 @@ def test_the_panel_takes_up_where_a_saved_scene_left_off(case):
     assert case.ui.deviceComboBox.currentText == "CPU"
 
 
+def test_a_network_that_needs_a_sequence_says_so_before_the_run(case):
+    from dataclasses import replace
+
+    models = case.panel.run._models
+    before = dict(models)
+    models["glioma"] = replace(models["glioma"], needs=("t1ce",))
+    case.choose(flair=make_volume(name="FLAIR"))
+    assert "not trained to do without T1ce" in case.shown("modelWarning")
+    assert not case.ui.segmentButton.enabled
+    case.choose(flair=make_volume(name="FLAIR"), t1ce=make_volume(name="T1ce"))
+    assert case.shown("modelWarning") == ""
+    assert case.ui.segmentButton.enabled
+    models.update(before)
+
+
 def test_gpus_can_be_chosen_one_by_one(case):
     box = case.ui.deviceComboBox
     texts = [box.itemText(index) for index in range(box.count)]
