@@ -12,6 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
+
 def measure(case: Path, limit_seconds: float, limit_gb: float) -> dict:
     """One case in a fresh process: seconds, peak GB, their shares of the limits, and the engine's own times per step."""
     with tempfile.TemporaryDirectory() as folder:
