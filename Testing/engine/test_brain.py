@@ -5,13 +5,16 @@ from scipy import ndimage
 
 from braintumorseg.brain import BrainFinder, brain_only_mask, find_brain, is_brain_only, open_brain_finder
 from braintumorseg.errors import ModelError
+from braintumorseg.io.readers import read_volume
 from braintumorseg.metrics import dice
 from braintumorseg.model_zoo import load_model
 from braintumorseg.phantom import make_phantom
 from braintumorseg.pipeline import segment
+from braintumorseg.preprocess import mask_onto
+from braintumorseg.register import align
 from braintumorseg.resample import resample
 from braintumorseg.skull_strip import find_study_brain
-from braintumorseg.study import ROLES
+from braintumorseg.study import ROLES, Study
 from braintumorseg.volume import Grid, Volume
 
 
@@ -162,6 +165,29 @@ def test_all_sequences_together_find_the_brain_on_the_references_grid(finder, ph
     mask = phantom.brain_mask_t1ce
     together = find_study_brain(phantom.raw, ROLES, lambda image: find_brain(image, finder), phantom.motion)
     assert dice(mask.voxels > 0, together.mask.voxels > 0) >= 0.94
+
+
+def test_a_real_head_agrees_with_hd_bet_in_each_of_its_sequences(finder, data_folder):
+    folder = data_folder / "raw" / "TCGA-FG-6692"
+    if not folder.is_dir():
+        pytest.skip(f"the real head is absent: {folder}")
+    study = Study({role: read_volume(folder / f"{role}.nii.gz") for role in ROLES})
+    mask, alignments = read_volume(folder / "brainmask_t1ce_native.nii.gz"), align(study)
+    scores = {}
+    for role, image in study.volumes.items():
+        moved = alignments[role].moved if role in alignments else None
+        truth = mask_onto(mask, image.grid, None if moved is None else np.linalg.inv(moved))
+        scores[role] = dice(truth, find_brain(image, finder).voxels > 0)
+    assert min(scores.values()) >= 0.95, scores
+
+
+@pytest.mark.parametrize("case", ["BraTS2021_01481", "Brats18_TCIA01_201_1"])
+def test_real_brains_that_were_cut_out_are_returned_whole(finder, data_folder, case):
+    for role in ROLES:
+        image = read_volume(data_folder / "cases" / case / f"{role}.nii.gz")
+        shown, found = image.voxels != image.voxels[0, 0, 0], find_brain(image, finder).voxels > 0
+        assert found[shown].mean() > 0.999, role
+        assert found.sum() < 1.01 * shown.sum(), role
 
 
 def test_the_network_that_finds_the_brain_segments_no_tumour(toy_study):

@@ -1,17 +1,23 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
-from braintumorseg.errors import ModelError
+from braintumorseg.errors import MissingFile, ModelError
+from braintumorseg.io.nifti import write_nifti
 from braintumorseg.model_zoo import load_model
 from braintumorseg.runtime import open_session
+from braintumorseg.volume import Volume
 from braintumorseg_training.cli import HEADS_SPLIT, main
 from braintumorseg_training.config import Config, write_config
 from braintumorseg_training.data import Split, read_split
 from braintumorseg_training.export_brain import export_brain
 from braintumorseg_training.fit_brain import fit_brain
+from braintumorseg_training.head_maps import read_head
+from braintumorseg_training.synthetic_heads import make_image
 from braintumorseg_training.train import load_checkpoint
+from braintumorseg_training.validate_brain import validate_brain
 
 SPLIT = Split(("one",), ("two",))
 
@@ -52,6 +58,22 @@ def test_the_exported_network_has_a_card_that_the_engine_reads(label_maps, tiny_
     probabilities = open_session(path, "cpu").run(torch.rand(1, 16, 20, 24).numpy())
     assert probabilities.shape == (1, 16, 20, 24)
     assert 0 <= probabilities.min() <= probabilities.max() <= 1
+
+
+def test_the_cards_numbers_come_from_held_out_heads_and_real_ones(label_maps, tiny_brain, tmp_path):
+    fit_brain(tiny_brain, label_maps, SPLIT, tmp_path / "run", device="cpu", say=quiet)
+    path = export_brain(tmp_path / "run", label_maps, SPLIT, tmp_path / "out", "brain", "0.0.1", say=quiet)
+    real = tmp_path / "real"
+    real.mkdir()
+    image, _ = make_image(read_head(label_maps / "two.nii.gz"), tiny_brain, np.random.default_rng(1))
+    write_nifti(Volume(image[0].numpy(), np.diag([2.0, 2.0, 2.0, 1.0])), real / "t2.nii.gz")
+    with pytest.raises(MissingFile, match="real holds no brainmask_ROLE"):
+        validate_brain(path, label_maps, SPLIT, [real], tmp_path / "table", write=True, say=quiet)
+    write_nifti(Volume((image[0].numpy() > 0).astype(np.uint8), np.diag([2.0, 2.0, 2.0, 1.0])), real / "brainmask_t2_native.nii.gz")
+    found = validate_brain(path, label_maps, SPLIT, [real], tmp_path / "table", write=True, say=quiet)
+    assert found["dice"]["made-up images"]["n"] == 60
+    assert found["dice"]["real head real"]["worst_case"] == "t2"
+    assert load_model(path).card.metrics["dice"] == found["dice"]
 
 
 def test_a_run_of_the_other_network_is_not_taken_up(packed, label_maps, tiny, tiny_brain, tmp_path):

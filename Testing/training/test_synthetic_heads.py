@@ -28,7 +28,7 @@ def test_images_and_targets_keep_their_shape_and_range_and_most_show_brain(head,
         image, brain = make_image(head, tiny_brain, np.random.default_rng(number))
         assert image.shape == brain.shape == (1, *tiny_brain.patch)
         assert torch.isfinite(image).all()
-        assert 0 <= image.min() <= image.max() <= 1
+        assert 0 <= image.min() <= image.max() <= 1 + 1e-6
         assert 0 <= brain.min() <= brain.max() <= 1 + 1e-6
         shown.append(float((brain > 0.5).float().mean()))
     assert np.mean(np.array(shown) > 0.02) > 0.8
@@ -40,6 +40,13 @@ def test_the_brain_alone_is_cut_at_its_target(head, tiny_brain):
         image, brain = make_image(head, alone, np.random.default_rng(number))
         assert not image[brain == 0].any()
         assert set(brain.unique().tolist()) <= {0.0, 1.0}
+
+
+def test_without_a_head_nothing_is_brain(head, tiny_brain):
+    empty = replace(tiny_brain, empty_share=1.0)
+    images = [make_image(head, empty, np.random.default_rng(number)) for number in range(12)]
+    assert not any(brain.any() for _, brain in images)
+    assert all(torch.isfinite(image).all() and image.std() > 0 for image, _ in images)
 
 
 def test_a_lesion_lies_in_the_brain_and_the_head_itself_is_left_alone(head):

@@ -88,6 +88,16 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--subsets", action="store_true", help="also every one of the 15 subsets of sequences")
     verb.add_argument("--write-card", action="store_true", help="write the numbers into NAME.json")
     verb.set_defaults(run=_validate)
+
+    verb = verbs.add_parser("validate-brain", help="the same for a brain network, on label maps held out and on real heads")
+    verb.add_argument("maps", type=Path, help="folder of the label maps")
+    verb.add_argument("--model", type=Path, required=True, help="NAME.onnx with NAME.json beside it")
+    verb.add_argument("--split", type=Path, default=HEADS_SPLIT, help="the split that fit-brain was given")
+    verb.add_argument("--head", type=Path, action="append", default=[], metavar="FOLDER",
+                      help="a real head: ROLE.nii.gz and brainmask_ROLE.nii.gz, another tool's mask (may be repeated)")
+    verb.add_argument("--out", type=Path, required=True, help="folder for the table")
+    verb.add_argument("--write-card", action="store_true", help="write the numbers into NAME.json")
+    verb.set_defaults(run=_validate_brain)
     return parser
 
 
@@ -155,6 +165,13 @@ def _validate(args) -> None:
     conventions = read_conventions(args.table) if args.table else {}
     validate(args.model, args.cases, read_split(args.split), conventions, args.labels, args.out,
              subsets=args.subsets, write=args.write_card, say=print)
+
+
+def _validate_brain(args) -> None:
+    from .data import read_split
+    from .validate_brain import validate_brain
+
+    validate_brain(args.model, args.maps, read_split(args.split), args.head, args.out, write=args.write_card, say=print)
 
 
 if __name__ == "__main__":
