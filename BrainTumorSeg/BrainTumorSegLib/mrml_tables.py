@@ -56,6 +56,7 @@ def _fill(table, columns: dict) -> None:
             for value in values:
                 array.InsertNextValue(value)
             table.AddColumn(array)
+    table.SetUseColumnTitleAsColumnHeader(True)  # else Slicer shows the names as a first row below A, B, C
 
 
 def _beside(table, segmentation) -> None:

@@ -153,6 +153,8 @@ def test_a_result_is_shown_with_volumes_flags_and_where_it_came_from(case):
     assert not case.ui.resultCollapsibleButton.collapsed
     table = case.ui.volumesTableView.mrmlTableNode()
     assert [table.GetCellText(row, 2) for row in range(3)] == ["0.06", "0.003", "0.001"]
+    assert table.GetUseColumnTitleAsColumnHeader()
+    assert case.ui.volumesTableView.model().rowCount() == 6
     assert "T2 is missing" in case.shown("flagsLabel")
     assert "glioma 0.1.0 on CPU" in case.shown("provenanceLabel")
     assert "Not edited" in case.shown("provenanceLabel")

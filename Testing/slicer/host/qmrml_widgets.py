@@ -232,6 +232,9 @@ class _TableModel(QtCore.QAbstractTableModel):
         columns = [table.GetColumn(index) for index in range(table.GetNumberOfColumns())] if table else []
         self._header = [column.GetName() or "" for column in columns]
         self._rows = [[str(column.GetVariantValue(row).ToString()) for column in columns] for row in range(table.GetNumberOfRows())] if table else []
+        if node and not node.GetUseColumnTitleAsColumnHeader():
+            self._rows.insert(0, self._header)
+            self._header = [chr(ord("A") + index) for index in range(len(columns))]
         self.endResetModel()
 
     def rowCount(self, parent=None):
