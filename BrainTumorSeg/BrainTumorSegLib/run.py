@@ -73,6 +73,11 @@ class SegmentationRun:
             self._discard()
             self._end(Outcome(cancelled=True, what=_("The run was cancelled.")))
 
+    @property
+    def folder(self) -> Path | None:
+        """The private folder; gone from the disk once the run has ended."""
+        return self._folder.path if self._folder is not None else None
+
     def _is_over(self) -> bool:
         return self.state == "ended"
 

