@@ -22,6 +22,7 @@ from .runtime_choice import RUNTIMES, Runtime, read_requirements, this_runtime
 __all__ = ["OLDEST_PYTHON", "Installation", "State"]
 
 OLDEST_PYTHON = (3, 11)
+_PATH = "BRAINTUMORSEG_PATH"  # folders of packages that come before all others in the child
 _LAST_TEST = "self-test.json"
 
 
@@ -96,7 +97,7 @@ class Installation:
 
     def command(self) -> list[str]:
         """To be followed by a verb and its options."""
-        return [self.python, "-m", "braintumorseg"]
+        return self._start("braintumorseg")
 
     def environment(self) -> dict[str, str]:
         """The engine's environment: our folders come first, and nothing else of the user's Python is seen."""
@@ -113,7 +114,7 @@ class Installation:
         options = ["--folder", str(self.folder), "--runtime", self.runtime.name, "--requirements", str(self._requirements_file)]
         if wheels is not None:
             options += ["--wheels", str(wheels)]
-        process = EngineProcess([self.python, "-m", "BrainTumorSegLib.install_child", *options], self._with_path([str(self._module_folder)]),
+        process = EngineProcess([*self._start("BrainTumorSegLib.install_child"), *options], self._with_path([str(self._module_folder)]),
                                 on_progress=on_progress, on_finished=on_finished, make_process=self._make_process)
         process.start()
         return process
@@ -169,6 +170,12 @@ class Installation:
         except OSError:  # only a convenience: the outcome itself is shown
             pass
 
+    def _start(self, module: str) -> list[str]:
+        """`python -m module`, with the folders of `_with_path` before all others: a launcher of Python may put its own before PYTHONPATH,
+        or drop ours from it."""
+        return [self.python, "-c", f"import os, runpy, sys; sys.path[:0] = os.environ['{_PATH}'].split(os.pathsep); "
+                                   f"runpy.run_module('{module}', run_name='__main__', alter_sys=True)"]
+
     def _with_path(self, folders: list[str]) -> dict[str, str]:
         environment = dict(self._environment)
         if self.chosen:
@@ -176,8 +183,7 @@ class Installation:
         else:
             environment["PYTHONNOUSERSITE"] = "1"
         joined = os.pathsep.join(folders)
-        # Slicer's launcher of Python sets PYTHONPATH its own way, with Slicer's packages first: BRAINTUMORSEG_PATH undoes that.
-        environment.update(PYTHONPATH=joined, BRAINTUMORSEG_PATH=joined, PYTHONSAFEPATH="1", PYTHONIOENCODING="utf-8")
+        environment.update({"PYTHONPATH": joined, _PATH: joined}, PYTHONSAFEPATH="1", PYTHONIOENCODING="utf-8")
         return environment
 
 

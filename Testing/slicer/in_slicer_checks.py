@@ -16,7 +16,7 @@ HERE = Path(__file__).resolve().parent
 MODULE = HERE.parents[1] / "BrainTumorSeg"
 sys.path[:0] = [str(path) for path in (HERE, MODULE) if str(path) not in sys.path]
 
-from wheelhouse import make_wheelhouse  # noqa: E402
+from wheelhouse import make_wheelhouse, probe  # noqa: E402
 
 from BrainTumorSegLib.install import OLDEST_PYTHON, Installation  # noqa: E402
 from BrainTumorSegLib.process import EngineProcess  # noqa: E402
@@ -140,9 +140,7 @@ class InstallationTest(unittest.TestCase):
             self.assertTrue(outcomes[0].ok, outcomes[0])
             self.assertTrue(installation.state().ready)
             outcomes.clear()
-            code = ("import runpy, sys, json; sys.argv = ['x', '--version']\ntry: runpy.run_module('braintumorseg', run_name='__main__')\n"
-                    "except SystemExit: pass\nimport pydicom; print(json.dumps({'result': pydicom.__version__}))")
-            EngineProcess([installation.python, "-c", code], installation.environment(), on_finished=outcomes.append).start()
+            EngineProcess(*probe(installation, Path(folder), "pydicom"), on_finished=outcomes.append).start()
             self.assertTrue(spin(lambda: outcomes))
             self.assertEqual(outcomes[0].result, "99.0", outcomes[0])
         after = sorted(sys.path), sorted(name for name in sys.modules if name.split(".")[0] in ("onnxruntime", "highdicom"))

@@ -3,13 +3,14 @@
 import json
 import os
 import shutil
+import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import pytest
 from fakes import FakeProcess
-from wheelhouse import make_wheelhouse
+from wheelhouse import make_wheelhouse, probe
 
 from BrainTumorSegLib.install import Installation
 from BrainTumorSegLib.manifest import Manifest, requirements_hash
@@ -87,7 +88,18 @@ def test_the_engine_sees_its_own_packages_first_and_no_others_of_the_user(instal
     assert environment["PYTHONPATH"].split(os.pathsep) == [str(MODULE), str(installed.folder / "packages-1")]
     assert environment["BRAINTUMORSEG_PATH"] == environment["PYTHONPATH"]
     assert environment["PYTHONNOUSERSITE"] == environment["PYTHONSAFEPATH"] == "1"
-    assert installed.command() == [sys.executable, "-m", "braintumorseg"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the launcher is a shell script")
+def test_the_engine_runs_from_our_folders_whatever_a_launcher_of_python_makes_of_pythonpath(installed, tmp_path):
+    (tmp_path / "slicers" / "braintumorseg").mkdir(parents=True)  # Slicer's own packages come first in PYTHONPATH
+    (tmp_path / "slicers" / "braintumorseg" / "__main__.py").write_text("raise SystemExit('the wrong one')")
+    launcher = tmp_path / "PythonSlicer"
+    launcher.write_text(f"#!/bin/sh\nPYTHONPATH='{tmp_path / 'slicers'}' exec '{sys.executable}' \"$@\"\n")
+    launcher.chmod(0o755)
+    command = [str(launcher), *installed.command()[1:], "--version"]
+    done = subprocess.run(command, env={**os.environ, **installed.environment()}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()[0]) == (0, "braintumorseg"), done.stderr
 
 
 def test_a_chosen_python_loses_slicers_home_and_keeps_its_own_packages(tmp_path):
@@ -185,10 +197,8 @@ def test_the_engine_runs_on_what_was_installed(real, tmp_path):
     assert real.outcome().ok
     from BrainTumorSegLib.process import EngineProcess
 
-    code = ("import runpy, sys; sys.argv = ['x', '--version']\ntry: runpy.run_module('braintumorseg', run_name='__main__')\nexcept SystemExit: pass\n"
-            "import numpy, json; print(json.dumps({'result': numpy.__version__}))")
     found = []
-    EngineProcess([sys.executable, "-c", code], {**real.installation.environment(), "PYTHONPATH": str(MODULE)}, on_finished=found.append).start()
+    EngineProcess(*probe(real.installation, tmp_path, "numpy"), on_finished=found.append).start()
     assert real.host.spin(until=lambda: found, seconds=60)
     assert found[0].result == "99.0"
 

@@ -1,9 +1,10 @@
 """A folder of tiny wheels with the names of the engine's packages: pip installs them as it would the real ones."""
 
+import os
 import zipfile
 from pathlib import Path
 
-__all__ = ["make_wheelhouse"]
+__all__ = ["make_wheelhouse", "probe"]
 
 MODULES = {"numpy": "numpy", "scipy": "scipy", "SimpleITK": "SimpleITK", "nibabel": "nibabel", "pydicom": "pydicom", "python_gdcm": "gdcm",
            "highdicom": "highdicom", "pillow": "PIL", "psutil": "psutil", "onnxruntime": "onnxruntime"}
@@ -24,3 +25,11 @@ def make_wheelhouse(folder: Path, leave_out: tuple = (), broken: tuple = ()) -> 
                 wheel.writestr(path, text)
             wheel.writestr(f"{info}/RECORD", "".join(f"{path},,\n" for path in files) + f"{info}/RECORD,,\n")
     return folder
+
+
+def probe(installation, folder: Path, package: str) -> tuple[list, dict]:
+    """(command, environment) of a child that starts as the engine does and tells the version of a package that it sees."""
+    (folder / "probe.py").write_text(f"import json, {package}; print(json.dumps({{'result': {package}.__version__}}))")
+    environment = installation.environment()
+    environment["BRAINTUMORSEG_PATH"] += os.pathsep + str(folder)
+    return [part.replace("'braintumorseg'", "'probe'") for part in installation.command()], environment
