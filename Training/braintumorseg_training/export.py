@@ -88,7 +88,7 @@ def export(run: Path, packed: Path, split: Split, out: Path, name: str, version:
         licence="MIT (weights); attribution of the training data below", training_data=_training_data(trained_on),
         intended_use="Research on gliomas (WHO grades 2 to 4) of adults before surgery, on MR. Not a medical device.",
         limits=("Trained on few patients before surgery: resection cavities, metastases, meningiomas and children's tumours were never seen.",
-                "Reads the brain alone: skull and face must be removed first.",
+                "Reads the brain alone: in whole heads the brain network cuts it out before, and what that misses is not seen.",
                 "Without T1ce, enhancing tumour and core are guesses; without FLAIR, oedema is underestimated."),
         training={"steps": saved["step"], "recipe": saved["config"], "remark": remark})
     return write_checked(build(config), saved["average"], _middle(np.array(trained_on[0].channels), config), card, out, say)
