@@ -187,7 +187,11 @@ def shown_labels(node) -> tuple:
 
 
 def centre_slices(node) -> bool:
-    """Move all slice views to the middle of the largest lesion; False when there is none."""
+    """Show the reference in all slice views (on another sequence the outlines fit only if the patient lay still) and move them to the
+    middle of the largest lesion; False when there is none."""
+    reference = reference_of(node)
+    for view in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode") if reference is not None else ():
+        view.SetBackgroundVolumeID(reference.GetID())
     lesions = report_of(node).get("lesions") or []
     if not lesions:
         return False

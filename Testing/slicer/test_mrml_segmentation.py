@@ -200,6 +200,16 @@ def test_surfaces_are_made_one_at_a_time(seg):
     assert node.GetDisplayNode().GetVisibility3D()
 
 
+def test_slices_show_the_reference_whatever_they_showed(seg):
+    import slicer
+
+    reference, other = make_volume(), make_volume()
+    view = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    view.SetBackgroundVolumeID(other.GetID())
+    seg.centre_slices(make(seg, reference))
+    assert view.GetBackgroundVolumeID() == reference.GetID()
+
+
 def test_slices_go_to_the_largest_lesion(seg):
     import slicer
 
