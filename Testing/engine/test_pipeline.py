@@ -1,9 +1,12 @@
+import itertools
 import threading
 
+import nibabel
 import numpy as np
 import pytest
 
 from braintumorseg.errors import BadImage, Cancelled, GridMismatch, ModelError, ResourceError
+from braintumorseg.io.dicom_grid import onto_grid
 from braintumorseg.pipeline import segment
 from braintumorseg.progress import Progress
 from braintumorseg.study import Study
@@ -28,6 +31,25 @@ def test_the_result_is_the_same_tumour_in_the_world_however_the_voxels_are_store
         [[0, -1, 0, 39], [0, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 1.0]])) for role, volume in toy_study.volumes.items()})
     straight, other = segment(toy_study, toy_model, registered=True), segment(turned, toy_model, registered=True)
     assert np.array_equal(other.labels.canonical().voxels, straight.labels.canonical().voxels)
+
+
+ORDERS = [(order, flips) for order in itertools.permutations(range(3)) for flips in itertools.product((1, -1), repeat=3)]
+
+
+@pytest.mark.parametrize(("order", "flips"), ORDERS)
+def test_in_each_of_the_48_axis_orders_the_tumour_lies_at_the_same_place_in_the_world(toy_model, toy_study, order, flips):
+    """Straight and oblique: the study is stored anew, nothing is resampled."""
+    c, s = np.cos(0.35), np.sin(0.35)
+    turn = np.eye(4)
+    turn[:3, :3] = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) @ np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
+    stored = np.array(list(zip(order, flips, strict=True)))
+    for world in (np.eye(4), turn):
+        straight = Study({role: Volume(volume.voxels, world @ volume.affine) for role, volume in toy_study.volumes.items()})
+        onto_it = nibabel.orientations.inv_ornt_aff(stored, toy_study.reference.shape)
+        anew = Study({role: Volume(nibabel.apply_orientation(volume.voxels, stored), volume.affine @ onto_it)
+                      for role, volume in straight.volumes.items()})
+        found, wanted = segment(anew, toy_model, registered=True).labels, segment(straight, toy_model, registered=True).labels
+        assert np.array_equal(onto_grid(found, wanted.grid, "found").voxels, wanted.voxels)
 
 
 def test_an_oblique_anisotropic_grid_gets_the_same_millilitres_within_its_voxel_size(toy_model):
