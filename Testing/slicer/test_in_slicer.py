@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -34,8 +35,9 @@ def run(command, folder, name, *options):
     environment = {**os.environ, "BRAINTUMORSEG_PYTHON": os.environ.get("BRAINTUMORSEG_PYTHON", sys.executable)}
     # Slicer inherits nothing of the tests' own Python.
     environment = {key: value for key, value in environment.items() if key not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "QT_QPA_PLATFORM")}
-    done = subprocess.run([*command, *options, "--python-code", code], capture_output=True, text=True, timeout=1200, env=environment,
-                          errors="replace")
+    with tempfile.TemporaryDirectory() as place:  # Slicer's DICOM module may leave an empty database where it was started
+        done = subprocess.run([*command, *options, "--python-code", code], capture_output=True, text=True, timeout=1200, env=environment,
+                              errors="replace", cwd=place)
     output = done.stdout + done.stderr
     assert done.returncode == 0, output[-6000:]
     ran = re.search(r"Ran (\d+) tests? in", output)
