@@ -48,7 +48,7 @@ def field_of_error(kind: str, what: str) -> str:
         return "device"
     if kind in ("EngineDamaged", "EngineNotStarted", "EngineMissing"):
         return "engine"
-    if kind in ("BadImage", "NotAnImage", "MissingFile", "NotBrainOnly", "GridMismatch", "UnclearRoles", "InputError"):
+    if kind in ("BadImage", "NotAnImage", "MissingFile", "GridMismatch", "UnclearRoles", "InputError"):
         words = what.replace(".", " ").replace(",", " ").split()
         return next((word for word in words[:4] if word in ROLES), INPUTS)
     return "run"

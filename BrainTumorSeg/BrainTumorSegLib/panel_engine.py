@@ -25,7 +25,7 @@ class EngineSection:
         for button, call in ((ui.installButton, self._install), (ui.installFromFolderButton, self._install_from_folder),
                              (ui.repairButton, self._repair), (ui.removeButton, self._remove), (ui.selfTestButton, self._self_test),
                              (ui.cancelInstallButton, self._cancel)):
-            button.connect("clicked(bool)", lambda checked=False, call=call: call())
+            button.connect("clicked(bool)", lambda checked=False, call=call: self._call(call))
 
     def refresh(self) -> None:
         """Show the state; the section is open while it needs the user, and folded once all is well."""
@@ -47,6 +47,13 @@ class EngineSection:
         self._ui.engineCollapsibleButton.collapsed = False
         show(self._ui.engineMessage, text, warning=True)
         self.refresh()
+
+    def _call(self, call) -> None:
+        """Not while a run uses the packages: they would be exchanged beneath it."""
+        if self._logic.runs and call not in (self._cancel, self._self_test):
+            show(self._ui.engineMessage, _("A run is going on. Wait for it, or cancel it first."), warning=True)
+            return
+        call()
 
     def _install(self) -> None:
         question = self._logic.engine.question
@@ -84,7 +91,8 @@ class EngineSection:
 
     def _progress(self, step: str, done: float, eta_s) -> None:
         self._ui.engineProgressBar.value = round(_STEPS * done)
-        show(self._ui.engineMessage, step)
+        words = {"download": _("Downloading"), "install": _("Unpacking"), "check": _("Checking")}
+        show(self._ui.engineMessage, words.get(step, step))
 
     def _installed(self, outcome: Outcome) -> None:
         self._job = None

@@ -76,7 +76,7 @@ def test_a_volume_from_a_file_is_compared_with_nobody(checks):
     ("OutOfMemory", "A pass does not fit into memory.", "device"),
     ("BadImage", "t1ce is constant: every voxel is 3.", "t1ce"),
     ("BadImage", "The image is empty.", "inputs"),
-    ("NotBrainOnly", "flair shows a whole head", "flair"),
+    ("BadImage", "flair holds 3 voxels that are NaN or infinite", "flair"),
     ("GridMismatch", "They do not share one grid", "inputs"),
     ("EngineDamaged", "The engine's packages are incomplete.", "engine"),
     ("EngineKilled", "The engine was stopped from outside", "run"),

@@ -222,7 +222,7 @@ def test_one_segmentation_is_not_compared_with_itself(case):
 
 @pytest.mark.parametrize(("kind", "what", "label"), [
     ("ModelError", "The weights of glioma are not those its card describes.", "modelWarning"),
-    ("NotBrainOnly", "t1ce shows a whole head.", "t1ceWarning"),
+    ("BadImage", "t1ce is constant.", "t1ceWarning"),
     ("UnclearRoles", "One file was given twice.", "inputsWarning"),
     ("ResourceError", "This study needs more memory.", "deviceMessage"),
     ("OutputError", "The disk is full.", "runWarning"),
@@ -260,6 +260,20 @@ def test_a_missing_engine_is_said_and_its_section_opened(case):
     assert "section Engine" in case.shown("runWarning")
     assert not case.ui.installButton.isHidden()
     assert not case.ui.repairButton.enabled
+
+
+def test_the_engine_is_not_exchanged_beneath_a_run(case):
+    calls = []
+    case.logic.engine.repair = lambda **options: calls.append("repair")
+    case.ui.repairButton.enabled = True
+    case.choose(t1ce=make_volume())
+    case.press_segment()
+    case.ui.repairButton.click()
+    assert "A run is going on" in case.shown("engineMessage")
+    assert calls == []
+    FakeProcess.last.end(130, "")
+    case.ui.repairButton.click()
+    assert calls == ["repair"]
 
 
 def test_a_second_run_can_be_queued(case):
