@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from .diameters import largest_diameters
+from .labels import ET
 from .measure import Measurements
 from .quality import Flag
 from .segmentation import Segmentation
@@ -22,7 +24,7 @@ RESEARCH_USE_ONLY = ("For research use only. Not a medical device: not for diagn
 
 def build_report(study: Study, segmentation: Segmentation, measurements: Measurements, flags: Sequence[Flag],
                  identity: Mapping[str, str] | None = None) -> dict:
-    """The report as a dict that `json.dumps` takes: ml and seconds to 0.001, mm to 0.1; zeros and [] when nothing was found.
+    """The report as a dict that `json.dumps` takes: ml and seconds to 0.001, mm to 0.1; zeros, [] and None when nothing was found.
 
     There is a 'patient' only where `identity` is given. The reasons under 'recognised' are the study's own words: file names appear
     there only if the reader put them in.
@@ -35,6 +37,7 @@ def build_report(study: Study, segmentation: Segmentation, measurements: Measure
         "volumes_ml": {"labels": _rounded(measurements.label_ml, 3), "regions": _rounded(measurements.region_ml, 3)},
         "lesions": [{"ml": round(lesion.ml, 3), "regions_ml": _rounded(lesion.region_ml, 3),
                      "centre_mm_ras": [round(mm, 1) for mm in lesion.centre_mm]} for lesion in measurements.lesions],
+        "enhancing_mm": _axes(segmentation),
         "flags": [{"code": flag.code, "severity": flag.severity, "text": flag.text} for flag in flags],
         "sequences": {role: {"grid": volume.grid.describe(), "recognised": made.roles.get(role, study.sources.get(role, ""))}
                       for role, volume in study.volumes.items()},
@@ -52,6 +55,14 @@ def build_report(study: Study, segmentation: Segmentation, measurements: Measure
         "seconds": _rounded(made.seconds, 3),
         "software": dict(made.software),
     }
+
+
+def _axes(segmentation: Segmentation) -> dict | None:
+    """Long and short axis of the largest enhancing lesion on one slice of the reference, as RANO measures it; None where nothing enhances."""
+    found = largest_diameters(segmentation.labels.voxels == ET, segmentation.labels.grid)
+    if found is None:
+        return None
+    return {"long": round(found.long.mm, 1), "short": round(found.short.mm, 1), "slice": found.slice, "measurable": found.measurable}
 
 
 def _brain(brain: StudyBrain | None) -> dict | None:

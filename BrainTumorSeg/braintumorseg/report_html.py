@@ -75,8 +75,16 @@ def _volumes(report: Mapping, card: ModelCard) -> Html:
                 _ml(volumes["regions"][name])] for name, values in REGIONS.items()]
     labels = [[Html(f"{_swatch(by_value[value].rgb)}{text(by_value[value].name)} ({name})"), _ml(volumes["labels"][name])]
               for name, value in LABEL_VALUES.items()]
-    return section("Volumes", tag("div", join([table("Regions", ("Region", "Labels", "ml"), regions),
-                                               table("Labels", ("Label", "ml"), labels)]), "tables"))
+    return section("Volumes", Html(tag("div", join([table("Regions", ("Region", "Labels", "ml"), regions),
+                                               table("Labels", ("Label", "ml"), labels)]), "tables") + _axes(report.get("enhancing_mm"))))
+
+
+def _axes(axes: Mapping | None) -> Html:
+    if not axes:
+        return Html("")
+    small = "" if axes["measurable"] else ", not measurable by RANO (below 10 mm)"
+    return tag("p", f"Largest enhancing lesion on one slice: {axes['long']:.0f} x {axes['short']:.0f} mm (longest diameter and the longest across it, "
+                    f"slice {axes['slice'] + 1} of the reference as stored{small}).")
 
 
 def _lesions(report: Mapping) -> Html:

@@ -86,12 +86,25 @@ def written(folder, study, segmentation, card=CARD, report=None) -> tuple[str, P
     return source, page
 
 
+def test_the_axes_of_the_enhancing_tumour_are_told_and_that_nothing_enhances():
+    study, segmentation = made()
+    labels = np.zeros(segmentation.labels.shape, np.uint8)
+    labels[2:6, 3:5, 4] = ET
+    spacing = segmentation.labels.spacing_mm
+    told = build_report(study, replace(segmentation, labels=segmentation.labels.with_voxels(labels)), measure(segmentation), ())["enhancing_mm"]
+    assert told["slice"] == 4
+    assert told["long"] == pytest.approx(np.hypot(4 * spacing[0], 2 * spacing[1]), abs=0.1)
+    assert told["measurable"] == (told["short"] >= 10)
+    none = replace(segmentation, labels=segmentation.labels.with_voxels(np.zeros_like(labels)))
+    assert build_report(study, none, measure(none), ())["enhancing_mm"] is None
+
+
 def test_the_report_survives_json_and_keeps_its_keys():
     study, segmentation = made()
     report = build_report(study, segmentation, measure(segmentation), check(study, segmentation))
     again = json.loads(json.dumps(report, allow_nan=False))
     assert again == report
-    assert set(report) == {"format", "research_use_only", "volumes_ml", "lesions", "flags", "sequences", "left_out", "missing", "reference",
+    assert set(report) == {"format", "research_use_only", "volumes_ml", "lesions", "enhancing_mm", "flags", "sequences", "left_out", "missing", "reference",
                            "alignment", "brain", "model", "provider", "provider_note", "passes", "seconds", "software"}
     assert report["format"] == "braintumorseg report 1"
     assert report["volumes_ml"] == {"labels": {"NCR": 0.0, "ED": 1.0, "ET": 0.003},
