@@ -83,8 +83,8 @@ def _axes(axes: Mapping | None) -> Html:
     if not axes:
         return Html("")
     small = "" if axes["measurable"] else ", not measurable by RANO (below 10 mm)"
-    return tag("p", f"Largest enhancing lesion on one slice: {axes['long']:.0f} x {axes['short']:.0f} mm (longest diameter and the longest across it, "
-                    f"slice {axes['slice'] + 1} of the reference as stored{small}).")
+    return tag("p", f"Largest enhancing lesion on one slice: {axes['long']:.0f} x {axes['short']:.0f} mm (longest diameter and the longest "
+                    f"across it, slice {axes['slice'] + 1} of the reference as stored{small}).")
 
 
 def _lesions(report: Mapping) -> Html:

@@ -104,8 +104,8 @@ def test_the_report_survives_json_and_keeps_its_keys():
     report = build_report(study, segmentation, measure(segmentation), check(study, segmentation))
     again = json.loads(json.dumps(report, allow_nan=False))
     assert again == report
-    assert set(report) == {"format", "research_use_only", "volumes_ml", "lesions", "enhancing_mm", "flags", "sequences", "left_out", "missing", "reference",
-                           "alignment", "brain", "model", "provider", "provider_note", "passes", "seconds", "software"}
+    assert set(report) == {"format", "research_use_only", "volumes_ml", "lesions", "enhancing_mm", "flags", "sequences", "left_out", "missing",
+                           "reference", "alignment", "brain", "model", "provider", "provider_note", "passes", "seconds", "software"}
     assert report["format"] == "braintumorseg report 1"
     assert report["volumes_ml"] == {"labels": {"NCR": 0.0, "ED": 1.0, "ET": 0.003},
                                     "regions": {"WT": 1.003, "TC": 0.003, "ET": 0.003}}
