@@ -91,6 +91,7 @@ def check(study: Study, segmentation: Segmentation, card: ModelCard | None = Non
         *_edges(reference, _sections(tumour), sections),
         *_size(reference, tumour, shown),
         *_islands(segmentation),
+        *_damaged(study),
         *_weak_sequences(card, study),
         *(Flag("missing_sequence", *_WITHOUT[role]) for role in segmentation.provenance.missing),
         *_doubtful(segmentation),
@@ -143,6 +144,13 @@ def _islands(segmentation: Segmentation) -> Iterator[Flag]:
         yield Flag("scattered", "warning",
                    f"The tumour lies in {islands} separate islands, more than gliomas usually have: some may be other bright "
                    "spots or another disease; check each in the images.")
+
+
+def _damaged(study: Study) -> Iterator[Flag]:
+    """A series that was there and could not be read may be the one that matters: nobody must learn of it from a table alone."""
+    for one in study.left_out:
+        if one.damaged:
+            yield Flag("damaged_series", "warning", f"Not used because it is damaged: {one.what}: {one.why}.{' ' + one.fix if one.fix else ''}")
 
 
 def _weak_sequences(card: ModelCard | None, study: Study) -> Iterator[Flag]:

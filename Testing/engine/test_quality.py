@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from braintumorseg.io.dicom_series import LeftAside
 from braintumorseg.io.readers import read_volume
 from braintumorseg.labels import ED, ET
 from braintumorseg.quality import Flag, check
@@ -104,6 +105,14 @@ def test_a_tumour_at_the_end_of_a_slab_inside_the_image_is_at_the_edge_too():
     of = study(**{role: image(n, slab) for n, role in enumerate(ROLES)})
     assert "touches_edge" in codes(of, slab & ball((28, 34, 35), 6))
     assert "touches_edge" not in codes(of, slab & ball((28, 34, 22), 6))
+
+
+def test_a_series_that_was_left_out_because_it_is_damaged_is_said_and_one_that_is_merely_no_use_is_not():
+    of = replace(study(), left_out=(LeftAside("series 5 (171 images)", "a slice is missing", "Export it again.", damaged=True),
+                                    LeftAside("series 1", "a localizer")))
+    flag, = check(of, segmented(of))
+    assert (flag.code, flag.severity) == ("damaged_series", "warning")
+    assert flag.text == "Not used because it is damaged: series 5 (171 images): a slice is missing. Export it again."
 
 
 def test_sequences_with_which_the_network_was_measured_to_do_badly_are_said():

@@ -24,6 +24,7 @@ _WORDS = {
     errno.EACCES: ("this user may not write there", "Choose a folder of your own."),
     errno.EPERM: ("this user may not write there", "Choose a folder of your own."),
     errno.EROFS: ("the disk is read-only", "Choose a folder on another disk."),
+    errno.ENOENT: ("no folder can be made there", "Choose another folder."),
     errno.ENOTDIR: ("a part of its path is a file", "Choose another folder."),
     errno.EEXIST: ("a part of its path is a file", "Choose another folder."),
     errno.ENAMETOOLONG: ("its name is too long", "Choose a shorter name."),

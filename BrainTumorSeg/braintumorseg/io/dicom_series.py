@@ -84,6 +84,9 @@ class LeftAside:
     series_uid: str = ""
     damaged: bool = False                       # True where data is missing or broken, False where it is just nothing for us
 
+    def __post_init__(self):
+        object.__setattr__(self, "why", self.why.rstrip("."))  # it stands within sentences
+
 
 @dataclass(frozen=True, eq=False)
 class Scan:
