@@ -144,6 +144,7 @@ def _add_images(verb) -> None:
 def _add_roles(verb, which: str) -> None:
     for role, words in (("t1", "T1 before contrast"), ("t1ce", "T1 after contrast"), ("t2", "T2"), ("flair", "T2-FLAIR")):
         verb.add_argument(f"--{role}", type=Path, metavar="WHICH", help=f"{words}: {which}")
+    verb.add_argument("--fill-gaps", action="store_true", help="make up missing slices of a DICOM series from their neighbours, do not refuse it")
 
 
 def _add_study(verbs) -> None:

@@ -17,19 +17,21 @@ _OPTIONS = "Say which is which with " + ", ".join(f"--{role}" for role in ROLES)
 
 
 def read_study(paths: Iterable[Path | str] = (), *, t1: Path | str | None = None, t1ce: Path | str | None = None,
-               t2: Path | str | None = None, flair: Path | str | None = None, study: int | None = None,
+               t2: Path | str | None = None, flair: Path | str | None = None, study: int | None = None, fill_gaps: bool = False,
                progress: Callable[[float], None] = lambda done: None, cancel: threading.Event | None = None) -> Study:
     """The Study of the images at `paths` (files, or folders of one patient; DICOM, NIfTI, NRRD, MHA) and of those given by role.
 
     What is given by role wins over what a folder suggests: an image file, a DICOM series' folder or one of its files, or a series'
-    number among `paths` as text. Of several DICOM studies `study` chooses one, 1 the earliest. `Study.sources` says per role how it
-    was found, `Study.left_out` what was not used and why, `Study.stacks` holds the DICOM series; no folder and no header text in any.
+    number among `paths` as text. Of several DICOM studies `study` chooses one, 1 the earliest. With `fill_gaps` slices that are missing
+    from a series are made up from their neighbours. `Study.sources` says per role how it was found, `Study.left_out` what was not
+    used and why, `Study.stacks` holds the DICOM series; no folder and no header text in any.
 
     Raises MissingFile, NotAnImage or BadImage for what cannot be read; UnclearRoles for several patients or studies, when headers,
     names and images do not tell the roles apart, or when what was given is contradictory; Cancelled.
     """
     options = {"t1": t1, "t1ce": t1ce, "t2": t2, "flair": flair}
-    found = survey(paths, {role: path for role, path in options.items() if path is not None}, study=study, progress=progress, cancel=cancel)
+    found = survey(paths, {role: path for role, path in options.items() if path is not None}, study=study, fill_gaps=fill_gaps,
+                   progress=progress, cancel=cancel)
     _refuse_unclear(found)
     chosen = found.chosen
     return Study({role: one.read() for role, one in chosen.items()},

@@ -76,13 +76,14 @@ class Survey:
 
 
 def survey(paths: Iterable[Path | str] = (), given: Mapping[str, Path | str] | None = None, *, study: int | None = None,
-           progress: Callable[[float], None] = lambda done: None, cancel: threading.Event | None = None) -> Survey:
+           fill_gaps: bool = False, progress: Callable[[float], None] = lambda done: None, cancel: threading.Event | None = None) -> Survey:
     """Look through files and folders (DICOM, NIfTI, NRRD, MHA) of one patient; images are read only where headers and names do not tell.
 
     Args:
         paths: files or folders.
         given: role -> what the user says it is: an image file, a DICOM series' folder or one of its files, or a series number as text.
         study: which of several DICOM studies, counted from the earliest, 1.
+        fill_gaps: make up slices that are missing from a series from their neighbours, instead of refusing it.
         progress: is told the share of the DICOM files looked at, 0..1.
         cancel: when set, the scan stops.
 
@@ -90,7 +91,7 @@ def survey(paths: Iterable[Path | str] = (), given: Mapping[str, Path | str] | N
     NotAnImage or BadImage for what cannot be read; Cancelled.
     """
     places = sort_places(paths, given or {})
-    series, aside = _series(places, study, progress, cancel)
+    series, aside = _series(places, study, fill_gaps, progress, cancel)
     by_series = {one.role for one in series if one.role}
     files = _files(places, set(given or {}))
     for one in files:
@@ -99,12 +100,12 @@ def survey(paths: Iterable[Path | str] = (), given: Mapping[str, Path | str] | N
     return Survey(tuple(_with_frames_noted([*series, *files])), aside)
 
 
-def _series(places: Places, study: int | None, progress, cancel) -> tuple[list[Found], tuple[LeftAside, ...]]:
+def _series(places: Places, study: int | None, fill_gaps: bool, progress, cancel) -> tuple[list[Found], tuple[LeftAside, ...]]:
     if not places.dicom:
         if study is not None:
             raise UnclearRoles("--study chooses among DICOM studies, and there is none.", "Leave it out.")
         return [], ()
-    scan = scan_dicom(places.dicom, progress=progress, cancel=cancel)
+    scan = scan_dicom(places.dicom, progress=progress, cancel=cancel, fill_gaps=fill_gaps)
     given = places.given_stacks(scan.stacks)
     stacks = [stack for stack in scan.stacks if places.asked_for(stack) or any(stack is one for one in given.values())]
     _refuse_patients(stacks)

@@ -25,7 +25,7 @@ def segment(args, talk: Talk) -> None:
     progress = talk.progress()
     model = load_model(args.model)
     with progress.step("read") as tell:
-        study = read_study(args.paths, t1=args.t1, t1ce=args.t1ce, t2=args.t2, flair=args.flair, study=args.study,
+        study = read_study(args.paths, t1=args.t1, t1ce=args.t1ce, t2=args.t2, flair=args.flair, study=args.study, fill_gaps=args.fill_gaps,
                            progress=tell, cancel=progress.cancel)
     if study.left_out:
         talk.text(f"Not used: {'; '.join(f'{one.what} ({one.why})' for one in study.left_out)}")

@@ -17,7 +17,7 @@ def study(args, talk: Talk) -> None:
     given = {role: getattr(args, role) for role in ROLES if getattr(args, role) is not None}
     if not args.paths and not given:
         raise MissingFile("No folder and no image was given.", "Give the folder of one patient.")
-    found = survey(args.paths, given, study=args.study)
+    found = survey(args.paths, given, study=args.study, fill_gaps=args.fill_gaps)
     talk.text(format_survey(found, args.with_identity))
     talk.result(survey_to_json(found, args.with_identity))
 

@@ -61,6 +61,19 @@ def test_no_word_of_a_header_and_no_folder_reaches_reasons_or_errors(patient):
         assert not any(secret in text for secret in ("Geheim", "Anna", "SECRET", NAME.split("^")[0], "2020"))
 
 
+def test_a_series_with_a_missing_slice_is_left_out_as_damaged_unless_it_shall_be_made_up(patient):
+    sorted((patient / "S5").iterdir())[3].unlink()
+    without = read_study([patient])
+    assert "t1ce" not in without.volumes
+    damaged, = (one for one in without.left_out if one.damaged)
+    assert "after slice 3" in damaged.why
+    assert "--fill-gaps" in damaged.fix
+    filled = read_study([patient], fill_gaps=True)
+    assert filled.volumes["t1ce"].shape == toy_volume().shape
+    assert "made up" in filled.sources["t1ce"]
+    assert not any(one.damaged for one in filled.left_out)
+
+
 def test_files_of_a_series_are_as_good_as_their_folder(patient):
     files = [path for path in patient.rglob("*.dcm") if path.parent.name in ("S3", "S4")]
     assert numbers(read_study(files)) == {"t2": 3, "flair": 4}

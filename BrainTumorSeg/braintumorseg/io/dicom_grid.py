@@ -125,7 +125,8 @@ def grid_of(places: Sequence[Place], fill_gaps: bool = False) -> Grid:
             raise BadImage(f"The slices of the DICOM series are not evenly spaced: one lies {off:.2f} mm from its place.", _AGAIN)
         missing = slots[-1] + 1 - len(slots)
         if missing > (_MOST_FILLED * len(slots) if fill_gaps else 0):
-            raise BadImage(f"The slices of the DICOM series are not evenly spaced: {_gaps(slots)}.", _AGAIN)
+            raise BadImage(f"The slices of the DICOM series are not evenly spaced: {_gaps(slots)}.",
+                           _AGAIN if fill_gaps else f"{_AGAIN[:-1]}, or add --fill-gaps to have them made up from their neighbours.")
     affine = np.eye(4)
     affine[:3, 0] = first.along_row * first.spacing[1]
     affine[:3, 1] = first.down_column * first.spacing[0]
