@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from .config import Config
 
-__all__ = ["augment", "cut"]
+__all__ = ["augment", "cut", "rotation"]
 
 
 def cut(channels: torch.Tensor, labels: torch.Tensor, centre: np.ndarray, config: Config, rng: np.random.Generator):
@@ -55,7 +55,7 @@ def _cut_straight(channels, labels, low, size):
 
 
 def _cut_turned(channels, labels, centre, size, strength, rng):
-    turn = _rotation(np.radians(rng.uniform(-20, 20, 3) * strength))
+    turn = rotation(np.radians(rng.uniform(-20, 20, 3) * strength))
     scale = np.exp(rng.uniform(-0.28, 0.28) * strength + rng.uniform(-0.08, 0.08, 3) * strength)  # above 1: the lesion gets smaller
     matrix = turn * scale  # patch offset -> volume offset, in voxels
     # Only the box that the turned patch can reach is handed on.
@@ -75,7 +75,8 @@ def _cut_turned(channels, labels, centre, size, strength, rng):
     return out, near
 
 
-def _rotation(angles: np.ndarray) -> np.ndarray:
+def rotation(angles: np.ndarray) -> np.ndarray:
+    """3x3: turns by `angles` (rad) about the first, second and third axis."""
     matrix = np.eye(3)
     for axis, angle in enumerate(angles):
         a, b = [n for n in range(3) if n != axis]

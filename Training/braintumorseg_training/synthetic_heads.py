@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from braintumorseg.model_card import Normalisation
 from braintumorseg.normalise import normalise
 
+from .augment import rotation
 from .config import BrainConfig
 from .head_contrast import draw_brightness
 from .head_lesions import with_lesion
@@ -86,7 +87,7 @@ def _paint(tissues: np.ndarray, halved: np.ndarray, rng: np.random.Generator) ->
 def _place(layers: torch.Tensor, config: BrainConfig, rng: np.random.Generator) -> torch.Tensor:
     """The layers turned, scaled, bent and shifted onto the patch; nothing outside the label map."""
     size = np.array(config.patch)
-    turn = _rotation(np.radians(rng.normal(0, 10, 3).clip(-30, 30)))
+    turn = rotation(np.radians(rng.normal(0, 10, 3).clip(-30, 30)))
     scale = np.exp(rng.normal(0, 0.09)) * np.exp(rng.normal(0, 0.05, 3))
     matrix = turn @ np.diag(scale) * (np.array(config.spacing_mm) / _FINE_MM)[None]     # patch voxels -> layer voxels
     if rng.random() < 0.5:
@@ -112,17 +113,6 @@ def _centre(brain: torch.Tensor, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.5:
         middle[2] -= rng.uniform(0, 35) / _FINE_MM
     return middle
-
-
-def _rotation(angles: np.ndarray) -> np.ndarray:
-    matrix = np.eye(3)
-    for axis, angle in enumerate(angles):
-        a, b = [n for n in range(3) if n != axis]
-        step = np.eye(3)
-        step[a, a] = step[b, b] = np.cos(angle)
-        step[a, b], step[b, a] = -np.sin(angle), np.sin(angle)
-        matrix = matrix @ step
-    return matrix
 
 
 def _randn(shape, rng: np.random.Generator) -> torch.Tensor:

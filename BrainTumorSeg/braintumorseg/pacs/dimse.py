@@ -11,7 +11,7 @@ from ..errors import NotAnImage, PacsError
 from .config import DimseSettings
 from .dimse_link import TRANSFER_SYNTAXES, associate, check_status, listening, storage_contexts
 from .inbox import Inbox
-from .node import Query, SeriesFound, StudyFound, check_uid, newest_first, stop_if, with_retries
+from .node import Query, SeriesFound, StudyFound, check_uid, newest_first, of_modality, stop_if, with_retries
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -56,10 +56,7 @@ class DimseNode:
 
     def retrieve(self, study_uid: str, folder: Path, *, modality: str = "", progress: Callable[[float], None] = lambda done: None,
                  cancel: threading.Event | None = None) -> int:
-        wanted = [one for one in self._series(check_uid(study_uid)) if modality in ("", one.modality)]
-        if not wanted:
-            raise PacsError(f"{self.name} has no {modality + ' series' if modality else 'series'} of that study.",
-                            "Copy the UID from 'braintumorseg pacs find'.")
+        wanted = of_modality(self.name, self._series(check_uid(study_uid)), modality)
         classes = {one.uid: self._images(study_uid, one.uid) for one in wanted}
         promised = sum(max(len(classes[one.uid]), one.images or 0) for one in wanted)
         inbox = Inbox(folder, [list(classes[one.uid]) for one in wanted], promised, progress)

@@ -13,7 +13,7 @@ from typing import Protocol
 from ..errors import Cancelled, ConfigError, ConnectionLost, PacsError
 from .config import DimseSettings, WebSettings
 
-__all__ = ["Node", "Query", "SeriesFound", "StudyFound", "check_uid", "newest_first", "open_node", "stop_if", "with_retries"]
+__all__ = ["Node", "Query", "SeriesFound", "StudyFound", "check_uid", "newest_first", "of_modality", "open_node", "stop_if", "with_retries"]
 
 _ATTEMPTS = 3
 _FIRST_WAIT_S = 1.0   # doubled before each further attempt
@@ -111,6 +111,15 @@ def check_uid(uid: str) -> str:
     if not re.fullmatch(r"[0-9]+(\.[0-9]+)+", uid) or len(uid) > 64:
         raise ConfigError("A study's UID is numbers joined by dots, at most 64 characters.", "Copy it from 'braintumorseg pacs find'.")
     return uid
+
+
+def of_modality(node: str, series: Sequence[SeriesFound], modality: str) -> list[SeriesFound]:
+    """Those of a study's `series` that are of `modality` ('' for all). Raises PacsError, naming the archive, when there is none."""
+    wanted = [one for one in series if modality in ("", one.modality)]
+    if not wanted:
+        raise PacsError(f"{node} has no {modality + ' series' if modality else 'series'} of that study.",
+                        "Copy the UID from 'braintumorseg pacs find'.")
+    return wanted
 
 
 def newest_first(studies: Sequence[StudyFound], query: Query) -> list[StudyFound]:

@@ -13,7 +13,7 @@ from ..errors import ConfigError, ConnectionLost, PacsError
 from .config import WebSettings
 from .inbox import Inbox
 from .multipart import pack, unpack
-from .node import Query, SeriesFound, StudyFound, check_uid, newest_first, with_retries
+from .node import Query, SeriesFound, StudyFound, check_uid, newest_first, of_modality, with_retries
 
 __all__ = ["WebNode"]
 
@@ -51,10 +51,7 @@ class WebNode:
 
     def retrieve(self, study_uid: str, folder: Path, *, modality: str = "", progress: Callable[[float], None] = lambda done: None,
                  cancel: threading.Event | None = None) -> int:
-        wanted = [one for one in self._series(check_uid(study_uid)) if modality in ("", one.modality)]
-        if not wanted:
-            raise PacsError(f"{self.name} has no {modality + ' series' if modality else 'series'} of that study.",
-                            "Copy the UID from 'braintumorseg pacs find'.")
+        wanted = of_modality(self.name, self._series(check_uid(study_uid)), modality)
         images = {one.uid: self._images(study_uid, one.uid) for one in wanted}
         promised = sum(max(len(images[one.uid]), one.images or 0) for one in wanted)
         inbox = Inbox(folder, list(images.values()), promised, progress)
