@@ -208,6 +208,7 @@ def _add_export(verbs) -> None:
     maker.add_argument("--manual", action="store_true", help="they were drawn by hand")
     verb.add_argument("--edited", action="store_true", help="a person has corrected them: the SEG says SEMIAUTOMATIC")
     verb.add_argument("--labelmap", action="store_true", help="a LABELMAP SEG: a tenth of the size, but many viewers do not read it yet")
+    verb.add_argument("--fill-gaps", action="store_true", help="the series lacks slices, and the labels were made with `segment --fill-gaps`")
     verb.add_argument("--resample", action="store_true", help="labels on another grid: give each voxel of the series the nearest label")
     verb.add_argument("--sr", type=Path, metavar="FILE.dcm", help="also a structured report (TID 1500) of volumes and diameters")
     verb.add_argument("--sc", type=Path, metavar="DIR", help="also pictures with the outlines (secondary capture), for viewers that show no SEG")

@@ -33,7 +33,7 @@ def export(args, talk: Talk) -> None:
     outputs = [path for path in (args.out, args.sr, args.sc) if path is not None]
     check_paths(outputs, args.force, _ours)
     table, provenance = _made_by(args)
-    scan = scan_dicom(args.source, fill_gaps=True)  # labels on such a grid exist: `segment --fill-gaps` makes them
+    scan = scan_dicom(args.source, fill_gaps=args.fill_gaps)
     labels, stack = _placed(args, scan)
     segmentation = Segmentation(labels, table, provenance)
     with output_paths(outputs, args.force, _ours) as partials:

@@ -183,6 +183,14 @@ def test_bad_input_is_refused_in_one_line_and_nothing_is_written(patient, capsys
     assert sorted(path.name for path in patient.out.parent.iterdir()) == [patient.folder.name]
 
 
+def test_a_series_that_lacks_a_slice_carries_labels_on_its_whole_grid_when_asked_to(patient, capsys):
+    (patient.series / "1.dcm").unlink()
+    code, text, _ = run(capsys, patient.file, "--source", patient.series, "--out", patient.out, "--model", "glioma", "--fill-gaps")
+    assert code == 0, text
+    back = read_dicom_seg(patient.out, patient.labels.grid, load_model().card.labels)
+    assert np.array_equal(back.voxels, patient.labels.voxels)
+
+
 def test_an_empty_label_map_writes_no_seg_and_says_so(patient, capsys):
     write_nifti(patient.labels.with_voxels(np.zeros_like(patient.labels.voxels)), patient.file)
     code, text, _ = run(capsys, patient.file, "--source", patient.series, "--out", patient.out, "--model", "glioma")
