@@ -62,7 +62,7 @@ def find_study_brain(study: Study, heads: Collection[str], find: Callable[[Volum
         volume = study.volumes[role]
         found = volume.with_voxels(brain_only_mask(volume).astype(np.uint8)) if role in alone else find(volume)
         seen = seen_by(volume.grid, grid, moved.get(role))
-        masks[role] = mask_onto(found, grid, moved.get(role)) & seen
+        masks[role] = mask_onto(found, grid, moved.get(role))  # nothing where it sees nothing
         share = np.float32(1.5 if number == 1 else 1.0)  # the first breaks a tie
         votes, weight = votes + share * masks[role], weight + share * seen
         progress(number / len(asked))

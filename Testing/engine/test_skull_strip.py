@@ -49,9 +49,10 @@ def test_each_voxel_goes_with_the_majority_and_each_sequence_is_held_against_it(
     assert found.text == "found in t1ce, t1, t2, flair"
 
 
-def test_of_two_that_differ_the_reference_is_believed():
+@pytest.mark.parametrize("radius", [5, 11])
+def test_of_two_that_differ_the_reference_is_believed(radius):
     study = Study({"t1ce": head(0), "t2": head(1)})
-    found = find_study_brain(study, study.roles, says(t1ce=BRAIN, t2=ball(11))(study), {})
+    found = find_study_brain(study, study.roles, says(t1ce=BRAIN, t2=ball(radius))(study), {})
     assert np.array_equal(found.mask.voxels, BRAIN)
 
 

@@ -93,6 +93,7 @@ def test_the_engine_sees_its_own_packages_first_and_no_others_of_the_user(instal
 @pytest.mark.skipif(os.name == "nt", reason="the launcher is a shell script")
 def test_the_engine_runs_from_our_folders_whatever_a_launcher_of_python_makes_of_pythonpath(installed, tmp_path):
     (tmp_path / "slicers" / "braintumorseg").mkdir(parents=True)  # Slicer's own packages come first in PYTHONPATH
+    (tmp_path / "slicers" / "braintumorseg" / "__init__.py").touch()
     (tmp_path / "slicers" / "braintumorseg" / "__main__.py").write_text("raise SystemExit('the wrong one')")
     launcher = tmp_path / "PythonSlicer"
     launcher.write_text(f"#!/bin/sh\nPYTHONPATH='{tmp_path / 'slicers'}' exec '{sys.executable}' \"$@\"\n")
