@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import logging
 import signal
 import sys
 import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from . import __version__
+from .cohort_options import add_cohort
 from .errors import BrainTumorSegError, Cancelled
+from .io.dicom_quiet import hush
 from .labels import CONVENTIONS
 from .terminal import Talk
 
@@ -29,7 +29,7 @@ RESEARCH_ONLY = "For research use only; not a medical device."
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb and return its exit code."""
     args = _parser().parse_args(arguments)
-    _hush()
+    hush()
     talk = Talk(json_lines=getattr(args, "progress", None) == "json", json_result=getattr(args, "json", False),
                 owns_process=arguments is None)
     try:
@@ -63,22 +63,13 @@ def _terminated_like_interrupted() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _hush() -> None:
-    """Warnings of the DICOM libraries quote values of headers, a patient's name among them: they must not reach the terminal."""
-    warnings.simplefilter("ignore", UserWarning)
-    for library in ("pydicom", "highdicom", "pynetdicom"):
-        logger = logging.getLogger(library)
-        logger.propagate = False
-        if not logger.handlers:  # without one Python prints warnings itself
-            logger.addHandler(logging.NullHandler())
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="braintumorseg", description=f"Brain tumour segmentation on MR. {RESEARCH_ONLY}",
                                      epilog="'braintumorseg VERB --help' says more of each.")
     parser.add_argument("--version", action="version", version=f"braintumorseg {__version__}")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     _add_segment(verbs)
+    _add_cohort(verbs)
     _add_study(verbs)
     _add_evaluate(verbs)
     _add_models(verbs)
@@ -119,8 +110,14 @@ def _add_segment(verbs) -> None:
     verb.set_defaults(run=_lazily("segment"))
 
 
+def _add_cohort(verbs) -> None:
+    verb = add_cohort(verbs, RESEARCH_ONLY)
+    _add_segment_options(verb)
+    verb.set_defaults(run=_lazily("cohort", "verbs_cohort"))
+
+
 def _add_segment_options(verb) -> None:
-    """What `segment` and `pacs segment` have in common."""
+    """What `segment`, `cohort` and `pacs segment` have in common."""
     verb.add_argument("--model", default="glioma", metavar="NAME", help="a network of 'braintumorseg models list', or an .onnx file (default glioma)")
     verb.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the network runs (default auto)")
     verb.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads for the network (default: all cores)")

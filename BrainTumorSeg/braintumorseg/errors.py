@@ -15,6 +15,7 @@ BrainTumorSegError
 │   ├── ConnectionLost      the connection broke or never came about; the same again may work
 │   └── PartialRetrieve     fewer images came than the archive says it has
 ├── ResourceError           not enough memory, or no runtime installed
+├── StudiesFailed           of many studies some could not be segmented; the others are done
 └── Cancelled               the user stopped the run (exit 130)
 
 Only the CLI, the web app and the Slicer widget catch them.
@@ -35,6 +36,7 @@ __all__ = [
     "PacsError",
     "PartialRetrieve",
     "ResourceError",
+    "StudiesFailed",
     "UnclearRoles",
     "UnknownLabels",
 ]
@@ -110,6 +112,10 @@ class PartialRetrieve(PacsError):
 
 
 class ResourceError(BrainTumorSegError):
+    pass
+
+
+class StudiesFailed(BrainTumorSegError):
     pass
 
 

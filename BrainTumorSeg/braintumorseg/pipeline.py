@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
@@ -28,7 +29,8 @@ _REPORTED = ("braintumorseg", "numpy", "scipy", "SimpleITK", "nibabel", "onnxrun
 
 
 def segment(study: Study, model: Model, *, device: str = "auto", threads: int = 0, registered: bool = False, stripped: bool = False,
-            find: Callable[[Volume], Volume] | None = None, progress: Progress | None = None) -> Segmentation:
+            find: Callable[[Volume], Volume] | None = None, progress: Progress | None = None,
+            turn: AbstractContextManager | None = None) -> Segmentation:
     """Segment the tumour of a study, of whole heads or of brains that were cut out.
 
     Args:
@@ -40,6 +42,7 @@ def segment(study: Study, model: Model, *, device: str = "auto", threads: int = 
         stripped: take the images for brain-only even if they do not look it.
         find: a volume -> its brain on its own grid (not 0 within); None takes the embedded network. Asked only where images show heads.
         progress: is told how far the run is, and can cancel it.
+        turn: entered while the network runs; of several studies in several threads a lock lets one at a time in.
 
     Raises GridMismatch, BadImage, ModelError, ResourceError or Cancelled.
     """
@@ -59,7 +62,7 @@ def segment(study: Study, model: Model, *, device: str = "auto", threads: int = 
             brain = find_study_brain(study, heads, find or _finder(device, threads), moved, doubtful, tell)
     with progress.step("prepare"):
         ready = prepare(study, card, moved, brain and brain.mask)
-    with progress.step("predict") as tell:
+    with turn or nullcontext(), progress.step("predict") as tell:
         session = open_session(model.weights, device, threads)
         probabilities, passes = predict(ready.channels, session, card.size_multiple, card.bytes_per_voxel, progress=tell, cancel=progress.cancel)
     with progress.step("decide"):

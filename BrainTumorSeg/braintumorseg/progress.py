@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .errors import Cancelled
 
@@ -19,11 +19,12 @@ _SECONDS = {"read": 0.25, "align": 1.5, "brain": 0.0, "prepare": 0.5, "predict":
 
 @dataclass(frozen=True)
 class Update:
-    """`done` counts 0..1 over the whole run; `eta_s` is None until there is something to tell it by."""
+    """`done` counts 0..1 over the whole run; `eta_s` is None until there is something to tell it by. `counts`: of studies, in a run of many."""
 
     step: str
     done: float
     eta_s: float | None
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 class Progress:

@@ -21,7 +21,7 @@ _GRACE_S = 30.0
 
 _WORDS = {"read": "reading", "align": "aligning sequences", "brain": "finding the brain", "prepare": "preparing", "predict": "segmenting",
           "decide": "deciding labels", "measure": "measuring", "draw": "drawing", "write": "writing", "retrieve": "fetching images",
-          "send": "sending results"}
+          "send": "sending results", "cohort": "segmenting"}
 
 
 class Talk:
@@ -39,8 +39,14 @@ class Talk:
         cancel = threading.Event()
         if self.json_lines:
             threading.Thread(target=_cancel_at_end_of_stdin, args=(cancel, self._owns_process), daemon=True).start()
-            return Progress(self._json_update, cancel)
-        return Progress(self._text_update if sys.stderr.isatty() else lambda update: None, cancel)
+        return Progress(self.show, cancel)
+
+    def show(self, update: Update) -> None:
+        """How far the run is: a line of the child protocol, or the last line of a terminal; nothing where neither is."""
+        if self.json_lines:
+            self._json_update(update)
+        elif sys.stderr.isatty():
+            self._text_update(update)
 
     def text(self, *lines: str) -> None:
         """For people: shown unless stdout carries JSON."""
@@ -63,17 +69,24 @@ class Talk:
         print(f"braintumorseg: {error}", file=sys.stderr, flush=True)
 
     def _json_update(self, update: Update) -> None:
-        _print_json({"step": update.step, "done": round(update.done, 4), "eta_s": None if update.eta_s is None else round(update.eta_s, 1)})
+        _print_json({"step": update.step, "done": round(update.done, 4), "eta_s": None if update.eta_s is None else round(update.eta_s, 1),
+                     **update.counts})
 
     def _text_update(self, update: Update) -> None:
-        left = "" if update.eta_s is None else f", about {update.eta_s:.0f} s left"
-        print(f"\r\033[K{update.done:4.0%} {_WORDS[update.step]}{left}", end="", file=sys.stderr, flush=True)
+        left = "" if update.eta_s is None else f", about {_span(update.eta_s)} left"
+        counts = "".join(f", {name} {number}" for name, number in update.counts.items())
+        print(f"\r\033[K{update.done:4.0%} {_WORDS[update.step]}{counts}{left}", end="", file=sys.stderr, flush=True)
         self._line_open = True
 
     def _clear(self) -> None:
         if self._line_open:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
             self._line_open = False
+
+
+def _span(seconds: float) -> str:
+    """'40 s', '12 min' or '3.5 h'."""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _print_json(value: object) -> None:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
-from .errors import InputError, OutputError
+from .errors import OutputError
 from .io.atomic import check_output
 from .terminal import Talk
-
-if TYPE_CHECKING:
-    from .io.dicom_series import Stack
 
 __all__ = ["demo", "doctor", "evaluate", "models_add", "models_list", "models_remove", "models_show", "segment"]
 
 
 def segment(args, talk: Talk) -> None:
+    from .io.dicom_identity import identity_asked_for
     from .model_zoo import load_model
     from .pipeline import segment as run
     from .read import read_study
@@ -30,22 +27,13 @@ def segment(args, talk: Talk) -> None:
     if study.left_out:
         talk.text(f"Not used: {'; '.join(f'{one.what} ({one.why})' for one in study.left_out)}")
     series = study.stacks.get(study.reference_role)
-    identity = _identity(series) if args.with_identity else None
+    identity = identity_asked_for(series) if args.with_identity else None
     segmentation = run(study, model, device=args.device, threads=args.threads, registered=args.registered, stripped=args.stripped,
                        progress=progress)
     report = write_results(study, segmentation, model.card, args.out, force=args.force, dicom_source=series or (), sr=args.sr, sc=args.sc,
                            identity=identity, progress=progress)
     talk.text(*summary(report), f"Results: {args.out}")
     talk.result(report)
-
-
-def _identity(series: Stack | None) -> dict[str, str]:
-    from .io.dicom import stack_headers
-    from .io.dicom_identity import identity_of
-
-    if series is None:
-        raise InputError("--with-identity takes the patient's name from DICOM headers, and the reference came as a file.", "Leave it out.")
-    return identity_of(stack_headers(series)[0])
 
 
 def summary(report: dict) -> list[str]:

@@ -7,7 +7,17 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["quiet"]
+__all__ = ["hush", "quiet"]
+
+
+def hush() -> None:
+    """For the whole of a process that exists for a run: warnings of the DICOM libraries must not reach its terminal or its log."""
+    warnings.simplefilter("ignore", UserWarning)
+    for library in ("pydicom", "highdicom", "pynetdicom"):
+        logger = logging.getLogger(library)
+        logger.propagate = False
+        if not logger.handlers:  # without one Python prints warnings itself
+            logger.addHandler(logging.NullHandler())
 
 
 @contextmanager

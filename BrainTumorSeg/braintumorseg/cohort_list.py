@@ -1,0 +1,103 @@
+"""Which studies a cohort has: the folders in a folder, or the rows of a table."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .errors import ConfigError, MissingFile
+from .study import ROLES
+
+__all__ = ["COLUMNS", "Entry", "fingerprint", "list_folder", "read_list"]
+
+COLUMNS = ("id", "path", *ROLES, "study")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One study to segment: where it lies, as `read_study` takes it. `id` names its folder of results, and may be a patient's name:
+    nothing that reaches a terminal or a log says it; there a study is its `number`, from 1.
+    """
+
+    id: str
+    paths: tuple[Path, ...] = ()
+    roles: Mapping[str, Path | str] = field(default_factory=dict)
+    study: int | None = None
+    number: int = 0
+
+
+def list_folder(folder: Path, but: Path | None = None) -> list[Entry]:
+    """A study for every folder in `folder`, sorted by name; hidden ones and `but` (the results) are none. Raises MissingFile."""
+    if not folder.is_dir():
+        raise MissingFile("There is no folder of studies at the place given.", "Check the path, or give a table with --list.")
+    but = but and but.resolve()
+    folders = [entry for entry in folder.absolute().iterdir() if entry.is_dir() and not entry.name.startswith(".") and entry.resolve() != but]
+    if not folders:
+        raise MissingFile("The folder given holds no folders; each study must have its own.", "Give the folder above the studies' folders.")
+    return [Entry(entry.name, (entry,)) for entry in sorted(folders)]
+
+
+def read_list(table: Path) -> list[Entry]:
+    """A study for every row of a CSV file with the columns id, path, t1, t1ce, t2, flair, study: the id, and what `segment` takes.
+
+    Paths count from the table's folder. A row needs a path or a sequence; columns that no row needs may be absent. Raises MissingFile
+    or ConfigError, which name the row.
+    """
+    table = table.absolute()
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file)
+            columns, rows = rows.fieldnames or [], list(rows)
+    except FileNotFoundError:
+        raise MissingFile(f"There is no file {table.name} at the place given.", "Check the path and its spelling.") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"{table.name} cannot be read ({type(error).__name__}).", "It must be a CSV file in UTF-8.") from None
+    unknown = [name for name in columns if name not in COLUMNS]
+    if unknown or "id" not in columns:
+        wrong = f"a column {unknown[0]!r}" if unknown else "no column 'id'"
+        raise ConfigError(f"{table.name} has {wrong}.", f"Its first line names the columns, of {', '.join(COLUMNS)}, separated by commas.")
+    entries = [_entry(table, number, row) for number, row in enumerate(rows, start=1)]
+    if not entries:
+        raise ConfigError(f"{table.name} lists no study.", "Add a row for each.")
+    first: dict[str, int] = {}
+    for number, entry in enumerate(entries, start=1):
+        other = first.setdefault(entry.id.casefold(), number)  # as some disks see them
+        if other != number:
+            raise ConfigError(f"Rows {other} and {number} of {table.name} have one id.", "Each study needs its own.")
+    return sorted(entries, key=lambda entry: entry.id)
+
+
+def _entry(table: Path, number: int, row: Mapping[str, str | None]) -> Entry:
+    where = f"Row {number} of {table.name}"
+    if None in row:
+        raise ConfigError(f"{where} has more values than there are columns.", "Put values that hold commas in quotes.")
+    values = {name: (value or "").strip() for name, value in row.items()}
+    name = values["id"]
+    if not name or name.startswith(".") or set(name) & set('/\\:*?"<>|') or not name.isprintable():
+        raise ConfigError(f"{where} has an id that cannot name a folder.", "Use letters, digits, - and _.")
+    if values.get("study") and not values["study"].isdigit():
+        raise ConfigError(f"{where}: the column 'study' counts the DICOM studies of a folder from 1.", "Give a number, or leave it empty.")
+    roles = {role: values[role] if values[role].isdigit() else table.parent / values[role] for role in ROLES if values.get(role)}
+    paths = (table.parent / values["path"],) if values.get("path") else ()
+    if not paths and not roles:
+        raise ConfigError(f"{where} has neither a path nor a sequence.", "Give the study's folder, or its images.")
+    return Entry(name, paths, roles, int(values["study"]) if values.get("study") else None)
+
+
+def fingerprint(entry: Entry) -> str:
+    """16 hexadecimal digits that change when files of the study are added, removed or changed (by name, size and time)."""
+    digest = hashlib.sha256(repr((sorted(entry.roles), entry.study)).encode())
+    for place in (*entry.paths, *(Path(value) for value in entry.roles.values())):
+        for path in [place] if not place.is_dir() else sorted(Path(folder, name) for folder, _, names in os.walk(place) for name in names):
+            try:
+                facts = path.stat()
+            except OSError:   # a series' number, or a file that is not there: reading says so
+                digest.update(os.fsencode(path.name))
+                continue
+            inside = path.relative_to(place) if path != place else Path(path.name)
+            digest.update(repr((os.fsencode(inside), facts.st_size, int(facts.st_mtime))).encode())
+    return digest.hexdigest()[:16]

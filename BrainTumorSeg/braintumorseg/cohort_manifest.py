@@ -1,0 +1,185 @@
+"""What a cohort has done: a file of JSON lines that only grows, each line on the disk before the next study begins.
+
+The first line says what made the results; then come {"id", "number", "state": "begun" | "done" | "failed", ...}, of which a study's
+last counts. A kill at any moment leaves at most a torn last line, which is cut off, and studies that have begun and not ended. Every
+shard has a file of its own, so that no two processes write to one, and all of them together are the cohort.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from . import __version__
+from .cohort_shard import Shard
+from .errors import ConfigError, MissingFile, OutputError
+from .io.lock import hold
+
+__all__ = ["FORMAT", "Manifest", "Record", "manifests_in", "open_manifest", "read_records"]
+
+FORMAT = "braintumorseg cohort 1"
+_MANIFEST = r"manifest(-\d+-of-\d+)?\.jsonl"
+_LOCK = ".cohort.lock"
+_BEGIN_ANEW = "Choose another --out, or add --force to do all of it again."
+
+
+@dataclass(frozen=True)
+class Record:
+    """The last that is known of a study. `at`: when, in s since 1970; `begun`: how often it was begun without an end; `files`: its
+    fingerprint when it was begun.
+
+    ml: region or label -> volume, flags as in report.json, seconds from its files to its results; for what failed the error's kind, and
+    why with the fix.
+    """
+
+    id: str
+    number: int
+    state: str
+    at: float
+    files: str = ""
+    begun: int = 0
+    seconds: float = 0.0
+    ml: Mapping[str, float] = field(default_factory=dict)
+    flags: tuple[Mapping[str, str], ...] = ()
+    provider: str = ""
+    kind: str = ""
+    reason: str = ""
+
+
+class Manifest:
+    """An open manifest that this process holds: `records` of the whole cohort, other shards' too, and `write` for its own."""
+
+    def __init__(self, stream, records: dict[str, Record]):
+        self._stream = stream
+        self.records = records
+
+    def write(self, record: Record) -> None:
+        """Add a line; it is on the disk when this returns. Raises OutputError."""
+        _append(self._stream, {name: value for name, value in asdict(record).items() if value})
+        self.records[record.id] = record
+
+
+@contextmanager
+def open_manifest(folder: Path, made: Mapping[str, object], shard: Shard = Shard(), force: bool = False) -> Iterator[Manifest]:  # noqa: B008, frozen
+    """The manifest of a cohort in `folder`, which is made where it is not there.
+
+    Args:
+        made: what makes the results: network and options, plain types. A cohort has one of it.
+        shard: of which part of the cohort.
+        force: begin anew; what was done before is done again, whatever made it.
+
+    Raises OutputError when `folder` is not a cohort's, when another process is at it, or when it cannot be written; ConfigError when
+    what was done before was made otherwise.
+    """
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _require_ours(folder)
+            gate = stack.enter_context((folder / _LOCK).open("a+"))
+            stream = stack.enter_context((folder / _name(shard)).open("a+b"))
+            if not hold(gate, shared=shard.count > 1) or not hold(stream):
+                raise OutputError(f"Another run is at work on this cohort{f', shard {shard}' if shard.count > 1 else ''}.",
+                                  "Wait for its end; to share the work give each its own --shard.")
+            if force:
+                _forget(folder, stream, shard)
+            _cut_torn_line(stream)
+            records = {} if force else _agreeing(folder, made)
+            if not stream.tell():
+                _append(stream, {"format": FORMAT, "engine": __version__, "shard": str(shard), "made": dict(made)})
+        except OSError as error:
+            raise _refused(error) from error
+        yield Manifest(stream, records)
+
+
+def manifests_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("manifest*.jsonl") if re.fullmatch(_MANIFEST, path.name))
+
+
+def read_records(folder: Path) -> dict[str, Record]:
+    """Id -> latest record over all shards. Raises MissingFile where there is no cohort, ConfigError for a damaged manifest."""
+    if not manifests_in(folder):
+        raise MissingFile("There is no cohort in that folder: it has no manifest.", "Give the --out of an earlier run.")
+    records: dict[str, Record] = {}
+    for path in manifests_in(folder):
+        for name, record in _read(path)[1].items():
+            if name not in records or record.at >= records[name].at:
+                records[name] = record
+    return records
+
+
+def _agreeing(folder: Path, made: Mapping[str, object]) -> dict[str, Record]:
+    for path in manifests_in(folder):
+        before = _read(path)[0].get("made", made)
+        changed = [name for name in (*before, *(set(made) - set(before))) if before.get(name) != made.get(name)]
+        if changed:
+            name = changed[0]
+            raise ConfigError(f"This cohort was begun with {_said(name, before.get(name))}, and now it is {_said(name, made.get(name))}: its "
+                              "results would not be comparable.", f"Use the same as before. {_BEGIN_ANEW}")
+    return read_records(folder)
+
+
+def _said(name: str, value: object) -> str:
+    return f"{'' if value else 'no '}--{name.replace('_', '-')}" if isinstance(value, bool) else f"{name} {str(value)[:40]}"
+
+
+def _read(path: Path) -> tuple[dict, dict[str, Record]]:
+    """(first line, id -> last record); a torn last line does not count."""
+    header, records = {}, {}
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        try:
+            value = json.loads(line)
+            if number == 1:
+                if value["format"] != FORMAT:
+                    raise ConfigError(f"{path.name} is in the format {value['format']}, and this is {FORMAT}.", _BEGIN_ANEW)
+                header = value
+                continue
+            record = Record(**{**value, "flags": tuple(value.get("flags", ()))})
+        except (ValueError, KeyError, TypeError):
+            raise ConfigError(f"{path.name} is damaged at line {number}.", f"Put back a copy of it. {_BEGIN_ANEW}") from None
+        records[record.id] = record
+    return header, records
+
+
+def _require_ours(folder: Path) -> None:
+    names = [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")]   # listed once: shards begin at one moment
+    if names and not any(re.fullmatch(_MANIFEST, name) for name in names):
+        raise OutputError(f"The folder {folder.name} holds files but no manifest: it is not a cohort of ours and is left alone.",
+                          "Choose another --out.")
+
+
+def _name(shard: Shard) -> str:
+    return "manifest.jsonl" if shard.count == 1 else f"manifest-{shard.index}-of-{shard.count}.jsonl"
+
+
+def _forget(folder: Path, stream, shard: Shard) -> None:
+    """Empty this run's manifest; a run over the whole cohort, which is alone here, removes the shards' too."""
+    stream.truncate(0)
+    for path in manifests_in(folder) if shard.count == 1 else ():
+        if path.name != _name(shard):
+            path.unlink()
+
+
+def _cut_torn_line(stream) -> None:
+    stream.seek(0)
+    content = stream.read()
+    stream.truncate(content.rfind(b"\n") + 1)
+    stream.seek(0, os.SEEK_END)
+
+
+def _append(stream, value: Mapping[str, object]) -> None:
+    try:
+        stream.write(json.dumps(value, ensure_ascii=True, allow_nan=False).encode() + b"\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    except OSError as error:
+        raise _refused(error) from error
+
+
+def _refused(error: OSError) -> OutputError:
+    return OutputError(f"The cohort's folder cannot be written ({error.strerror or type(error).__name__}).",
+                       "Free some space, or choose a folder of your own; the same command goes on from there.")

@@ -1,0 +1,83 @@
+"""The verb `cohort`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import ConfigError, StudiesFailed
+from .terminal import Talk
+
+__all__ = ["cohort"]
+
+
+def cohort(args, talk: Talk) -> None:
+    from .cohort import Options, left_to_do, numbered, run_cohort
+    from .cohort_list import list_folder, read_list
+    from .cohort_manifest import open_manifest
+    from .cohort_summary import format_ended
+    from .model_zoo import load_model
+
+    if args.summary is not None:
+        _end(args.summary, None, talk)
+        return
+    if (args.folder is None) == (args.list is None):
+        args.usage("give either FOLDER or --list FILE.csv")
+    if args.out is None:
+        args.usage("--out is needed")
+    network = str(Path(args.model).resolve()) if args.model.endswith(".onnx") else args.model
+    options = Options(network, args.device, args.threads, args.registered, args.stripped, args.fill_gaps, args.sr, args.sc,
+                      args.with_identity)
+    model = load_model(options.model)
+    listed = read_list(args.list) if args.list is not None else list_folder(args.folder, args.out)
+    _refuse_our_names(listed)
+    cancel = talk.progress().cancel
+    with open_manifest(args.out, options.made(model), args.shard, args.force) as manifest:
+        mine = args.shard.of(numbered(listed, manifest.records), lambda entry: entry.id)
+        todo = left_to_do(mine, manifest, args.out, args.retry_failed)
+        if len(todo) < len(mine):
+            talk.text(f"{len(mine) - len(todo)} of {len(mine)} studies were dealt with before.")
+        if todo:
+            with _workers(args, options, model) as workers:
+                run_cohort(todo, workers, manifest, listener=talk.show, cancel=cancel,
+                           ended=lambda record: talk.text(format_ended(record, len(listed))))
+    _end(args.out, {entry.id for entry in mine}, talk)
+
+
+@contextmanager
+def _workers(args, options, model) -> Iterator:
+    """Those of a Ray cluster, or threads of this process around one open session."""
+    from .cohort import Lanes, at_once_here, segment_entry
+    from .runtime import open_session
+
+    if args.ray:
+        from .cohort_ray import ray_workers
+
+        with ray_workers(args.ray, options, model.card.sha256, args.out.resolve(), args.at_once) as workers:
+            yield workers
+        return
+    open_session(model.weights, options.device, options.threads)   # what would fail for every study fails once, before the first
+    turn = threading.Lock()
+    yield Lanes(args.at_once or at_once_here(), lambda entry, progress: segment_entry(entry, model, options, args.out, progress, turn))
+
+
+def _end(out: Path, mine: set[str] | None, talk: Talk) -> None:
+    """Write the summary over all shards, and tell of `mine` (None: of all)."""
+    from .cohort_summary import summarise, write_summary
+
+    records = [record for record in write_summary(out) if mine is None or record.id in mine]
+    found = summarise(records)
+    talk.text(f"{found['done']} of {found['studies']} studies are done. Results: {out / 'cohort.html'}, {out / 'cohort.csv'}")
+    talk.result(found)
+    if found["failed"]:
+        raise StudiesFailed(f"{found['failed']} of {found['studies']} studies failed; cohort.csv says which and why.",
+                            "Put right what can be, and give the same command with --retry-failed.")
+
+
+def _refuse_our_names(entries) -> None:
+    """A study named like a file of the cohort would be in its way."""
+    for entry in entries:
+        if entry.id in ("cohort.csv", "cohort.html") or entry.id.startswith("manifest"):
+            raise ConfigError(f"A study is named {entry.id}, as a file of the results is.", "Rename its folder.")
