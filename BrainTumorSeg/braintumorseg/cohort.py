@@ -8,6 +8,7 @@ before and after it (reading, aligning, drawing, writing) is mostly done by one 
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 import traceback
@@ -102,9 +103,14 @@ def segment_entry(entry: Entry, model: Model, options: Options, out: Path, progr
     else:
         return Outcome("done", {"seconds": round(time.monotonic() - began, 2), "provider": report["provider"], "flags": tuple(report["flags"]),
                                 "ml": {**report["volumes_ml"]["labels"], **report["volumes_ml"]["regions"]}})
-    # Folders are named for patients now and then, and reasons end in logs.
-    reason = reason.replace(entry.id, f"study {entry.number}")
-    return Outcome("failed", {"seconds": round(time.monotonic() - began, 2), "kind": kind, "reason": reason})
+    return Outcome("failed", {"seconds": round(time.monotonic() - began, 2), "kind": kind, "reason": _nameless(reason, entry)})
+
+
+def _nameless(reason: str, entry: Entry) -> str:
+    """`reason` with the study's number for its id: folders are named for patients now and then, and reasons end in logs."""
+    if len(entry.id) < 2:
+        return reason
+    return re.sub(rf"(?<![^\W_]){re.escape(entry.id)}(?![^\W_])", f"study {entry.number}", reason)
 
 
 def _segment(entry: Entry, model: Model, options: Options, out: Path, progress: Progress, turn: AbstractContextManager | None) -> dict:
@@ -226,7 +232,7 @@ def run_cohort(entries: Sequence[Entry], workers: Workers, manifest: Manifest, *
                     ended(record)
             share = min((done + failed + workers.share()) / total, 1.0)
             left = (time.monotonic() - began) * (1 - share) / share if share else None
-            listener(Update("cohort", share, left, {"studies": total, "done": done, "failed": failed}))
+            listener(Update("cohort", share, left, {"studies": total, "finished": done + failed, "failed": failed}))
             if cancel is not None and cancel.is_set():
                 raise Cancelled(f"The run was cancelled; {done} of {total} studies are done and kept.", "The same command goes on from there.")
     except KeyboardInterrupt:

@@ -98,6 +98,9 @@ class Actor:
     def stop(self) -> None:
         self._cancel.set()
 
+    def pid(self) -> int:
+        return os.getpid()
+
 
 @dataclass(eq=False)
 class _Hired:

@@ -22,7 +22,7 @@ __all__ = ["CSV_COLUMNS", "format_ended", "summarise", "write_summary"]
 _STRUCTURES = tuple(dict.fromkeys((*REGIONS, *LABEL_VALUES)))   # WT, TC, ET, NCR, ED: ET is both
 CSV_COLUMNS = ("number", "id", "state", *(f"{name.lower()}_ml" for name in _STRUCTURES), "flags", "seconds", "error")
 _THUMBNAIL_PX, _QUALITY = 400, 80
-_TALLEST = 1.1   # of its width; more of an overlay is the same in other planes
+_TALLEST = 0.53   # of its width: one plane, plain and outlined, where there are four sequences
 
 
 def write_summary(folder: Path) -> list[Record]:
@@ -36,10 +36,10 @@ def write_summary(folder: Path) -> list[Record]:
             return records
 
 
-def summarise(records: Sequence[Record], listed: int | None = None) -> dict:
+def summarise(records: Sequence[Record]) -> dict:
     """Counts and failures for programs. No study is named here but by its number: this goes to terminals and logs."""
     failed = [record for record in records if record.state == "failed"]
-    return {"format": "braintumorseg cohort 1", "studies": len(records) if listed is None else listed,
+    return {"format": "braintumorseg cohort 1", "studies": len(records),
             "done": sum(record.state == "done" for record in records), "failed": len(failed),
             "seconds": round(sum(record.seconds for record in records), 1),
             "failures": [{"number": record.number, "kind": record.kind, "reason": record.reason} for record in failed]}
@@ -67,7 +67,7 @@ def _as_csv(records: Sequence[Record]) -> str:
 def _as_html(records: Sequence[Record], folder: Path) -> Html:
     done = [record for record in records if record.state == "done"]
     rest = [record for record in records if record.state != "done"]
-    counts = f"{len(done)} of {len(records)} studies are done" + (f", {len(rest)} are not." if rest else ".")
+    counts = f"{len(done)} of {len(records)} studies are done" + (f", {len(rest)} {'is' if len(rest) == 1 else 'are'} not." if rest else ".")
     why = [[record.number, record.id, record.reason or "begun and not ended"] for record in rest]
     return join([
         tag("h1", "Brain tumour segmentation of a cohort"),

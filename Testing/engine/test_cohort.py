@@ -1,0 +1,348 @@
+"""Many studies: each once, whatever kills the run; what fails is listed and stops nothing."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from braintumorseg import cohort as module
+from braintumorseg.cohort import LOST, Lanes, Options, Outcome, left_to_do, numbered, run_cohort, segment_entry
+from braintumorseg.cohort_list import Entry
+from braintumorseg.cohort_manifest import open_manifest, read_records
+from braintumorseg.errors import Cancelled
+from cohort_toys import command, lines_of, make_studies, run
+
+NAMES = ["Doe^Jane", "P 02", "Zöe", "p3"]
+
+
+@pytest.fixture
+def studies(tmp_path, toy_study):
+    return make_studies(tmp_path / "in", toy_study, NAMES)
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    with open_manifest(tmp_path / "out", {"model": "toy"}) as opened:
+        yield opened
+
+
+def entries(*names):
+    return [Entry(name, number=number) for number, name in enumerate(names, start=1)]
+
+
+def hidden(out):
+    return sorted(path.name for path in out.iterdir() if path.name.startswith(".") and path.name != ".cohort.lock")
+
+
+def test_every_study_gets_its_folder_and_the_cohort_its_table(studies, toy_model, tmp_path, capsys):
+    code, text, err = run(capsys, *command(studies, tmp_path / "out", toy_model))
+    assert (code, err) == (0, "")
+    assert "Study 1 of 4: WT 2.7 ml" in text
+    assert "Doe" not in text
+    for name in NAMES:
+        report = json.loads((tmp_path / "out" / name / "report.json").read_text(encoding="utf-8"))
+        assert report["volumes_ml"]["regions"]["ET"] == pytest.approx(0.512)
+    assert sorted(line["id"] for line in lines_of(tmp_path / "out", "done")) == sorted(NAMES)
+
+
+def test_a_second_run_does_only_what_is_new_or_changed_or_gone(studies, toy_model, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run(capsys, *command(studies, out, toy_model))[0] == 0
+    shutil.rmtree(out / "P 02")
+    os.utime(studies / "p3" / "case_t1.nii.gz", (1, 1))
+    shutil.copytree(studies / "p3", studies / "A new one")
+    code, text, _ = run(capsys, *command(studies, out, toy_model))
+    assert code == 0
+    assert "2 of 5 studies were dealt with before." in text
+    assert [sum(line["id"] == name for line in lines_of(out, "done")) for name in ("A new one", *NAMES)] == [1, 1, 2, 1, 2]
+    assert {record.id: record.number for record in read_records(out).values()} == {"Doe^Jane": 1, "P 02": 2, "Zöe": 3, "p3": 4, "A new one": 5}
+
+
+def test_what_fails_is_listed_by_number_and_tried_again_only_on_request(studies, toy_model, tmp_path, capsys):
+    out = tmp_path / "out"
+    for image in (studies / "Doe^Jane").iterdir():
+        image.unlink()
+    (studies / "P 02" / "case_t1.nii.gz").write_bytes(b"no image")
+    code, text, err = run(capsys, *command(studies, out, toy_model))
+    assert code == 1
+    assert "Study 1 of 4: failed. The folder study 1 holds no image." in text
+    assert "2 of 4 studies failed" in err
+    assert "--retry-failed" in err
+    assert "Doe" not in text + err
+    assert {line["id"]: line["kind"] for line in lines_of(out, "failed")} == {"Doe^Jane": "MissingFile", "P 02": "NotAnImage"}
+    assert "Doe^Jane" in (out / "cohort.csv").read_text(encoding="utf-8")
+
+    assert run(capsys, *command(studies, out, toy_model))[0] == 1          # still failed, and not done again
+    assert len(lines_of(out, "failed")) == 2
+    assert run(capsys, *command(studies, out, toy_model, "--retry-failed"))[0] == 1
+    assert len(lines_of(out, "failed")) == 4
+    shutil.rmtree(studies / "Doe^Jane")
+    shutil.rmtree(studies / "P 02")
+    for name in ("Doe^Jane", "P 02"):                                      # mended: their files have changed, so they need no option
+        shutil.copytree(studies / "p3", studies / name)
+    assert run(capsys, *command(studies, out, toy_model))[0] == 0
+    assert len(lines_of(out, "done")) == 4
+
+
+@pytest.mark.parametrize("more", [["--sr"], ["--fill-gaps"]])
+def test_other_options_than_before_are_refused_until_force_does_all_again(studies, toy_model, tmp_path, capsys, more):
+    out = tmp_path / "out"
+    assert run(capsys, *command(studies, out, toy_model))[0] == 0
+    code, _, err = run(capsys, *command(studies, out, toy_model, *more))
+    assert code == 1
+    assert f"was begun with no {more[0]}, and now it is {more[0]}" in err
+    assert len(lines_of(out, "done")) == 4
+    assert run(capsys, *command(studies, out, toy_model, *more, "--force"))[0] == 0
+    assert len(lines_of(out, "done")) == 4   # a new manifest
+
+
+def test_another_network_than_before_is_refused(studies, toy_model, tmp_path, capsys):
+    out = tmp_path / "out"
+    with open_manifest(out, {**Options(registered=True, stripped=True).made(toy_model), "sha256": "0" * 64}):
+        pass
+    code, _, err = run(capsys, *command(studies, out, toy_model))
+    assert code == 1
+    assert "was begun with sha256 0000" in err
+
+
+KILLS = 3
+
+
+def test_a_kill_at_any_moment_loses_at_most_the_studies_in_work(toy_model, toy_study, tmp_path, capsys):
+    names = [f"case{number:02d}" for number in range(10)]
+    studies, out = make_studies(tmp_path / "in", toy_study, names), tmp_path / "out"
+    chance = random.Random(7)
+    for kill in range(1, KILLS + 1):
+        process = child(command(studies, out, toy_model, "--at-once", 2))
+        before = len(done_of(out))
+        wait_until(lambda before=before: len(done_of(out)) > before, process)
+        time.sleep(chance.uniform(0, 0.4))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert len(done_of(out)) < len(names), "it was too quick to be killed"
+        assert len(lines_of_torn(out)) - len(done_of(out)) <= len(done_of(out)) + 2 * kill   # begun: those done, and two for each kill
+    whole = {name: (out / name / "report.json").stat().st_mtime_ns for name in done_of(out)}
+    assert run(capsys, *command(studies, out, toy_model))[0] == 0
+    assert sorted(line["id"] for line in lines_of(out, "done")) == names     # each once
+    assert {name: (out / name / "report.json").stat().st_mtime_ns for name in whole} == whole
+    assert hidden(out) == []
+    assert len(lines_of(out, "begun")) <= len(names) + 2 * KILLS
+
+
+def done_of(out):
+    return [line["id"] for line in lines_of_torn(out) if line["state"] == "done"]
+
+
+def lines_of_torn(out):
+    path = out / "manifest.jsonl"
+    return [json.loads(line) for line in path.read_bytes().split(b"\n")[1:-1]] if path.exists() else []
+
+
+def child(arguments, **more):
+    return subprocess.Popen([sys.executable, "-m", "braintumorseg.cli", *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, **more)
+
+
+def wait_until(true, process):
+    until = time.monotonic() + 60
+    while not true():
+        assert process.poll() is None and time.monotonic() < until, "the run ended or hung before it could be stopped"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("how", ["interrupt", "stdin"])
+def test_a_cancelled_run_exits_130_and_goes_on_later(studies, toy_model, tmp_path, capsys, how):
+    out = tmp_path / "out"
+    process = child(command(studies, out, toy_model, "--at-once", 1, "--progress", "json"), stdin=subprocess.PIPE)
+    wait_until(lambda: done_of(out), process)
+    if how == "interrupt":
+        process.send_signal(signal.SIGINT)
+    else:
+        process.stdin.close()
+    lines = [json.loads(line) for line in process.stdout.read().splitlines()]
+    assert process.wait(60) == 130
+    assert lines[-1]["error"]["kind"] == "Cancelled"
+    assert "of 4 studies are done and kept" in lines[-1]["error"]["what"]
+    assert {path.name for path in out.iterdir() if path.is_dir()} == set(done_of(out))
+    assert hidden(out) == []
+    assert run(capsys, *command(studies, out, toy_model))[0] == 0
+    assert sorted(done_of(out)) == sorted(NAMES)
+
+
+def test_progress_lines_count_studies_and_the_result_says_what_failed(studies, toy_model, tmp_path):
+    (studies / "p3" / "case_t1.nii.gz").write_bytes(b"no image")
+    process = child(command(studies, tmp_path / "out", toy_model, "--progress", "json"), stdin=subprocess.PIPE)
+    lines = [json.loads(line) for line in process.stdout.read().splitlines()]
+    assert process.wait(60) == 1
+    *updates, result, error = lines
+    assert all(set(update) == {"step", "done", "eta_s", "studies", "finished", "failed"} for update in updates)
+    assert {**updates[-1], "eta_s": 0} == {"step": "cohort", "done": 1.0, "eta_s": 0, "studies": 4, "finished": 4, "failed": 1}
+    assert [failure["number"] for failure in result["result"]["failures"]] == [4]
+    assert error["error"]["kind"] == "StudiesFailed"
+
+
+def test_two_runs_at_once_on_one_folder_are_refused_unless_they_are_shards(studies, toy_model, tmp_path, capsys):
+    out = tmp_path / "out"
+    made = Options(registered=True, stripped=True).made(toy_model)
+    with open_manifest(out, made):
+        code, _, err = run(capsys, *command(studies, out, toy_model))
+        assert (code, "Another run is at work" in err) == (1, True)
+    assert run(capsys, *command(studies, out, toy_model, "--shard", "1/2"))[0] == 0
+    assert run(capsys, *command(studies, out, toy_model, "--shard", "2/2"))[0] == 0
+    done = [[json.loads(line)["id"] for line in path.read_text().splitlines()[1:] if '"done"' in line] for path in sorted(out.glob("manifest-*"))]
+    assert sorted(map(sorted, done)) == [["Doe^Jane", "Zöe"], ["P 02", "p3"]]
+    assert len((out / "cohort.csv").read_text(encoding="utf-8").splitlines()) == 5
+    (out / "cohort.csv").unlink()
+    assert run(capsys, "cohort", "--summary", out)[0] == 0
+    assert len((out / "cohort.csv").read_text(encoding="utf-8").splitlines()) == 5
+
+
+def test_a_folder_of_someone_else_is_left_alone(studies, toy_model, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").write_text("...")
+    code, _, err = run(capsys, *command(studies, tmp_path / "out", toy_model, "--force"))
+    assert (code, "left alone" in err) == (1, True)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("arguments", [["cohort", "--out", "x"], ["cohort", "in"], ["cohort", "in", "--list", "a.csv", "--out", "x"],
+                                       ["cohort", "in", "--out", "x", "--shard", "3/2"], ["cohort", "in", "--out", "x", "--at-once", "0"]])
+def test_wrong_usage_exits_2(arguments, capsys):
+    with pytest.raises(SystemExit) as exit:
+        run(capsys, *arguments)
+    assert exit.value.code == 2
+
+
+def test_the_network_takes_one_study_at_a_time_while_others_are_read(studies, toy_model, tmp_path, monkeypatch):
+    """With two lanes one study waits for the network no longer than it is used, and never shares it."""
+    from braintumorseg import pipeline
+
+    inside, most, real = [], [], pipeline.predict
+
+    def watched(*arguments, **more):
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.05)
+        try:
+            return real(*arguments, **more)
+        finally:
+            inside.pop()
+
+    monkeypatch.setattr(pipeline, "predict", watched)
+    turn, options = threading.Lock(), Options(registered=True, stripped=True)
+    lanes = Lanes(3, lambda entry, progress: segment_entry(entry, toy_model, options, tmp_path / "out", progress, turn))
+    with open_manifest(tmp_path / "out", {}) as manifest:
+        run_cohort([Entry(name, (studies / name,)) for name in NAMES], lanes, manifest)
+    assert len(lines_of(tmp_path / "out", "done")) == 4
+    assert most == [1, 1, 1, 1]
+
+
+class FakeWorkers:
+    """Does what `does` says of a study, at once and `room` at a time."""
+
+    def __init__(self, does, room=2):
+        self.does, self.room, self.in_work, self.stopped, self.most = does, room, [], False, {}
+
+    def has_room(self):
+        return len(self.in_work) < self.room
+
+    def submit(self, entry):
+        self.in_work.append(entry)
+        self.most[entry.id] = len(self.in_work)
+
+    def finished(self, seconds):
+        entry = self.in_work[0]
+        outcome = self.does(entry, len(self.in_work))
+        self.in_work.remove(entry)
+        return [(entry, outcome)]
+
+    def share(self):
+        return 0.0
+
+    def stop(self):
+        self.stopped = True
+
+
+DONE = Outcome("done", {"seconds": 1.0})
+
+
+def test_a_study_whose_worker_is_lost_is_done_again_by_another(manifest, tmp_path):
+    losses = ["b", "b"]
+    run_cohort(entries("a", "b", "c"), FakeWorkers(lambda entry, _: LOST if entry.id in losses and losses.pop() else DONE), manifest)
+    assert sorted(line["id"] for line in lines_of(tmp_path / "out", "done")) == ["a", "b", "c"]
+
+
+def test_a_study_that_kills_every_worker_is_given_up_and_the_others_are_done(manifest, tmp_path):
+    run_cohort(entries("a", "b", "c"), FakeWorkers(lambda entry, _: LOST if entry.id == "b" else DONE), manifest)
+    (failed,) = lines_of(tmp_path / "out", "failed")
+    assert (failed["id"], failed["reason"].split(".")[0]) == ("b", "The program died 3 times while it was at this study")
+    assert len(lines_of(tmp_path / "out", "done")) == 2
+
+
+def test_a_study_that_does_not_fit_beside_others_is_tried_alone(manifest, tmp_path):
+    large = Outcome("failed", {"kind": "ResourceError", "reason": "too large"})
+    workers = FakeWorkers(lambda entry, beside: large if entry.id == "b" and beside > 1 else DONE)
+    run_cohort(entries("a", "b", "c", "d"), workers, manifest)
+    assert sorted(line["id"] for line in lines_of(tmp_path / "out", "done")) == ["a", "b", "c", "d"]
+    assert workers.most["b"] == 1
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, None])
+def test_the_workers_are_stopped_however_the_run_ends(manifest, error):
+    def does(entry, beside):
+        if error:
+            raise error
+        return DONE
+
+    cancel = threading.Event()
+    cancel.set()
+    workers = FakeWorkers(does)
+    with pytest.raises(Cancelled, match=r"of 3 studies are done and kept.*goes on"):
+        run_cohort(entries("a", "b", "c"), workers, manifest, cancel=cancel)
+    assert workers.stopped
+
+
+def test_a_study_that_the_run_died_at_three_times_is_left_out(tmp_path):
+    (tmp_path / "in").mkdir()
+    for deaths in (1, 2, 3):
+        with open_manifest(tmp_path / "out", {}) as manifest:
+            assert [entry.id for entry in left_to_do(entries("a"), manifest, tmp_path / "out")] == ["a"]
+            manifest.write(module._begun(Entry("a", number=1), manifest.records.get("a")))
+            assert manifest.records["a"].begun == deaths
+    with open_manifest(tmp_path / "out", {}) as manifest:
+        assert left_to_do(entries("a"), manifest, tmp_path / "out") == []
+        assert manifest.records["a"].state == "failed"
+        assert [entry.id for entry in left_to_do(entries("a"), manifest, tmp_path / "out", retry_failed=True)] == ["a"]
+
+
+def test_what_a_killed_run_left_of_a_study_is_removed_even_of_another_machine(tmp_path):
+    with open_manifest(tmp_path / "out", {}) as manifest:
+        manifest.write(module._begun(Entry("a", number=1), None))
+        for name in (".a.partial-01234567-1-1-89abcdef", ".b.partial-01234567-1-1-89abcdef"):
+            (tmp_path / "out" / name).mkdir()
+        left_to_do(entries("a", "b"), manifest, tmp_path / "out")
+    assert hidden(tmp_path / "out") == [".b.partial-01234567-1-1-89abcdef"]   # another shard's may be live
+
+
+def test_numbers_stay_when_studies_are_added():
+    first = numbered(entries("b", "d"), {})
+    records = {entry.id: module._begun(entry, None) for entry in first}
+    assert [(entry.id, entry.number) for entry in first] == [("b", 1), ("d", 2)]
+    assert [(entry.id, entry.number) for entry in numbered(entries("a", "b", "c", "d"), records)] == [("a", 3), ("b", 1), ("c", 4), ("d", 2)]
+
+
+def test_a_fault_of_ours_costs_one_study_and_its_words_are_not_repeated(toy_model, tmp_path, monkeypatch):
+    def broken(*arguments, **more):
+        raise ZeroDivisionError("Doe^Jane 19700101")
+
+    monkeypatch.setattr("braintumorseg.read.read_study", broken)
+    outcome = segment_entry(Entry("a", (Path("x"),), number=1), toy_model, Options(), tmp_path)
+    assert outcome.fields["reason"].startswith("A fault of this program (ZeroDivisionError at test_cohort.py:")
+    assert "Doe" not in str(outcome)

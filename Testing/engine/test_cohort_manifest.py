@@ -1,0 +1,116 @@
+"""The manifest tells the truth after a kill at any byte."""
+
+import errno
+import os
+import subprocess
+import sys
+
+import pytest
+
+from braintumorseg import cohort_manifest
+from braintumorseg.cohort_manifest import Record, open_manifest, read_records
+from braintumorseg.cohort_shard import Shard
+from braintumorseg.errors import ConfigError, MissingFile, OutputError
+
+MADE = {"model": "toy", "sr": False}
+RECORDS = [Record("a", 1, "begun", 1.0, begun=1),
+           Record("a", 1, "done", 2.0, seconds=3.5, ml={"WT": 1.5}, flags=({"code": "x", "severity": "info"},)),
+           Record("Zöe", 2, "failed", 3.0, kind="BadImage", reason="It is \"bad\".\n")]
+
+
+@pytest.fixture
+def written(tmp_path):
+    with open_manifest(tmp_path, MADE) as manifest:
+        for record in RECORDS:
+            manifest.write(record)
+    return tmp_path / "manifest.jsonl"
+
+
+def test_the_last_line_of_a_study_counts_and_all_of_it_comes_back(written):
+    assert read_records(written.parent) == {"a": RECORDS[1], "Zöe": RECORDS[2]}
+
+
+def test_cut_at_any_byte_it_reads_as_it_was_before_the_torn_line_and_goes_on(written):
+    whole = written.read_bytes()
+    for length in range(len(whole)):
+        written.write_bytes(whole[:length])
+        complete = whole[:length].count(b"\n")
+        expected = {record.id: record for record in RECORDS[:max(0, complete - 1)]}
+        with open_manifest(written.parent, MADE) as manifest:
+            assert manifest.records == expected
+            manifest.write(RECORDS[2])
+        assert read_records(written.parent) == {**expected, "Zöe": RECORDS[2]}
+
+
+def test_a_line_is_on_the_disk_when_write_returns(tmp_path, monkeypatch):
+    synced = []
+    with open_manifest(tmp_path, MADE) as manifest:
+        monkeypatch.setattr(cohort_manifest.os, "fsync", lambda number: synced.append((tmp_path / "manifest.jsonl").read_bytes().count(b"\n")))
+        manifest.write(RECORDS[0])
+    assert synced == [2]
+
+
+@pytest.mark.parametrize("line", [b"nonsense", b"[]", b'{"id": "a"}', b'{"id": "a", "number": 1, "state": "done", "at": 1, "colour": 2}'])
+def test_a_damaged_line_is_named(written, line):
+    lines = written.read_bytes().splitlines()
+    written.write_bytes(b"\n".join([*lines[:2], line, *lines[2:], b""]))
+    with pytest.raises(ConfigError, match=r"manifest\.jsonl is damaged at line 3"), open_manifest(written.parent, MADE):
+        pass
+
+
+def test_one_of_another_format_is_refused(written):
+    written.write_bytes(written.read_bytes().replace(b"cohort 1", b"cohort 9"))
+    with pytest.raises(ConfigError, match="format braintumorseg cohort 9"):
+        read_records(written.parent)
+
+
+def test_the_latest_of_two_shards_counts(tmp_path):
+    for index, (state, at) in enumerate((("done", 5.0), ("failed", 4.0)), start=1):
+        with open_manifest(tmp_path, MADE, Shard(index, 2)) as manifest:
+            manifest.write(Record("a", 1, state, at))
+    assert read_records(tmp_path)["a"].state == "done"
+
+
+HOLDS = """
+import sys
+from pathlib import Path
+from braintumorseg.cohort_manifest import open_manifest
+from braintumorseg.cohort_shard import Shard
+with open_manifest(Path(sys.argv[1]), {"model": "toy", "sr": False}, Shard(*map(int, sys.argv[2:]))):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize(("theirs", "ours", "refused"), [((1, 1), (1, 1), True), ((1, 2), (1, 2), True), ((1, 2), (2, 2), False),
+                                                         ((1, 1), (1, 2), True), ((2, 3), (1, 1), True)])
+def test_one_process_at_a_time_is_at_a_shard_and_none_beside_the_whole(tmp_path, theirs, ours, refused):
+    process = subprocess.Popen([sys.executable, "-c", HOLDS, tmp_path, *map(str, theirs)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout.readline() == b"held\n"
+        if refused:
+            with pytest.raises(OutputError, match="Another run is at work"), open_manifest(tmp_path, MADE, Shard(*ours)):
+                pass
+        process.kill()   # and a killed one holds nothing
+        process.wait()
+        with open_manifest(tmp_path, MADE, Shard(*ours)):
+            pass
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_full_disk_is_said_and_the_earlier_lines_stay(tmp_path, monkeypatch):
+    def full(number):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with open_manifest(tmp_path, MADE) as manifest:
+        manifest.write(RECORDS[1])
+        monkeypatch.setattr(cohort_manifest.os, "fsync", full)
+        with pytest.raises(OutputError, match="No space left"):
+            manifest.write(RECORDS[2])
+
+
+def test_a_folder_that_is_no_cohort_has_no_records(tmp_path):
+    with pytest.raises(MissingFile, match="no manifest"):
+        read_records(tmp_path)
