@@ -54,13 +54,15 @@ class Task:
     about: str
 
 
-def fit(config: Config, packed: Path, split: Split, out: Path, *, device: str = "auto", say: Callable[[str], None] = print) -> Path:
+def fit(config: Config, packed: Path, split: Split, out: Path, *, device: str = "auto", say: Callable[[str], None] = print,
+        start: Callable[[torch.nn.Module], None] | None = None) -> Path:
     """Train the tumour network until `config.steps` and return the checkpoint's path.
 
     Args:
         packed: folder of packed cases (`prepare`); cases of the cohort 'phantom' are used when they are there.
         split: names to train on and to watch; those to watch are never trained on.
         out: run folder, as in `fit_task`.
+        start: as in `fit_task`.
     """
     made_up = load_made_up(packed)
     train_cases = load_cases(packed, split.train) + made_up
@@ -69,18 +71,24 @@ def fit(config: Config, packed: Path, split: Split, out: Path, *, device: str = 
                 loss=RegionLoss(config.deep_supervision),
                 watch=(lambda network, where: watch(network, watch_cases, config, where)) if watch_cases else None,
                 scores=tuple(REGIONS), about=f"{len(train_cases)} cases ({len(made_up)} made up)")
-    return fit_task(config, task, out, device=device, say=say)
+    return fit_task(config, task, out, device=device, say=say, start=start)
 
 
-def fit_task(config: RunConfig, task: Task, out: Path, *, device: str = "auto", say: Callable[[str], None] = print) -> Path:
+def fit_task(config: RunConfig, task: Task, out: Path, *, device: str = "auto", say: Callable[[str], None] = print,
+             start: Callable[[torch.nn.Module], None] | None = None) -> Path:
     """Train until `config.steps` and return the checkpoint's path; a run that was stopped goes on from its last checkpoint.
 
-    `out` is the run's folder: config.json, log.csv, checkpoint.pt (weights, averaged weights, optimiser, step).
+    Args:
+        out: the run's folder: config.json, log.csv, checkpoint.pt (weights, averaged weights, optimiser, step).
+        start: changes the fresh network in place, on its device (weights from elsewhere, parts frozen by `requires_grad`); called at the
+            beginning of a run only, not when a checkpoint is taken up.
     """
     where = pick_device(device)
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
     network = task.build().to(where)
+    if start is not None and not (out / CHECKPOINT).is_file():
+        start(network)
     average = deepcopy(network).eval()                        # EMA weights: these are validated and exported
     optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.99))
     step = _resume(out, config, network, average, optimiser)
