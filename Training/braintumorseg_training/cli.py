@@ -46,6 +46,8 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--split", type=Path, default=OWN_SPLIT, help="JSON with train and validation (default: the 24 cases' own)")
     verb.add_argument("--config", type=Path, help="JSON with fields of the configuration (default: the shipped recipe)")
     verb.add_argument("--steps", type=int, help="number of steps, over the configuration's")
+    verb.add_argument("--init", type=Path, metavar="WEIGHTS",
+                      help="start from these: checkpoint.pt of fit or pretrain, a torch state dict (.pt, .pth), or an .onnx that export wrote")
     verb.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     verb.set_defaults(run=_fit)
 
@@ -122,11 +124,16 @@ def _fit(args) -> None:
     from .config import Config, read_config
     from .data import read_split
     from .train import fit
+    from .transfer import begin_from
+
+    def say(line: str) -> None:
+        print(line, flush=True)
 
     config = read_config(args.config) if args.config else Config()
     if args.steps:
         config = replace(config, steps=args.steps)
-    fit(config, args.data, read_split(args.split), args.out, device=args.device, say=lambda line: print(line, flush=True))
+    config, start = begin_from(config, args.init, args.out, say)
+    fit(config, args.data, read_split(args.split), args.out, device=args.device, say=say, start=start)
 
 
 def _fit_brain(args) -> None:

@@ -32,6 +32,9 @@ class RunConfig:
     deep_supervision: float = 0.4    # weight of the loss at 4 voxels
     bf16: bool = True
     seed: int = 1
+    # Transfer
+    init: str = ""                   # what the run started from: file name and sha256, filled in by --init; "" = fresh weights
+    freeze_encoder: int = 0          # steps at the beginning in which the encoder keeps the weights of --init and the rest learns
     # Bookkeeping, in steps
     save_every: int = 250
     validate_every: int = 1000
@@ -48,6 +51,8 @@ class RunConfig:
                 self._refuse(f"{field.name} is a share, 0 to 1")
         if not 0 < self.ema < 1:
             self._refuse("ema lies between 0 and 1")
+        if self.freeze_encoder < 0:
+            self._refuse("freeze_encoder is a number of steps, 0 or more")
 
     def _refuse(self, why: str):
         raise ModelError(f"The training configuration contradicts itself: {why}.", "Change that field.")

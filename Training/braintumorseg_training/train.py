@@ -22,7 +22,7 @@ from braintumorseg.metrics import dice
 from .config import Config, RunConfig, config_from, write_config
 from .data import Case, Patches, Split, load_cases, load_made_up
 from .losses import RegionLoss
-from .networks import build
+from .networks import build, encoder_of
 
 __all__ = ["Task", "fit", "fit_task", "load_checkpoint", "pick_device"]
 
@@ -105,6 +105,9 @@ def fit_task(config: RunConfig, task: Task, out: Path, *, device: str = "auto", 
         loss = task.loss(output, labels.to(where))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        if step < config.freeze_encoder:
+            for module in encoder_of(network):
+                module.zero_grad(set_to_none=True)            # without a gradient the optimiser leaves a weight alone
         norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
         if torch.isfinite(norm):                              # one overflowing patch must not end a night's run
             optimiser.step()
