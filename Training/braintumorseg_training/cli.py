@@ -8,6 +8,8 @@ from pathlib import Path
 
 from braintumorseg.errors import BrainTumorSegError
 
+from . import verbs_transfer
+
 __all__ = ["main"]
 
 OWN_SPLIT = Path(__file__).parent / "split_24.json"
@@ -100,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--out", type=Path, required=True, help="folder for the table")
     verb.add_argument("--write-card", action="store_true", help="write the numbers into NAME.json")
     verb.set_defaults(run=_validate_brain)
+    verbs_transfer.add_verbs(verbs)
     return parser
 
 

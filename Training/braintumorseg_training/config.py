@@ -8,7 +8,7 @@ from pathlib import Path
 
 from braintumorseg.errors import ModelError
 
-__all__ = ["BrainConfig", "Config", "RunConfig", "config_from", "read_config", "write_config"]
+__all__ = ["BrainConfig", "Config", "PretrainConfig", "RunConfig", "config_from", "read_config", "write_config"]
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,28 @@ class BrainConfig(RunConfig):
     stripped_share: float = 0.10     # share of images that show the brain alone
     defaced_share: float = 0.08      # share of images whose face was cut away
     empty_share: float = 0.05        # share of images without a head: noise, clouds, a ball
+
+
+@dataclass(frozen=True)
+class PretrainConfig(RunConfig):
+    """A run that learns to fill in what was hidden of a brain, without labels."""
+
+    steps: int = 3000
+    deep_supervision: float = 0.2
+    cube: int = 16                   # voxels, side of the cubes that are hidden
+    hidden_share: float = 0.6        # share of the cubes that are hidden
+    sequence_share: float = 0.35     # share of patches in which whole sequences are hidden too
+    held_out_share: float = 0.1      # share of the volumes that are watched and not learned from
+    spatial: float = 1.0             # strength of rotation and scaling, as in the tumour network's runs
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 2 <= self.cube <= min(self.patch):
+            self._refuse(f"cube {self.cube} lies between 2 and the patch's smallest side")
+        if not 0 < self.hidden_share < 1:
+            self._refuse("hidden_share lies between 0 and 1: something is to be hidden, and something shown")
+        if self.held_out_share == 1:
+            self._refuse("held_out_share 1 leaves nothing to learn from")
 
 
 def config_from(kind: type[RunConfig], given: dict) -> RunConfig:

@@ -25,9 +25,11 @@ from .augment import augment, cut
 from .config import Config
 from .transplant import transplant
 
-__all__ = ["PHANTOM", "Case", "Patches", "Split", "load_cases", "load_made_up", "pack_case", "pack_folder", "read_conventions", "read_split"]
+__all__ = ["PHANTOM", "UNLABELLED", "Case", "Patches", "Split", "load_cases", "load_made_up", "pack_case", "pack_folder", "read_conventions",
+           "read_split"]
 
 PHANTOM = "phantom"
+UNLABELLED = "unlabelled"  # packed for pretraining only
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from braintumorseg.errors import ModelError, OutputError
+from braintumorseg.errors import InputError, ModelError, OutputError
 from braintumorseg.labels import REGIONS, region_mask
 from braintumorseg.metrics import dice
 
 from .config import Config, RunConfig, config_from, write_config
-from .data import Case, Patches, Split, load_cases, load_made_up
+from .data import UNLABELLED, Case, Patches, Split, load_cases, load_made_up
 from .losses import RegionLoss
 from .networks import build, encoder_of
 
@@ -67,6 +67,9 @@ def fit(config: Config, packed: Path, split: Split, out: Path, *, device: str = 
     made_up = load_made_up(packed)
     train_cases = load_cases(packed, split.train) + made_up
     watch_cases = load_cases(packed, split.validation) if split.validation else []
+    unlabelled = [case.name for case in [*train_cases, *watch_cases] if case.cohort == UNLABELLED]
+    if unlabelled:
+        raise InputError(f"{', '.join(unlabelled[:5])} was packed without labels.", "Take it out of the split; pretrain can learn from it.")
     task = Task(build=lambda: build(config), stream=lambda first, count: Patches(train_cases, config, first, count),
                 loss=RegionLoss(config.deep_supervision),
                 watch=(lambda network, where: watch(network, watch_cases, config, where)) if watch_cases else None,
