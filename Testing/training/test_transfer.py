@@ -11,7 +11,7 @@ from braintumorseg_training.data import Split
 from braintumorseg_training.export import export
 from braintumorseg_training.networks import build, encoder_of
 from braintumorseg_training.train import fit, load_checkpoint
-from braintumorseg_training.transfer import begin_from, load_weights, match_weights, read_weights
+from braintumorseg_training.transfer import begin_from, match_weights, read_weights, take_weights
 
 SPLIT = Split(("case0", "case1"), ())
 
@@ -37,7 +37,7 @@ def fresh(config, seed=99):
 def test_a_checkpoint_gives_its_averaged_weights_to_the_last_number(trained):
     out, config = trained
     network = fresh(config)
-    match = load_weights(network, read_weights(out / "checkpoint.pt"), "checkpoint.pt", quiet)
+    match = take_weights(network, read_weights(out / "checkpoint.pt"), "checkpoint.pt", quiet)
     assert match.share == 1.0
     saved = load_checkpoint(out / "checkpoint.pt")
     for name, tensor in network.state_dict().items():
@@ -50,7 +50,7 @@ def test_an_exported_network_gives_all_that_its_graph_holds_also_what_was_stored
     out, config = trained
     path = export(out, packed, SPLIT, tmp_path, "tiny", "1", say=quiet)
     network = fresh(config)
-    match = load_weights(network, read_weights(path), path.name, quiet)
+    match = take_weights(network, read_weights(path), path.name, quiet)
     assert set(match.missing) == {"side_head.weight", "side_head.bias"}
     assert match.unused == ()
     saved = load_checkpoint(out / "checkpoint.pt")["average"]
@@ -68,7 +68,7 @@ def test_any_state_dict_is_read_nested_or_with_wrappers_before_its_names(trained
     other = fresh(config, 5)
     torch.save(wrap(other.state_dict()), tmp_path / "other.pth")
     network = fresh(config)
-    match = load_weights(network, read_weights(tmp_path / "other.pth"), "other.pth", quiet)
+    match = take_weights(network, read_weights(tmp_path / "other.pth"), "other.pth", quiet)
     assert (match.share, match.unused) == (1.0, ())
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), other.parameters(), strict=True))
 
@@ -81,7 +81,7 @@ def test_what_was_loaded_and_what_not_is_said(trained):
     del found["stem.bias"]
     network, lines = fresh(config), []
     before = network.head.weight.clone()
-    load_weights(network, found, "other.pt", lines.append)
+    take_weights(network, found, "other.pt", lines.append)
     said = "\n".join(lines)
     assert "head.weight (file 8x4x2x2x2, network 8x3x2x2x2)" in said
     assert "not there   stem.bias" in said
@@ -95,7 +95,7 @@ def test_a_file_that_fits_too_little_is_refused_and_changes_nothing(trained):
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     found = {name: tensor for name, tensor in fresh(config, 5).state_dict().items() if "norm" in name}
     with pytest.raises(ModelError, match="a start needs 25 %"):
-        load_weights(network, found, "other.pt", quiet)
+        take_weights(network, found, "other.pt", quiet)
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
     assert match_weights(network, {"else": torch.zeros(2)}).fits == {}
 
@@ -155,6 +155,15 @@ def test_the_encoder_keeps_still_while_frozen_and_learns_after(trained, packed, 
     assert all(torch.equal(held[name], given[name]) for name in names)
     assert not any(torch.equal(held[name], given[name]) for name in held if name.endswith("weight") and name not in names)
     assert not any(torch.equal(freed[name], given[name]) for name in names if name.endswith("conv.weight"))
+
+
+@pytest.mark.parametrize("network, channels", [("resunet", (8, 8)), ("unet", (8, 8)), ("attention_unet", (8, 8, 8)), ("segresnet", (8, 16, 32))])
+def test_every_architecture_names_its_encoder(network, channels):
+    built = build(Config(network=network, channels=channels, patch=(16, 16, 16)))
+    held = {id(weight) for module in encoder_of(built) for weight in module.parameters()}
+    own = [weight for weight in built.parameters() if id(weight) in held]
+    assert own[0] is next(built.parameters())
+    assert 0.2 < sum(w.numel() for w in own) / sum(w.numel() for w in built.parameters()) < 0.8
 
 
 def test_a_network_that_names_no_encoder_cannot_be_frozen():

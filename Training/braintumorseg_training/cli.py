@@ -6,14 +6,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from braintumorseg.errors import BrainTumorSegError
+from braintumorseg.errors import BrainTumorSegError, Cancelled
 
-from . import verbs_transfer
+from . import verbs_fit, verbs_transfer
+from .verbs_fit import HEADS_SPLIT, OWN_SPLIT
 
 __all__ = ["main"]
-
-OWN_SPLIT = Path(__file__).parent / "split_24.json"
-HEADS_SPLIT = Path(__file__).parent / "split_heads.json"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
         args.run(args)
     except BrainTumorSegError as error:
         print(f"braintumorseg-train: {error}", file=sys.stderr)
-        return 1
+        return 130 if isinstance(error, Cancelled) else 1
     except KeyboardInterrupt:
         print("braintumorseg-train: interrupted; fit goes on from its last checkpoint when run again", file=sys.stderr)
         return 130
@@ -42,25 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--phantoms", type=int, default=0, metavar="N", help="also make N made-up patients")
     verb.set_defaults(run=_prepare)
 
-    verb = verbs.add_parser("fit", help="train a network; the same command again goes on from the last checkpoint")
-    verb.add_argument("--data", type=Path, required=True, help="folder that prepare wrote")
-    verb.add_argument("--out", type=Path, required=True, help="folder of the run")
-    verb.add_argument("--split", type=Path, default=OWN_SPLIT, help="JSON with train and validation (default: the 24 cases' own)")
-    verb.add_argument("--config", type=Path, help="JSON with fields of the configuration (default: the shipped recipe)")
-    verb.add_argument("--steps", type=int, help="number of steps, over the configuration's")
-    verb.add_argument("--init", type=Path, metavar="WEIGHTS",
-                      help="start from these: checkpoint.pt of fit or pretrain, a torch state dict (.pt, .pth), or an .onnx that export wrote")
-    verb.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    verb.set_defaults(run=_fit)
-
-    verb = verbs.add_parser("fit-brain", help="train the network that finds the brain, from label maps of heads; goes on like fit")
-    verb.add_argument("maps", type=Path, help="folder of SynthSeg's label maps of whole heads (.nii.gz)")
-    verb.add_argument("--out", type=Path, required=True, help="folder of the run")
-    verb.add_argument("--split", type=Path, default=HEADS_SPLIT, help="JSON with train and validation (default: 17 and 3 of the 20 heads)")
-    verb.add_argument("--config", type=Path, help="JSON with fields of the configuration (default: the shipped recipe)")
-    verb.add_argument("--steps", type=int, help="number of steps, over the configuration's")
-    verb.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    verb.set_defaults(run=_fit_brain)
+    verbs_fit.add_verbs(verbs)
 
     verb = verbs.add_parser("export", help="write a run's network as ONNX with its card, after checking it against torch")
     verb.add_argument("run_folder", type=Path, metavar="RUN", help="folder that fit wrote")
@@ -119,37 +99,6 @@ def _prepare(args) -> None:
     pack_phantoms(args.phantoms, args.out, card, print)
     if refused:
         print(f"{len(refused)} refused:", *refused, sep="\n  ")
-
-
-def _fit(args) -> None:
-    from dataclasses import replace
-
-    from .config import Config, read_config
-    from .data import read_split
-    from .train import fit
-    from .transfer import begin_from
-
-    def say(line: str) -> None:
-        print(line, flush=True)
-
-    config = read_config(args.config) if args.config else Config()
-    if args.steps:
-        config = replace(config, steps=args.steps)
-    config, start = begin_from(config, args.init, args.out, say)
-    fit(config, args.data, read_split(args.split), args.out, device=args.device, say=say, start=start)
-
-
-def _fit_brain(args) -> None:
-    from dataclasses import replace
-
-    from .config import BrainConfig, read_config
-    from .data import read_split
-    from .fit_brain import fit_brain
-
-    config = read_config(args.config, BrainConfig) if args.config else BrainConfig()
-    if args.steps:
-        config = replace(config, steps=args.steps)
-    fit_brain(config, args.maps, read_split(args.split), args.out, device=args.device, say=lambda line: print(line, flush=True))
 
 
 def _export(args) -> None:

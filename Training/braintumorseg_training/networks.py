@@ -20,7 +20,7 @@ from braintumorseg.study import ROLES
 
 from .config import RunConfig
 
-__all__ = ["ResidualUNet", "build", "encoder_of"]
+__all__ = ["ResidualUNet", "block", "build", "encoder_of"]
 
 ACTIVATION = ("leakyrelu", {"inplace": True, "negative_slope": 0.01})
 
@@ -34,14 +34,16 @@ class ResidualUNet(nn.Module):
         outputs: R, regions.
     """
 
+    voxels_per_feature = 8   # of the input, for one feature vector of the first level
+
     def __init__(self, channels: tuple[int, ...], inputs: int, outputs: int):
         super().__init__()
         self.stem = _Stem(inputs, channels[0], kernel_size=4, stride=2, padding=1)
-        self.first = _block(UnetBasicBlock, channels[0], channels[0], 1)
-        self.down = nn.ModuleList(_block(UnetResBlock, a, b, 2) for a, b in pairwise(channels))
+        self.first = block(UnetBasicBlock, channels[0], channels[0], 1)
+        self.down = nn.ModuleList(block(UnetResBlock, a, b, 2) for a, b in pairwise(channels))
         self.up = nn.ModuleList(nn.ConvTranspose3d(b, a, 2, 2, bias=False) for a, b in pairwise(channels))
         # At full width and half resolution one residual block costs more than all the rest: a plain one there.
-        self.merge = nn.ModuleList(_block(UnetResBlock if level else UnetBasicBlock, 2 * width, width, 1)
+        self.merge = nn.ModuleList(block(UnetResBlock if level else UnetBasicBlock, 2 * width, width, 1)
                                    for level, width in enumerate(channels[:-1]))
         self.head = _Head(channels[0], outputs, 2, 2)
         self.side_head = nn.Conv3d(channels[1], outputs, 1)
@@ -56,11 +58,16 @@ class ResidualUNet(nn.Module):
             skips.append(down(skips[-1]))
         x, side = skips[-1], None
         for level in reversed(range(len(self.up))):
-            x = self.merge[level](torch.cat([self.up[level](x), skips[level]], dim=1))
+            x = self.up[level](x)
+            x = self.merge[level](torch.cat([x, self.skip(level, skips[level], x)], dim=1))
             if level == 1 and self.training:
                 side = self.side_head(x)
         logits = self.head(x)
         return (logits, side) if side is not None else logits
+
+    def skip(self, level: int, features: torch.Tensor, below: torch.Tensor) -> torch.Tensor:
+        """What of the encoder's features (B, F, I, J, K) at `level` reaches the decoder, whose own of that size are `below`."""
+        return features
 
 
 class _Stem(nn.Conv3d):
@@ -89,9 +96,11 @@ class _Head(nn.ConvTranspose3d):
         return y.view(b, o, 2, 2, 2, i, j, k).permute(0, 1, 5, 2, 6, 3, 7, 4).reshape(b, o, 2 * i, 2 * j, 2 * k)
 
 
-def build(config: RunConfig, inputs: int = len(ROLES), outputs: int = len(REGIONS)) -> ResidualUNet:
-    """The network of a configuration, with fresh weights; by default from four sequences to the tumour's regions."""
-    return ResidualUNet(config.channels, inputs, outputs)
+def build(config: RunConfig, inputs: int = len(ROLES), outputs: int = len(REGIONS)) -> nn.Module:
+    """The network that a configuration names, with fresh weights; by default from four sequences to the tumour's regions."""
+    from .architectures import ARCHITECTURES  # not above: it builds upon this file
+
+    return ARCHITECTURES[config.network](config.channels, inputs, outputs)
 
 
 def encoder_of(network: nn.Module) -> tuple[nn.Module, ...]:
@@ -102,6 +111,7 @@ def encoder_of(network: nn.Module) -> tuple[nn.Module, ...]:
     return network.encoder_modules()
 
 
-def _block(kind: type, inputs: int, outputs: int, stride: int) -> nn.Module:
+def block(kind: type, inputs: int, outputs: int, stride: int) -> nn.Module:
+    """One of MONAI's 3 x 3 x 3 blocks with this package's norm and activation."""
     # One group a channel is instance normalisation; torch's group norm is the faster of the two on CPUs.
     return kind(3, inputs, outputs, kernel_size=3, stride=stride, norm_name=("group", {"num_groups": outputs}), act_name=ACTIVATION)

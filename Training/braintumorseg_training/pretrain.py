@@ -43,7 +43,7 @@ def pretrain(config: PretrainConfig, folders: list[Path], split: Split, out: Pat
     learnt, held_out = choose_volumes(folders, split, config, say)
     task = Task(build=lambda: build(config, outputs=len(ROLES)), stream=lambda first, count: HiddenPatches(learnt, config, first, count),
                 loss=ReconstructionLoss(config.deep_supervision), watch=_watcher(held_out, config) if held_out else None,
-                scores=("cubes", "sequences"), about=f"{len(learnt)} volumes without their labels")
+                scores=("cubes", "sequences"), about=f"{len(learnt)} volumes without their labels", measure="share restored")
     return fit_task(config, task, out, device=device, say=say)
 
 

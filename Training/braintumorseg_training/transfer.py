@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,10 +14,10 @@ import torch
 from braintumorseg.errors import MissingFile, ModelError
 from braintumorseg.model_zoo import sha256_of
 
+from .checkpoints import has_checkpoint
 from .config import RunConfig
-from .train import CHECKPOINT, load_checkpoint
 
-__all__ = ["SMALLEST_SHARE", "Match", "begin_from", "load_weights", "match_weights", "read_weights"]
+__all__ = ["SMALLEST_SHARE", "Match", "begin_from", "match_weights", "read_weights", "take_weights"]
 
 SMALLEST_SHARE = 0.25  # of the network's numbers; below it, the file is another network's and the start would be as good as fresh
 # Where tools keep the weights in their checkpoints; ours first, whose averaged weights are the better ones.
@@ -48,7 +49,7 @@ class Match:
 
 def begin_from(config: RunConfig, weights: Path | None, out: Path,
                say: Callable[[str], None] = print) -> tuple[RunConfig, Callable[[torch.nn.Module], None] | None]:
-    """The configuration with `init` filled in, and what `fit_task` takes as `start`; (config with the checkpoint's init, None) without `weights`.
+    """The configuration with `init` filled in, and what `fit_task` takes as `start`; (config with the init that the run has, None) without `weights`.
 
     Args:
         weights: a file as `read_weights` reads it.
@@ -57,9 +58,9 @@ def begin_from(config: RunConfig, weights: Path | None, out: Path,
     if weights is not None:
         found = read_weights(weights)
         named = replace(config, init=f"{weights.name} sha256 {sha256_of(weights)}")
-        return named, lambda network: load_weights(network, found, weights.name, say)
-    if (out / CHECKPOINT).is_file():
-        return replace(config, init=load_checkpoint(out / CHECKPOINT)["config"].get("init", "")), None
+        return named, lambda network: take_weights(network, found, weights.name, say)
+    if has_checkpoint(out):
+        return replace(config, init=_init_of(out)), None
     if config.init:
         raise ModelError(f"The configuration says that the run starts from {config.init.split()[0]}, and no weights are given.",
                          "Give the file with --init, or take the field init out.")
@@ -69,7 +70,14 @@ def begin_from(config: RunConfig, weights: Path | None, out: Path,
     return config, None
 
 
-def load_weights(network: torch.nn.Module, found: dict[str, torch.Tensor], name: str, say: Callable[[str], None]) -> Match:
+def _init_of(out: Path) -> str:
+    try:
+        return json.loads((out / "config.json").read_text(encoding="utf-8")).get("init", "")
+    except (OSError, ValueError):
+        return ""
+
+
+def take_weights(network: torch.nn.Module, found: dict[str, torch.Tensor], name: str, say: Callable[[str], None]) -> Match:
     """Copy what fits into the network, in place, and say so. Raises ModelError when less than SMALLEST_SHARE does; then nothing is changed."""
     match = match_weights(network, found)
     if match.share < SMALLEST_SHARE:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["add_verbs"]
+from .verbs_fit import OWN_SPLIT, add_common, configuration, say
 
-_OWN_SPLIT = Path(__file__).parent / "split_24.json"
+__all__ = ["add_verbs"]
 
 
 def add_verbs(verbs) -> None:
@@ -19,11 +19,8 @@ def add_verbs(verbs) -> None:
     verb = verbs.add_parser("pretrain", help="train a network to fill in what was hidden of brains, without labels; fit --init takes up its weights")
     verb.add_argument("--data", type=Path, required=True, action="append", metavar="FOLDER",
                       help="folder that prepare or prepare-unlabelled wrote (may be repeated); labels are not looked at")
-    verb.add_argument("--split", type=Path, default=_OWN_SPLIT, help="the split that fit will be given: its validation cases are left out")
-    verb.add_argument("--out", type=Path, required=True, help="folder of the run")
-    verb.add_argument("--config", type=Path, help="JSON with fields of the configuration; channels as fit will have them")
-    verb.add_argument("--steps", type=int, help="number of steps, over the configuration's")
-    verb.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    verb.add_argument("--split", type=Path, default=OWN_SPLIT, help="the split that fit will be given: its validation cases are left out")
+    add_common(verb)
     verb.set_defaults(run=_pretrain)
 
 
@@ -37,13 +34,10 @@ def _prepare_unlabelled(args) -> None:
 
 
 def _pretrain(args) -> None:
-    from dataclasses import replace
-
-    from .config import PretrainConfig, read_config
+    from .config import PretrainConfig
     from .data import read_split
+    from .distributed import together
     from .pretrain import pretrain
 
-    config = read_config(args.config, PretrainConfig) if args.config else PretrainConfig()
-    if args.steps:
-        config = replace(config, steps=args.steps)
-    pretrain(config, args.data, read_split(args.split), args.out, device=args.device, say=lambda line: print(line, flush=True))
+    with together():
+        pretrain(configuration(args, PretrainConfig), args.data, read_split(args.split), args.out, device=args.device, say=say)
