@@ -17,6 +17,7 @@ __all__ = ["NETWORKS", "OPTIMISERS", "SCHEDULES", "BrainConfig", "Config", "Pret
 
 NETWORKS = ("resunet", "unet", "attention_unet", "segresnet")     # what each is: architectures.py
 OPTIMISERS = ("adamw", "sgd")
+LARGEST_ELASTIC = 5.0   # voxels
 SCHEDULES = ("constant_then_linear", "poly", "cosine")
 
 
@@ -118,12 +119,21 @@ class Config(RunConfig):
     # Augmentation strengths, 1 = as tuned; 0 switches a family off
     spatial: float = 1.0
     intensity: float = 1.0
+    elastic: float = 0.0             # voxels, spread of a smooth displacement that goes with the rotations; 0: none
     transplant: float = 0.2          # share of patches that get another patient's lesion (CarveMix, Zhang 2021)
+    transplant_scale: tuple[float, float] = (0.4, 1.0)  # its size, of the size it had
+    heal: float = 0.0                # share of patches whose own lesion gives way to the tissue opposite
 
     def __post_init__(self):
         super().__post_init__()
-        if not 0 <= self.transplant <= 1:
-            self._refuse("transplant is a share, 0 to 1")
+        for name in ("transplant", "heal"):
+            if not 0 <= getattr(self, name) <= 1:
+                self._refuse(f"{name} is a share, 0 to 1")
+        if not 0 <= self.elastic <= LARGEST_ELASTIC:
+            self._refuse(f"elastic lies between 0 and {LARGEST_ELASTIC:g} voxels: farther apart, neighbours would change places")
+        low, high = self.transplant_scale
+        if not 0 < low <= high:
+            self._refuse("transplant_scale is a smallest and a largest size, above 0")
 
 
 @dataclass(frozen=True)
@@ -159,6 +169,7 @@ class PretrainConfig(RunConfig):
     sequence_share: float = 0.35     # share of patches in which whole sequences are hidden too
     held_out_share: float = 0.1      # share of the volumes that are watched and not learned from
     spatial: float = 1.0             # strength of rotation and scaling, as in the tumour network's runs
+    elastic: float = 0.0             # as in the tumour network's runs
 
     def __post_init__(self):
         super().__post_init__()

@@ -20,6 +20,7 @@ from braintumorseg.errors import InputError
 from braintumorseg.study import ROLES
 
 from .augment import cut
+from .brain_view import Brain
 from .config import PretrainConfig
 from .data import PHANTOM, Case, Split, load_cases
 from .networks import build
@@ -82,8 +83,7 @@ class HiddenPatches(Dataset):
         shape, patch = np.array(case.labels.shape), np.array(self.config.patch)
         half = np.minimum(patch / 2 - 12, shape / 2).clip(0)
         centre = np.clip(shape * rng.uniform(0.25, 0.75, 3), half, shape - half)
-        nothing = torch.zeros(case.labels.shape, dtype=torch.uint8)
-        image, _ = cut(torch.from_numpy(np.array(case.channels)), nothing, centre, self.config, rng)
+        image, _ = cut(Brain(case.channels, case.labels), centre, self.config, rng)
         return hide(image, self.config, rng)
 
 
