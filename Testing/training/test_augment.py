@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from braintumorseg_training.augment import _blur, _coarsen, augment, cut
+from braintumorseg_training.augment import _blur, _coarsen, _cut_turned, augment, cut
 from braintumorseg_training.brain_view import Brain
 
 
@@ -72,3 +72,18 @@ def test_sequences_are_dropped_but_never_all_of_them(tiny):
     assert set(kept) == {1, 2, 3}
     always = replace(config, all_sequences_share=1.0)
     assert augment(torch.ones(4, 2, 2, 2), always, np.random.default_rng(0)).all()
+
+
+def test_elastic_bends_smoothly_by_about_what_was_asked_and_labels_with_the_image():
+    places = np.stack(np.meshgrid(*(np.arange(n) for n in (96, 104, 100)), indexing="ij")).astype(np.float16)   # each voxel says where it was
+    brain = Brain(places, (places[0] > 48).astype(np.uint8))
+    size, centre, moved = np.array([48, 40, 44]), np.array([48.0, 52.0, 50.0]), []
+    for seed in range(12):
+        straight, _ = _cut_turned(brain, centre, size, 1.0, 0.0, np.random.default_rng(seed))
+        bent, labels = _cut_turned(brain, centre, size, 1.0, 2.0, np.random.default_rng(seed))
+        moved.append(bent - straight)
+        assert moved[-1].abs().max() < 2 * 2.0 + 0.5
+        assert (labels.bool() == (bent[0] > 48.5)).float().mean() > 0.97   # nearest voxel against interpolation: half a voxel apart
+        steps = torch.stack([bent[:, 1:, 1:, 1:] - other for other in (bent[:, :-1, 1:, 1:], bent[:, 1:, :-1, 1:], bent[:, 1:, 1:, :-1])])
+        assert torch.linalg.det(steps.permute(2, 3, 4, 0, 1)).min() > 0    # nothing is folded over
+    assert 1.0 < float(torch.stack(moved).std()) < 2.5

@@ -17,7 +17,7 @@ __all__ = ["NETWORKS", "OPTIMISERS", "SCHEDULES", "BrainConfig", "Config", "Pret
 
 NETWORKS = ("resunet", "unet", "attention_unet", "segresnet")     # what each is: architectures.py
 OPTIMISERS = ("adamw", "sgd")
-LARGEST_ELASTIC = 5.0   # voxels
+LARGEST_ELASTIC = 3.0   # voxels
 SCHEDULES = ("constant_then_linear", "poly", "cosine")
 
 
