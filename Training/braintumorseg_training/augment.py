@@ -6,52 +6,66 @@ Channels are z-scored within the brain and exactly 0 outside; each step keeps it
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from braintumorseg.study import ROLES
+
 from .brain_view import Brain
 from .config import Config
 
-__all__ = ["augment", "cut", "rotation"]
+__all__ = ["Note", "augment", "cut", "rotation", "untold"]
 
+Note = Callable[..., None]   # is told what was done to a patch: (what,), or (what, role) where it was done to one sequence alone
+
+_AXES = ("left-right", "front-back", "up-down")                # of the patch as it is now
+_PLANES = ("in sagittal planes", "in coronal planes", "in axial planes")
 _KNOT_VOXELS = 32   # between the knots of an elastic field
 _MOST_BENT = 2.0    # spreads of a knot
 
 
-def cut(brain: Brain, centre: np.ndarray, config: Config, rng: np.random.Generator):
+def untold(what: str, role: str = "") -> None:
+    """The Note of who does not want to know."""
+
+
+def cut(brain: Brain, centre: np.ndarray, config: Config, rng: np.random.Generator, note: Note = untold):
     """Patch (C, *patch) float32 and labels (*patch) uint8 around `centre` (voxel), with a random rotation, scaling and flip.
 
     Two in five patches are taken as they are (flips only): interpolation blurs, and clinical images are not all blurred.
     """
     size = np.array(config.patch)
     if config.spatial > 0 and rng.random() < 0.6:
-        image, target = _cut_turned(brain, centre, size, config.spatial, config.elastic, rng)
+        image, target = _cut_turned(brain, centre, size, config.spatial, config.elastic, rng, note)
     else:
         image, target = brain.box(np.round(centre).astype(int) - size // 2, size)
     axes = [axis for axis, share in enumerate((0.5, 0.2, 0.2)) if config.spatial > 0 and rng.random() < share]
     if axes:
+        note(f"flipped {', '.join(_AXES[axis] for axis in axes)}")
         image, target = image.flip([axis + 1 for axis in axes]), target.flip(axes)
     return image, target
 
 
-def augment(image: torch.Tensor, config: Config, rng: np.random.Generator) -> torch.Tensor:
+def augment(image: torch.Tensor, config: Config, rng: np.random.Generator, note: Note = untold) -> torch.Tensor:
     """Intensities of (C, I, J, K) as another scanner might give them, then some sequences taken away."""
     strength = config.intensity
     if strength > 0:
         brain = image != 0
-        image = _coarsen_all(image, strength, rng)
+        image = _coarsen_all(image, strength, rng, note)
         if rng.random() < 0.3:
+            note("uneven coil")
             image = _biased(image, strength, rng)  # one coil, one field for all sequences
-        for sequence in image:
-            changed = _one_sequence(sequence, strength, rng)
+        for role, sequence in zip(ROLES, image, strict=True):
+            changed = _one_sequence(sequence, strength, rng, note, role)
             if changed is not sequence:
                 sequence.copy_(changed)
         image *= brain
-    return _drop_sequences(image, config.all_sequences_share, rng)
+    return _drop_sequences(image, config.all_sequences_share, rng, note)
 
 
-def _cut_turned(brain, centre, size, strength, elastic, rng):
+def _cut_turned(brain, centre, size, strength, elastic, rng, note=untold):
     """Turned about one axis, by up to 25 degrees, and scaled along all three; bent as well, where `elastic` (voxels) is above 0.
 
     A turn in a plane moves whole lines of voxels alike, which costs a fifth of a free one. Bending does the same: the plane is bent, and the
@@ -63,6 +77,8 @@ def _cut_turned(brain, centre, size, strength, elastic, rng):
     angle = np.radians(rng.uniform(-25, 25) * strength)
     turn[np.ix_(plane, plane)] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     scale = np.exp(rng.uniform(-0.28, 0.28) * strength + rng.uniform(-0.08, 0.08, 3) * strength)  # above 1: the lesion gets smaller
+    note(f"turned {np.degrees(angle):.0f}° {_PLANES[axis]}")
+    note(f"{1 / float(scale.prod()) ** (1 / 3):.2f} times as large{', bent' * (elastic > 0)}")
     matrix = turn * scale  # patch offset -> volume offset, in voxels
     # Only the box that the turned patch can reach is handed on.
     reach = np.abs(matrix) @ (size / 2) + 2 + (_MOST_BENT * elastic if elastic else 0)
@@ -113,27 +129,35 @@ def rotation(angles: np.ndarray) -> np.ndarray:
     return matrix
 
 
-def _one_sequence(x: torch.Tensor, strength: float, rng: np.random.Generator) -> torch.Tensor:
+def _one_sequence(x: torch.Tensor, strength: float, rng: np.random.Generator, note: Note, role: str) -> torch.Tensor:
     if rng.random() < 0.15:
+        note("blurred", role)
         x = _blur(x, rng.uniform(0.4, 0.4 + 0.7 * strength))
     if rng.random() < 0.15:
-        x = _coarsen(x, int(rng.integers(3)), rng.uniform(2, 5))
+        axis, factor = int(rng.integers(3)), rng.uniform(2, 5)
+        note(f"slices of {factor:.1f} voxels {_AXES[axis]}", role)
+        x = _coarsen(x, axis, factor)
     if rng.random() < 0.4:
+        note("gamma", role)
         x = _gamma(x, float(np.exp(rng.uniform(-0.5, 0.5) * strength)), inverted=rng.random() < 0.35)
     if rng.random() < 0.25:
+        note("uneven coil", role)
         x = _biased(x, strength, rng)
     if rng.random() < 0.5:
+        note("contrast and brightness", role)
         x = x * float(np.exp(rng.uniform(-0.3, 0.3) * strength)) + float(rng.uniform(-0.3, 0.3) * strength)
     if rng.random() < 0.25:
+        note("noise", role)
         x = x + torch.randn(x.shape, generator=torch.Generator().manual_seed(int(rng.integers(2**31)))) * float(rng.uniform(0, 0.3 * strength))
     return x
 
 
-def _coarsen_all(image: torch.Tensor, strength: float, rng: np.random.Generator) -> torch.Tensor:
+def _coarsen_all(image: torch.Tensor, strength: float, rng: np.random.Generator, note: Note) -> torch.Tensor:
     """All sequences as thick slices along one axis, as a 2-D clinical protocol makes them."""
     if rng.random() >= 0.15 * strength:
         return image
     axis, factor = int(rng.integers(3)), rng.uniform(2, 6)
+    note(f"slices of {factor:.1f} voxels {_AXES[axis]}")
     return _coarsen(image, axis, factor)
 
 
@@ -200,10 +224,12 @@ def _biased(x: torch.Tensor, strength: float, rng: np.random.Generator) -> torch
     return torch.addcmul(x, x + 3.5, field)
 
 
-def _drop_sequences(image: torch.Tensor, keep_all: float, rng: np.random.Generator) -> torch.Tensor:
+def _drop_sequences(image: torch.Tensor, keep_all: float, rng: np.random.Generator, note: Note) -> torch.Tensor:
     if rng.random() < keep_all:
         return image
     # The number that goes is drawn evenly from 1, 2 and 3, so that single sequences are seen as often as pairs.
     gone = rng.permutation(len(image))[: int(rng.integers(1, len(image)))]
     image[torch.from_numpy(gone)] = 0
+    for index in gone:
+        note("taken away", ROLES[index])
     return image

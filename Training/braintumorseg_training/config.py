@@ -99,6 +99,10 @@ class RunConfig:
         if not fits:
             self._refuse(f"{name} is {value!r} and should be {wanted}")
 
+    def _check_elastic(self, spread: float) -> None:
+        if not 0 <= spread <= LARGEST_ELASTIC:
+            self._refuse(f"elastic lies between 0 and {LARGEST_ELASTIC:g} voxels: beyond, neighbours would change places")
+
     def _refuse(self, why: str):
         raise ModelError(f"The training configuration contradicts itself: {why}.", "Change that field.")
 
@@ -129,8 +133,7 @@ class Config(RunConfig):
         for name in ("transplant", "heal"):
             if not 0 <= getattr(self, name) <= 1:
                 self._refuse(f"{name} is a share, 0 to 1")
-        if not 0 <= self.elastic <= LARGEST_ELASTIC:
-            self._refuse(f"elastic lies between 0 and {LARGEST_ELASTIC:g} voxels: farther apart, neighbours would change places")
+        self._check_elastic(self.elastic)
         low, high = self.transplant_scale
         if not 0 < low <= high:
             self._refuse("transplant_scale is a smallest and a largest size, above 0")
@@ -173,6 +176,7 @@ class PretrainConfig(RunConfig):
 
     def __post_init__(self):
         super().__post_init__()
+        self._check_elastic(self.elastic)
         if not 2 <= self.cube <= min(self.patch):
             self._refuse(f"cube {self.cube} lies between 2 and the patch's smallest side")
         if not 0 < self.hidden_share < 1:

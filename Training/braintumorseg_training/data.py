@@ -21,7 +21,7 @@ from braintumorseg.resample import resample
 from braintumorseg.study import ROLES, Study
 from braintumorseg.volume import Volume
 
-from .augment import augment, cut
+from .augment import Note, augment, cut, untold
 from .brain_view import Brain, Graft
 from .config import Config
 from .transplant import heal, mirror_of, transplant
@@ -160,21 +160,28 @@ class Patches(Dataset):
         return self.count
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.look(index)
+
+    def look(self, index: int, note: Note = untold) -> tuple[torch.Tensor, torch.Tensor]:
+        """Image (C, *patch) float32 and labels (*patch) uint8; `note` is told what was done on the way, for a preview."""
         rng = np.random.default_rng((self.config.seed, self.first + index))
         made_up = bool(self.made_up) and (not self.real or rng.random() < self.config.phantom_share)
         pool = self.made_up if made_up else self.real
         case = pool[rng.integers(len(pool))]
+        note(case.name)
         brain, spots = Brain(case.channels, case.labels), case.spots
         healed = self.config.heal > 0 and rng.random() < self.config.heal and self._graft(brain, heal(brain, self._mirror(case)))
         if healed:
             spots = {}
+            note("own lesion healed")
         if len(self.real) > 1 and rng.random() < (AFTER_HEALING if healed else self.config.transplant):
             donor = self.real[rng.integers(len(self.real))]
             graft = transplant(brain, Brain(donor.channels, donor.labels), self.config.transplant_scale, rng)
             if self._graft(brain, graft):
                 spots = _spots(graft, rng)
-        image, target = cut(brain, _centre(spots, brain.shape, self.config, rng), self.config, rng)
-        return augment(image, self.config, rng), target
+                note(f"lesion of {donor.name}")
+        image, target = cut(brain, _centre(spots, brain.shape, self.config, rng), self.config, rng, note)
+        return augment(image, self.config, rng, note), target
 
     def _graft(self, brain: Brain, graft: Graft | None) -> bool:
         if graft is not None:
