@@ -26,10 +26,11 @@ from .brain_view import Brain, Graft
 from .config import Config
 from .transplant import heal, mirror_of, transplant
 
-__all__ = ["PHANTOM", "UNLABELLED", "Case", "Patches", "Split", "load_cases", "load_made_up", "pack_case", "pack_folder", "read_conventions",
-           "read_split"]
+__all__ = ["PHANTOM", "SYNTHETIC", "UNLABELLED", "Case", "Patches", "Split", "load_cases", "load_made_up", "pack_case", "pack_folder",
+           "read_conventions", "read_split"]
 
 PHANTOM = "phantom"
+SYNTHETIC = "synthetic"
 UNLABELLED = "unlabelled"  # packed for pretraining only
 AFTER_HEALING = 0.7  # share of healed brains that get another patient's lesion
 
@@ -142,8 +143,8 @@ def load_cases(packed: Path, names: Iterable[str] | None = None) -> list[Case]:
 
 
 def load_made_up(packed: Path) -> list[Case]:
-    """The packed phantoms; [] when there are none."""
-    names = sorted(path.stem for path in packed.glob(f"{PHANTOM}_*.npz"))
+    """The packed phantoms and synthetic brains; [] when there are none."""
+    names = sorted(path.stem for kind in (PHANTOM, SYNTHETIC) for path in packed.glob(f"{kind}_*.npz"))
     return load_cases(packed, names) if names else []
 
 
@@ -151,8 +152,9 @@ class Patches(Dataset):
     """Patch number n of a run is a function of (seed, n) alone, so a run that is taken up again sees what it would have seen."""
 
     def __init__(self, cases: list[Case], config: Config, first: int, count: int):
-        self.real = [case for case in cases if case.cohort != PHANTOM]
-        self.made_up = [case for case in cases if case.cohort == PHANTOM]
+        self.real = [case for case in cases if case.cohort not in (PHANTOM, SYNTHETIC)]
+        self.phantoms = [case for case in cases if case.cohort == PHANTOM]
+        self.synthetic = [case for case in cases if case.cohort == SYNTHETIC]
         self.config, self.first, self.count = config, first, count
         self.mirrors: dict[str, int] = {}
 
@@ -165,8 +167,7 @@ class Patches(Dataset):
     def look(self, index: int, note: Note = untold) -> tuple[torch.Tensor, torch.Tensor]:
         """Image (C, *patch) float32 and labels (*patch) uint8; `note` is told what was done on the way, for a preview."""
         rng = np.random.default_rng((self.config.seed, self.first + index))
-        made_up = bool(self.made_up) and (not self.real or rng.random() < self.config.phantom_share)
-        pool = self.made_up if made_up else self.real
+        pool = self._pool(rng.random())
         case = pool[rng.integers(len(pool))]
         note(case.name)
         brain, spots = Brain(case.channels, case.labels), case.spots
@@ -182,6 +183,13 @@ class Patches(Dataset):
                 note(f"lesion of {donor.name}")
         image, target = cut(brain, _centre(spots, brain.shape, self.config, rng), self.config, rng, note)
         return augment(image, self.config, rng, note), target
+
+    def _pool(self, chance: float) -> list[Case]:
+        for pool, share in ((self.phantoms, self.config.phantom_share), (self.synthetic, self.config.synthetic_share)):
+            if pool and chance < share:
+                return pool
+            chance -= share if pool else 0
+        return self.real or self.phantoms or self.synthetic
 
     def _graft(self, brain: Brain, graft: Graft | None) -> bool:
         if graft is not None:

@@ -22,7 +22,7 @@ from braintumorseg.study import ROLES
 from .augment import cut
 from .brain_view import Brain
 from .config import PretrainConfig
-from .data import PHANTOM, Case, Split, load_cases
+from .data import PHANTOM, SYNTHETIC, Case, Split, load_cases
 from .networks import build
 from .train import Task, fit_task
 
@@ -51,15 +51,15 @@ def pretrain(config: PretrainConfig, folders: list[Path], split: Split, out: Pat
 def choose_volumes(folders: list[Path], split: Split, config: PretrainConfig, say: Callable[[str], None]) -> tuple[list[Case], list[Case]]:
     """The packed cases to learn from and those to watch, which are a share of the former taken away by chance (config.seed).
 
-    Cases of the split's validation are in neither; phantoms are left out too, for their noise is not a scanner's.
+    Cases of the split's validation are in neither; made-up ones are left out too, for their texture is not a scanner's.
     """
     found: dict[str, Case] = {}
     for folder in folders:
-        found.update({case.name: case for case in load_cases(folder) if case.cohort != PHANTOM})
+        found.update({case.name: case for case in load_cases(folder) if case.cohort not in (PHANTOM, SYNTHETIC)})
     kept_away = sorted(set(found) & set(split.validation))
     names = sorted(set(found) - set(kept_away))
     if not names:
-        raise InputError(f"No volume is left to learn from: the {len(found)} packed there are validation cases or phantoms.",
+        raise InputError(f"No volume is left to learn from: the {len(found)} packed there are validation cases or made up.",
                          "Give folders with others, packed by prepare or prepare-unlabelled.")
     say(f"validation cases of the split, not looked at: {', '.join(kept_away) or 'none of them is there'}")
     held = round(config.held_out_share * len(names)) if len(names) > 1 else 0

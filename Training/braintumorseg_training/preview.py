@@ -25,7 +25,7 @@ __all__ = ["draw_heads", "draw_patches"]
 
 WINDOW = (-2.5, 3.5)   # z-scores from black to white; the same for all, or changes of brightness would not show
 _MOST_HEADS = 4        # label maps take 5 s each to read
-_TITLE_LETTERS = 27
+_TITLE_LETTERS = 28
 _NO_MARKS = ("", "", "", "")
 
 
@@ -80,7 +80,8 @@ def _patch_row(patches: Patches, number: int, config: Config) -> list[Panel]:
 
     def what_was_done(role: str) -> list[str]:
         done = notes.get(role, [])
-        return [wrapped for what in (done[-1:] if role and role not in shown else done) for wrapped in wrap(what, _TITLE_LETTERS)]
+        told = done[-1:] if role and role not in shown else done    # of a sequence that was taken away nothing else shows
+        return [line for what in told for line in wrap(what, _TITLE_LETTERS, break_on_hyphens=False)]
 
     plain = [panel("\n".join([TITLES[role], *what_was_done(role)]), role, False) for role in ROLES]
     return [*plain, panel("\n".join(what_was_done("")), best, True)]
