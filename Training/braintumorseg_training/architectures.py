@@ -72,6 +72,10 @@ class DeeplySupervisedSegResNet(SegResNet):
         if self.side_at >= 0:
             self.side_head = nn.Conv3d(channels[2], outputs, 1)
 
+    def encoder_modules(self) -> tuple[nn.Module, ...]:
+        """The way down."""
+        return self.convInit, self.down_layers
+
     def decode(self, x: torch.Tensor, down_x: list[torch.Tensor]) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         side = None
         for number, (up, merge) in enumerate(zip(self.up_samples, self.up_layers, strict=True)):
