@@ -73,6 +73,7 @@ class DeeplySupervisedSegResNet(SegResNet):
             self.side_head = nn.Conv3d(channels[2], outputs, 1)
 
     def encoder_modules(self) -> tuple[nn.Module, ...]:
+        """The way down."""
         return self.convInit, self.down_layers
 
     def decode(self, x: torch.Tensor, down_x: list[torch.Tensor]) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:

@@ -59,6 +59,7 @@ class Run:
         if saved is not None:
             self._take_up(saved)
         if ranks.first:
+            cut_log(out, task.scores, self.progress.step, self.progress.validated)
             with writing(out / "config.json"):
                 write_config(config, out / "config.json")
             if find_spec("matplotlib") is None:
@@ -129,8 +130,6 @@ class Run:
         load_weights(self.average, saved["average"], f"the checkpoint of {self.out.name}")
         self.optimiser.load_state_dict(saved["optimiser"])
         self.progress = Progress(**saved["progress"]) if "progress" in saved else Progress(step=saved["step"], validated=saved["step"])
-        if self.ranks.first:
-            cut_log(self.out, self.task.scores, self.progress.step, self.progress.validated)
 
 
 def _silent(line: str) -> None:
