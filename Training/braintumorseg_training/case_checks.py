@@ -93,7 +93,7 @@ def read_case(folder: Path, convention: str | None) -> tuple[Study, Volume]:
 
 
 def _read_images(source: Source) -> dict[str, Volume]:
-    read = {path: _read_channels(path) for path, channel in source.images.values() if channel is not None}
+    read = {path: _read_channels(path) for path in {path for path, channel in source.images.values() if channel is not None}}
     images = {}
     for role, (path, channel) in source.images.items():
         if channel is None:

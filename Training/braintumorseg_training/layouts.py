@@ -168,7 +168,7 @@ def _unknown(case: Path) -> Source:
 def _case_folders(folder: Path) -> list[tuple[Path, list[Path]]]:
     """(folder, its image files) for every folder below this one, or itself, that holds images directly; hidden files do not count."""
     found = []
-    for place, folders, _ in os.walk(folder):
+    for place, folders, _ in os.walk(folder, followlinks=True):
         here = Path(place)
         folders[:] = sorted(name for name in folders if not name.startswith(".")) if len(here.relative_to(folder).parts) < _DEPTH else []
         if files := _image_files(here):
