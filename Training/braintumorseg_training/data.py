@@ -14,13 +14,14 @@ from braintumorseg.errors import MissingFile
 
 from .augment import augment, cut
 from .case_checks import read_case
-from .case_table import read_conventions
+from .case_table import cohort_of, read_conventions
 from .config import Config
-from .packing import pack_case, packed_names, unpack
-from .splits import PHANTOM, Split, read_split
+from .packing import PHANTOM, UNLABELLED, pack_case, packed_names, unpack
+from .splits import Split, read_split
 from .transplant import transplant
 
-__all__ = ["PHANTOM", "Case", "Patches", "Split", "load_cases", "load_made_up", "pack_case", "read_case", "read_conventions", "read_split"]
+__all__ = ["PHANTOM", "UNLABELLED", "Case", "Patches", "Split", "cohort_of", "load_cases", "load_made_up", "pack_case", "read_case",
+           "read_conventions", "read_split"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,8 +24,10 @@ from braintumorseg.volume import Volume
 
 from .case_table import patient_of
 
-__all__ = ["SPOTS", "PackedFacts", "fingerprint", "forget", "pack_case", "packed_names", "read_facts", "unpack"]
+__all__ = ["PHANTOM", "SPOTS", "UNLABELLED", "PackedFacts", "fingerprint", "forget", "pack_case", "packed_names", "read_facts", "unpack"]
 
+PHANTOM = "phantom"        # cohort of made-up cases
+UNLABELLED = "unlabelled"  # cohort of cases that are packed for pretraining only
 SPOTS = 2000  # voxels of each label whose places are kept, for patches around them
 _ENDS = (".channels.npy", ".labels.npy", ".npz")
 _FORMAT = 2   # goes into the fingerprint: cases packed by an older version are packed again
@@ -85,14 +87,17 @@ def read_facts(packed: Path, name: str) -> PackedFacts:
 
 
 def unpack(packed: Path, name: str) -> tuple[str, np.ndarray, np.ndarray, dict[int, np.ndarray]]:
-    """(cohort, channels, labels, spots) of a packed case; the arrays stay on the disk and are read as they are touched."""
+    """(cohort, channels, labels, spots) of a packed case; the arrays stay on the disk and are read as they are touched.
+
+    They are mapped privately: whoever writes to them changes a copy, never the disk.
+    """
     with _opened(packed, name) as file:
         spots = {value: file[str(value)] for value in (NCR, ED, ET)}
         labels = file.get("labels")  # in here when an older version packed it
         cohort = str(file["cohort"])
     try:
-        channels = np.load(packed / f"{name}.channels.npy", mmap_mode="r")
-        labels = np.load(packed / f"{name}.labels.npy", mmap_mode="r") if labels is None else labels
+        channels = np.load(packed / f"{name}.channels.npy", mmap_mode="c")
+        labels = np.load(packed / f"{name}.labels.npy", mmap_mode="c") if labels is None else labels
     except (OSError, ValueError) as error:
         raise _damaged(name, error) from None
     if labels.shape != channels.shape[1:]:

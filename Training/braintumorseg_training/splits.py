@@ -18,12 +18,11 @@ import numpy as np
 from braintumorseg.errors import InputError, MissingFile, OutputError
 
 from .case_table import CaseRow
-from .packing import PackedFacts, packed_names, read_facts
+from .packing import PHANTOM, UNLABELLED, PackedFacts, packed_names, read_facts
 
-__all__ = ["PHANTOM", "Split", "leave_out", "make_folds", "make_split", "read_split", "split_cases", "write_splits"]
+__all__ = ["Split", "leave_out", "make_folds", "make_split", "read_split", "split_cases", "write_splits"]
 
-PHANTOM = "phantom"   # cohort of made-up cases, which are in no split: they are always trained on
-_SIZES = 4            # classes of tumour size within a cohort, equally many patients in each
+_SIZES = 4  # classes of tumour size within a cohort, equally many patients in each
 
 
 @dataclass(frozen=True)
@@ -56,14 +55,14 @@ def read_split(path: Path) -> Split:
 
 
 def split_cases(packed: Path, table: Mapping[str, CaseRow] | None = None) -> list[PackedFacts]:
-    """What is known of every packed case but the made-up ones; cohort and patient as the table says, where it says something.
+    """What is known of every packed case but the made-up and unlabelled ones; cohort and patient as the table says, where it says something.
 
     Raises MissingFile when none is packed.
     """
     facts = [read_facts(packed, name) for name in packed_names(packed)]
     rows = table or {}
     known = [replace(case, cohort=rows[case.name].cohort or case.cohort, patient=rows[case.name].patient or case.patient)
-             if case.name in rows else case for case in facts if case.cohort != PHANTOM]
+             if case.name in rows else case for case in facts if case.cohort not in (PHANTOM, UNLABELLED)]
     if not known:
         raise MissingFile(f"There is no packed case in {packed.name}.", "Run braintumorseg-train prepare first.")
     return known
