@@ -38,8 +38,8 @@ def main() -> None:
     config = read_config(args.config) if args.config else Config()
     cases = [*load_cases(args.data, read_split(args.split).train), *load_made_up(args.data)]
     result = json.loads(args.out.read_text(encoding="utf-8")) if args.only and args.out.exists() else {}
-    result |= {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "torch": torch.__version__, "patch": list(config.patch), "batch": config.batch,
-               "channels": list(config.channels), "cases": len(cases), "steps": args.steps}
+    result |= {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "torch": torch.__version__, "patch": list(config.patch),
+               "batch": config.batch, "channels": list(config.channels), "cases": len(cases), "steps": args.steps}
     for name, measure in (("read", lambda: time_reading(cases, config)), ("loader", lambda: time_loader(cases, config, args.steps)),
                           ("network", lambda: time_fit(cases, config, args.steps, args.device, alone=True)),
                           ("both", lambda: time_fit(cases, config, args.steps, args.device, alone=False))):
@@ -109,12 +109,12 @@ def time_loader(cases, config, steps: int) -> dict:
         seconds.append(time.perf_counter() - began)
     torch.set_num_threads(threads)
     warm = 8 * _workers()  # what is made before anybody waits for it
-    loader = DataLoader(Patches(cases, config, 0, (warm + 2 * steps) * config.batch), batch_size=config.batch, num_workers=_workers(), prefetch_factor=4,
-                        worker_init_fn=one_thread)
+    loader = DataLoader(Patches(cases, config, 0, (warm + 2 * steps) * config.batch), batch_size=config.batch, num_workers=_workers(),
+                        prefetch_factor=4, worker_init_fn=one_thread)
     for number, _ in enumerate(loader):
         if number == warm:
             began = time.perf_counter()
-    rate = (warm + 2 * steps - 1 - warm) * config.batch / (time.perf_counter() - began)
+    rate = (2 * steps - 1) * config.batch / (time.perf_counter() - began)
     return {"patches_per_s": round(rate, 3), "workers": _workers(), "one_thread_s": round(float(np.mean(seconds)), 3),
             "one_thread_s_90th": round(float(np.percentile(seconds, 90)), 3)}
 
@@ -159,8 +159,8 @@ def table(result: dict) -> str:
     read = "; ".join(f"{kind.split('_')[0]} {ms} ms" for kind, ms in result["read"].items())
     verdict = "within" if result["loader_costs"] <= result["limit"] else "OVER"
     return ("| machine | loader alone, patches/s | network alone | both (`fit`) | loader costs | reading a box |\n|---|---|---|---|---|---|\n"
-            f"| {result['machine']} | {result['loader']['patches_per_s']} ({result['loader']['workers']} worker) | {result['network']['patches_per_s']} "
-            f"| {result['both']['patches_per_s']} | {result['loader_costs']:.1%} ({verdict} the limit of {result['limit']:.0%}) | {read} |\n")
+            f"| {result['machine']} | {result['loader']['patches_per_s']} ({result['loader']['workers']} worker) "
+            f"| {result['network']['patches_per_s']} | {result['both']['patches_per_s']} | {result['loader_costs']:.1%} ({verdict} the limit of {result['limit']:.0%}) | {read} |\n")
 
 
 if __name__ == "__main__":
