@@ -91,7 +91,7 @@ def test_folders_that_no_layout_knows_are_cases_with_a_problem_and_are_not_passe
     touch(tmp_path / "none", ["notes.txt"])
     _, cases = find_cases(tmp_path)
     assert {case.name: case.problem for case in cases} == {
-        "good": "", "none": "its folder holds no image file", "scan": "none of its files has a name that a layout knows"}
+        "good": "", "none": "its folder holds no image file that may be read", "scan": "none of its files has a name that a layout knows"}
 
 
 def test_a_linked_folder_is_a_case_too(tmp_path):

@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from braintumorseg.errors import InputError, OutputError
 from braintumorseg.study import ROLES, Study
 from braintumorseg_training.data import load_cases
 from braintumorseg_training.export import draft_card
-from braintumorseg_training.packing import fingerprint, forget, pack_case, packed_names, read_facts, unpack
+from braintumorseg_training.packing import fingerprint, forget, pack_case, packed_names, read_facts
 from toy_datasets import toy_case
 
 CARD = draft_card(size_multiple=4)
@@ -32,12 +34,28 @@ def test_what_a_case_says_of_itself_is_read_without_its_images(tmp_path):
 
 def test_images_and_labels_stay_on_the_disk_until_they_are_touched(tmp_path):
     pack(tmp_path)
-    cohort, channels, labels, spots = unpack(tmp_path, "p1")
-    assert cohort == "Oslo"
-    assert isinstance(channels, np.memmap)
-    assert isinstance(labels, np.memmap)
-    assert labels.shape == channels.shape[1:]
-    assert {value: len(found) for value, found in spots.items()} == {1: 1744, 2: 2000, 3: 1000}
+    (case,) = load_cases(tmp_path)
+    assert case.cohort == "Oslo"
+    assert isinstance(case.channels, np.memmap)
+    assert isinstance(case.labels, np.memmap)
+    assert case.labels.shape == case.channels.shape[1:]
+    case.labels[:] = 9
+    assert case.labels.max() == 3
+    assert {value: len(found) for value, found in case.spots.items()} == {1: 1744, 2: 2000, 3: 1000}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files that a process may have open are limited otherwise there")
+def test_more_cases_than_files_that_may_be_open_are_loaded(tmp_path):
+    pack(tmp_path)
+    for number in range(60):
+        for end in (".npz", ".channels.npy", ".labels.npy"):
+            os.link(tmp_path / f"p1{end}", tmp_path / f"copy{number}{end}")
+    program = ("import resource, sys; from pathlib import Path; from braintumorseg_training.data import load_cases\n"
+               "resource.setrlimit(resource.RLIMIT_NOFILE, (48, 48)); cases = load_cases(Path(sys.argv[1]))\n"
+               "print(len(cases), sum(int(case.labels.max()) + case.channels.shape[0] for case in cases))")
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    assert done.stdout == "61 427\n", done.stderr
 
 
 def test_a_missing_sequence_is_an_empty_channel(tmp_path):
@@ -45,16 +63,16 @@ def test_a_missing_sequence_is_an_empty_channel(tmp_path):
     del case["t2"]
     facts = pack(tmp_path, case=case)
     assert [bool(digest) for digest in facts.digests] == [True, True, False, True]
-    channels = unpack(tmp_path, "p1")[1]
-    assert [bool(channel.any()) for channel in channels] == [True, True, False, True]
+    (packed,) = load_cases(tmp_path)
+    assert [bool(channel.any()) for channel in packed.channels] == [True, True, False, True]
 
 
 def test_cases_that_an_older_version_packed_are_read(tmp_path):
     pack(tmp_path)
-    _, channels, labels, spots = unpack(tmp_path, "p1")
-    labels = np.array(labels)
-    np.savez_compressed(tmp_path / "BraTS2021_00001.npz", labels=labels, cohort="BraTS2021", **{str(value): found for value, found in spots.items()})
-    np.save(tmp_path / "BraTS2021_00001.channels.npy", channels)
+    (case,) = load_cases(tmp_path)
+    labels, spots = np.array(case.labels), {str(value): found for value, found in case.spots.items()}
+    np.savez_compressed(tmp_path / "BraTS2021_00001.npz", labels=labels, cohort="BraTS2021", **spots)
+    np.save(tmp_path / "BraTS2021_00001.channels.npy", case.channels)
     (old,) = load_cases(tmp_path, ["BraTS2021_00001"])
     assert np.array_equal(old.labels, labels)
     facts = read_facts(tmp_path, "BraTS2021_00001")
@@ -83,7 +101,7 @@ def test_what_is_half_there_is_not_packed_or_said_to_be_damaged(tmp_path):
     assert packed_names(tmp_path) == ["p1", "p2"]
     for name in ("p1", "p2"):
         with pytest.raises(InputError, match=f"{name} is damaged.*--force"):
-            unpack(tmp_path, name)
+            load_cases(tmp_path, [name])
     forget(tmp_path, "p2")
     assert packed_names(tmp_path) == ["p1"]
 

@@ -18,7 +18,7 @@ from .brain_view import Brain, Graft
 from .case_checks import read_case
 from .case_table import cohort_of, read_conventions
 from .config import Config
-from .packing import PHANTOM, UNLABELLED, pack_case, packed_names, unpack
+from .packing import PHANTOM, UNLABELLED, open_channels, open_labels, pack_case, packed_names, read_spots
 from .splits import Split, read_split
 from .transplant import heal, mirror_of, transplant
 
@@ -30,23 +30,39 @@ AFTER_HEALING = 0.7  # share of healed brains that get another patient's lesion
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """channels (C, I, J, K) float16, normalised; labels (I, J, K) uint8; `spots`: label -> (N, 3) some of its voxels."""
+    """A packed case; `spots`: label -> (N, 3) some of its voxels.
+
+    Its arrays are opened anew each time they are asked for, which takes 0.1 ms: a process may have no more than about a thousand files open, and
+    data sets have more cases.
+    """
 
     name: str
     cohort: str
-    channels: np.ndarray
-    labels: np.ndarray
     spots: dict[int, np.ndarray]
+    packed: Path
+
+    @property
+    def channels(self) -> np.ndarray:
+        """(C, I, J, K) float16, normalised; on the disk, read where it is touched."""
+        return open_channels(self.packed, self.name)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(I, J, K) uint8, likewise."""
+        return open_labels(self.packed, self.name)
 
 
 def load_cases(packed: Path, names: Iterable[str] | None = None) -> list[Case]:
-    """The packed cases of these names (all of them without names); arrays stay on disk and are read as needed."""
+    """The packed cases of these names (all of them without names); arrays stay on disk and are read as needed.
+
+    Raises MissingFile for a case that is not packed, InputError for one that is damaged.
+    """
     names = packed_names(packed) if names is None else list(names)
     missing = [name for name in names if not (packed / f"{name}.npz").is_file()]
     if missing or not names:
         raise MissingFile(f"{packed.name} lacks the packed case{'s' * (len(missing) > 1)} {', '.join(missing[:5]) or '(there is none)'}.",
                           "Run braintumorseg-train prepare first.")
-    return [Case(name, *unpack(packed, name)) for name in names]
+    return [Case(name, *read_spots(packed, name), packed) for name in names]
 
 
 def load_made_up(packed: Path) -> list[Case]:

@@ -125,7 +125,8 @@ def find_cases(folder: Path, layout: str | None = None) -> tuple[str, list[Sourc
     if name in ("brats", "plain") and layout is None:  # a case's own folder is the case
         known = {source.name for source in sources}
         sources = sources + [_unknown(case) for case, _ in folders if case.name not in known]
-        sources += [Source(case.name, {}, None, problem="its folder holds no image file") for case in _folders_without(folder, folders)]
+        empty = _folders_without(folder, folders)
+        sources += [Source(case.name, {}, None, problem="its folder holds no image file that may be read") for case in empty]
     sources = sorted(sources, key=lambda source: source.name)
     twice = sorted(name for name, count in Counter(source.name for source in sources).items() if count > 1)
     if twice:
@@ -184,7 +185,10 @@ def _folders_without(folder: Path, cases: list[tuple[Path, list[Path]]]) -> list
 
 
 def _image_files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if image_suffix(path) and not path.name.startswith(".") and path.is_file())
+    try:
+        return sorted(path for path in folder.iterdir() if image_suffix(path) and not path.name.startswith(".") and path.is_file())
+    except PermissionError:
+        return []
 
 
 def _stem(file: Path) -> str:

@@ -7,6 +7,7 @@ NAME.npz            the rest, small: cohort, patient, spots, ml, where it came f
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import zipfile
 from dataclasses import asdict, dataclass
@@ -24,7 +25,8 @@ from braintumorseg.volume import Volume
 
 from .case_table import patient_of
 
-__all__ = ["PHANTOM", "SPOTS", "UNLABELLED", "PackedFacts", "fingerprint", "forget", "pack_case", "packed_names", "read_facts", "unpack"]
+__all__ = ["PHANTOM", "SPOTS", "UNLABELLED", "PackedFacts", "fingerprint", "forget", "open_channels", "open_labels", "pack_case", "packed_names",
+           "read_facts", "read_spots"]
 
 PHANTOM = "phantom"        # cohort of made-up cases
 UNLABELLED = "unlabelled"  # cohort of cases that are packed for pretraining only
@@ -86,23 +88,40 @@ def read_facts(packed: Path, name: str) -> PackedFacts:
                            str(file["source"]), tuple(str(w) for w in file["warnings"]))
 
 
-def unpack(packed: Path, name: str) -> tuple[str, np.ndarray, np.ndarray, dict[int, np.ndarray]]:
-    """(cohort, channels, labels, spots) of a packed case; the arrays stay on the disk and are read as they are touched.
-
-    They are mapped privately: whoever writes to them changes a copy, never the disk.
-    """
+def read_spots(packed: Path, name: str) -> tuple[str, dict[int, np.ndarray]]:
+    """(cohort, label -> (N, 3) some of its voxels) of a packed case whose arrays are looked at, too. Raises InputError when one is damaged."""
     with _opened(packed, name) as file:
-        spots = {value: file[str(value)] for value in (NCR, ED, ET)}
-        labels = file.get("labels")  # in here when an older version packed it
-        cohort = str(file["cohort"])
+        told = str(file["cohort"]), {value: file[str(value)] for value in (NCR, ED, ET)}
+    if open_labels(packed, name).shape != open_channels(packed, name).shape[1:]:
+        raise _damaged(name, ValueError())
+    return told
+
+
+def open_channels(packed: Path, name: str) -> np.ndarray:
+    """(C, I, J, K) float16 on the disk, read where it is touched. Mapped privately: whoever writes to it changes a copy, never the disk."""
+    return _mapped(packed, name, ".channels.npy")
+
+
+def open_labels(packed: Path, name: str) -> np.ndarray:
+    """(I, J, K) uint8, likewise; in memory for a case that an older version packed."""
+    if (packed / f"{name}.labels.npy").is_file():
+        return _mapped(packed, name, ".labels.npy")
+    return _old_labels(packed / f"{name}.npz", name)
+
+
+@functools.cache
+def _old_labels(path: Path, name: str) -> np.ndarray:
+    with _opened(path.parent, name) as file:
+        if "labels" not in file:
+            raise _damaged(name, FileNotFoundError())
+        return file["labels"]
+
+
+def _mapped(packed: Path, name: str, end: str) -> np.ndarray:
     try:
-        channels = np.load(packed / f"{name}.channels.npy", mmap_mode="c")
-        labels = np.load(packed / f"{name}.labels.npy", mmap_mode="c") if labels is None else labels
+        return np.load(packed / f"{name}{end}", mmap_mode="c")
     except (OSError, ValueError) as error:
         raise _damaged(name, error) from None
-    if labels.shape != channels.shape[1:]:
-        raise _damaged(name, ValueError())
-    return cohort, channels, labels, spots
 
 
 def forget(packed: Path, name: str) -> None:

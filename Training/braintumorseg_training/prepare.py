@@ -147,6 +147,8 @@ def _one(job: _Job) -> Outcome:
     except InputError as error:
         forget(job.out, source.name)  # what was packed under its name is not what is refused now
         return replace(told, refused=str(error))
+    except OSError as error:
+        return replace(told, refused=f"its files cannot be read: {error.strerror or error}.")
     except MemoryError:
         raise ResourceError(f"{source.name} does not fit into memory.", "Give a smaller --workers, or close other programs.") from None
 

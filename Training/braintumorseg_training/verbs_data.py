@@ -29,7 +29,7 @@ def add_verbs(verbs) -> None:
     verb.add_argument("--phantoms", type=int, default=0, metavar="N", help="also make N made-up patients")
     verb.add_argument("--workers", type=_count, default=os.cpu_count() or 1, metavar="N", help="processes (default: one a core)")
     verb.add_argument("--force", action="store_true", help="pack again what is packed already")
-    verb.set_defaults(run=_prepare)
+    verb.set_defaults(run=_prepare, refuse=verb.error)
 
     verb = verbs.add_parser("split", help="deal the packed cases into training, validation and test, by patient")
     verb.add_argument("--data", type=Path, required=True, help="folder that prepare wrote")
@@ -51,6 +51,8 @@ def _prepare(args) -> None:
     from .phantoms import pack_phantoms
     from .prepare import prepare_folder, summary
 
+    if not args.cases and args.phantoms < 1:
+        args.refuse("give a folder of cases, or --phantoms N")
     card = draft_card()
     table = read_table(args.table) if args.table else {}
     say = lambda line: print(line, flush=True)  # noqa: E731
@@ -58,7 +60,7 @@ def _prepare(args) -> None:
     if args.cases:
         outcomes = prepare_folder(args.cases, args.out, card, table=table, labels=args.labels, layout=args.layout, missing_ok=args.missing_ok,
                                   workers=args.workers, force=args.force, say=say)
-    pack_phantoms(args.phantoms, args.out, card, say)
+    pack_phantoms(args.phantoms, args.out, card, say, force=args.force)
     for line in summary(outcomes) if outcomes else ():
         say(line)
 
