@@ -44,7 +44,9 @@ def main() -> None:
                           ("network", lambda: time_fit(cases, config, args.steps, args.device, alone=True)),
                           ("both", lambda: time_fit(cases, config, args.steps, args.device, alone=False))):
         if not args.only or name in args.only:
+            before = cpu_seconds()
             result[name] = measure()
+            result[name]["others_cores"] = round(others(before, cpu_seconds()), 2)
             print(name, json.dumps(result[name]), flush=True)
     if {"network", "both"} <= result.keys():
         result["loader_costs"] = round(1 - result["both"]["patches_per_s"] / result["network"]["patches_per_s"], 3)
@@ -72,6 +74,20 @@ def time_reading(cases, config, count: int = 40) -> dict:
             np.array(case.labels[box])
             took[kind].append(time.perf_counter() - began)
     return {kind: round(float(np.median(seconds)) * 1000, 1) for kind, seconds in took.items() if seconds}
+
+
+def cpu_seconds() -> tuple[float, float, float]:
+    """(clock, s of processor time that the whole machine spent so far, of which this process and its ended children)."""
+    import psutil
+
+    spent, own = psutil.cpu_times(), os.times()
+    return time.perf_counter(), spent.user + spent.system + getattr(spent, "nice", 0.0), sum(own[:4])  # user and system, own and children's
+
+
+def others(before: tuple[float, float, float], after: tuple[float, float, float]) -> float:
+    """How many cores other processes kept busy meanwhile: a measurement with more than a little of it says nothing."""
+    clock, everything, own = (b - a for a, b in zip(before, after, strict=True))
+    return max(0.0, (everything - own) / clock)
 
 
 def forget_pages(case) -> bool:
@@ -154,12 +170,14 @@ def time_fit(cases, config, steps: int, device: str, alone: bool) -> dict:
 
 
 def table(result: dict) -> str:
-    read = "; ".join(f"{kind.split('_')[0]} {ms} ms" for kind, ms in result["read"].items())
+    read = "; ".join(f"{kind.split('_')[0]} {result['read'][kind]} ms" for kind in ("warm_ms", "cold_ms") if kind in result["read"])
+    others_cores = max(result[name]["others_cores"] for name in ("loader", "network", "both"))
     verdict = "within" if result["loader_costs"] <= result["limit"] else "OVER"
-    return ("| machine | loader alone, patches/s | network alone | both (`fit`) | loader costs | reading a box |\n|---|---|---|---|---|---|\n"
+    return ("| machine | loader alone, patches/s | network alone | both (`fit`) | loader costs | reading a box | others' cores |\n"
+            "|---|---|---|---|---|---|---|\n"
             f"| {result['machine']} | {result['loader']['patches_per_s']} ({result['loader']['workers']} worker) "
             f"| {result['network']['patches_per_s']} | {result['both']['patches_per_s']} "
-            f"| {result['loader_costs']:.1%} ({verdict} the limit of {result['limit']:.0%}) | {read} |\n")
+            f"| {result['loader_costs']:.1%} ({verdict} the limit of {result['limit']:.0%}) | {read} | {others_cores} |\n")
 
 
 if __name__ == "__main__":
