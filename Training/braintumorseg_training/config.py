@@ -66,6 +66,7 @@ class Config(RunConfig):
     # Sampling
     tumour_share: float = 0.4        # share of patches centred on a tumour voxel
     phantom_share: float = 0.08      # share of patches from made-up patients, when there are any
+    synthetic_share: float = 0.08    # the same of brains made from label maps
     all_sequences_share: float = 0.55  # share of patches that keep all four sequences
     # Augmentation strengths, 1 = as tuned; 0 switches a family off
     spatial: float = 1.0

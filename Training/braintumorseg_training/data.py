@@ -18,11 +18,11 @@ from .brain_view import Brain, Graft
 from .case_checks import read_case
 from .case_table import cohort_of, read_conventions
 from .config import Config
-from .packing import PHANTOM, UNLABELLED, open_channels, open_labels, pack_case, packed_names, read_spots
+from .packing import PHANTOM, SYNTHETIC, UNLABELLED, open_channels, open_labels, pack_case, packed_names, read_spots
 from .splits import Split, read_split
 from .transplant import heal, mirror_of, transplant
 
-__all__ = ["PHANTOM", "UNLABELLED", "Case", "Patches", "Split", "cohort_of", "load_cases", "load_made_up", "pack_case", "read_case",
+__all__ = ["PHANTOM", "SYNTHETIC", "UNLABELLED", "Case", "Patches", "Split", "cohort_of", "load_cases", "load_made_up", "pack_case", "read_case",
            "read_conventions", "read_split"]
 
 AFTER_HEALING = 0.7  # share of healed brains that get another patient's lesion
@@ -66,8 +66,8 @@ def load_cases(packed: Path, names: Iterable[str] | None = None) -> list[Case]:
 
 
 def load_made_up(packed: Path) -> list[Case]:
-    """The packed phantoms; [] when there are none."""
-    names = sorted(path.stem for path in packed.glob(f"{PHANTOM}_*.npz"))
+    """The packed phantoms and synthetic brains; [] when there are none."""
+    names = sorted(path.stem for kind in (PHANTOM, SYNTHETIC) for path in packed.glob(f"{kind}_*.npz"))
     return load_cases(packed, names) if names else []
 
 
@@ -75,8 +75,9 @@ class Patches(Dataset):
     """Patch number n of a run is a function of (seed, n) alone, so a run that is taken up again sees what it would have seen."""
 
     def __init__(self, cases: list[Case], config: Config, first: int, count: int):
-        self.real = [case for case in cases if case.cohort != PHANTOM]
-        self.made_up = [case for case in cases if case.cohort == PHANTOM]
+        self.real = [case for case in cases if case.cohort not in (PHANTOM, SYNTHETIC)]
+        self.phantoms = [case for case in cases if case.cohort == PHANTOM]
+        self.synthetic = [case for case in cases if case.cohort == SYNTHETIC]
         self.config, self.first, self.count = config, first, count
         self.mirrors: dict[str, int] = {}
 
@@ -85,8 +86,7 @@ class Patches(Dataset):
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         rng = np.random.default_rng((self.config.seed, self.first + index))
-        made_up = bool(self.made_up) and (not self.real or rng.random() < self.config.phantom_share)
-        pool = self.made_up if made_up else self.real
+        pool = self._pool(rng.random())
         case = pool[rng.integers(len(pool))]
         brain, spots = Brain(case.channels, case.labels), case.spots
         healed = self.config.heal > 0 and rng.random() < self.config.heal and self._graft(brain, heal(brain, self._mirror(case)))
@@ -99,6 +99,13 @@ class Patches(Dataset):
                 spots = _spots(graft, rng)
         image, target = cut(brain, _centre(spots, brain.shape, self.config, rng), self.config, rng)
         return augment(image, self.config, rng), target
+
+    def _pool(self, chance: float) -> list[Case]:
+        for pool, share in ((self.phantoms, self.config.phantom_share), (self.synthetic, self.config.synthetic_share)):
+            if pool and chance < share:
+                return pool
+            chance -= share if pool else 0
+        return self.real or self.phantoms or self.synthetic
 
     def _graft(self, brain: Brain, graft: Graft | None) -> bool:
         if graft is not None:

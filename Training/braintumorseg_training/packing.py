@@ -25,11 +25,11 @@ from braintumorseg.volume import Volume
 
 from .case_table import patient_of
 
-__all__ = ["PHANTOM", "SPOTS", "UNLABELLED", "PackedFacts", "fingerprint", "forget", "open_channels", "open_labels", "pack_case", "packed_names",
-           "read_facts", "read_spots"]
+__all__ = ["PHANTOM", "SPOTS", "SYNTHETIC", "UNLABELLED", "PackedFacts", "fingerprint", "forget", "open_channels", "open_labels", "pack_case",
+           "packed_names", "read_facts", "read_spots"]
 
-PHANTOM = "phantom"        # cohort of made-up cases
-UNLABELLED = "unlabelled"  # cohort of cases that are packed for pretraining only
+# Cohorts that are in no split: phantoms, brains made from label maps, and cases without labels, which are for pretraining only.
+PHANTOM, SYNTHETIC, UNLABELLED = "phantom", "synthetic", "unlabelled"
 SPOTS = 2000  # voxels of each label whose places are kept, for patches around them
 _ENDS = (".channels.npy", ".labels.npy", ".npz")
 _FORMAT = 2   # goes into the fingerprint: cases packed by an older version are packed again

@@ -18,7 +18,7 @@ import numpy as np
 from braintumorseg.errors import InputError, MissingFile, OutputError
 
 from .case_table import CaseRow
-from .packing import PHANTOM, UNLABELLED, PackedFacts, packed_names, read_facts
+from .packing import PHANTOM, SYNTHETIC, UNLABELLED, PackedFacts, packed_names, read_facts
 
 __all__ = ["Split", "leave_out", "make_folds", "make_split", "read_split", "split_cases", "write_splits"]
 
@@ -62,7 +62,7 @@ def split_cases(packed: Path, table: Mapping[str, CaseRow] | None = None) -> lis
     facts = [read_facts(packed, name) for name in packed_names(packed)]
     rows = table or {}
     known = [replace(case, cohort=rows[case.name].cohort or case.cohort, patient=rows[case.name].patient or case.patient)
-             if case.name in rows else case for case in facts if case.cohort not in (PHANTOM, UNLABELLED)]
+             if case.name in rows else case for case in facts if case.cohort not in (PHANTOM, SYNTHETIC, UNLABELLED)]
     if not known:
         raise MissingFile(f"There is no packed case in {packed.name}.", "Run braintumorseg-train prepare first.")
     return known
