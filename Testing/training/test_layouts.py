@@ -67,7 +67,7 @@ def test_the_decathlons_order_and_labels_come_from_its_dataset_json(tmp_path):
 
 
 def test_nnunets_channels_and_nested_regions_come_from_its_dataset_json(tmp_path):
-    touch(tmp_path / "imagesTr", [f"p1_000{channel}.nii.gz" for channel in range(4)])
+    touch(tmp_path / "imagesTr", [f"p1_000{channel}.nii.gz" for channel in range(4)] + ["._p1_0000.nii.gz"])
     touch(tmp_path / "labelsTr", ["p1.nii.gz"])
     (tmp_path / "dataset.json").write_text(json.dumps(NNUNET_JSON))
     layout, (case,) = find_cases(tmp_path)

@@ -92,6 +92,19 @@ def test_a_full_disk_is_one_line_and_the_case_that_was_there_stays(tmp_path, ful
     assert not list(tmp_path.glob(".*"))
 
 
+def test_a_case_that_is_packed_again_does_not_count_while_its_arrays_are_exchanged(tmp_path, monkeypatch):
+    def replace_or_break(partial, target):
+        if target.name == "p1.labels.npy":
+            raise OSError(5, "Input/output error")
+        os.replace(partial, target)
+
+    pack(tmp_path)
+    monkeypatch.setattr(Path, "replace", replace_or_break)
+    with pytest.raises(OutputError, match="p1 cannot be written"):
+        pack(tmp_path, case=toy_case(1))
+    assert packed_names(tmp_path) == []
+
+
 def test_what_is_half_there_is_not_packed_or_said_to_be_damaged(tmp_path):
     pack(tmp_path)
     pack(tmp_path, "p2", toy_case(1))
