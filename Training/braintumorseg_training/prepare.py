@@ -144,11 +144,9 @@ def _one(job: _Job) -> Outcome:
         facts = pack_case(source.name, row.cohort, checked.study, checked.truth, job.card, job.out, patient=row.patient, source=made_of,
                           warnings=checked.warnings)
         return replace(told, facts=facts)
-    except InputError as error:
+    except (InputError, OSError) as error:
         forget(job.out, source.name)  # what was packed under its name is not what is refused now
-        return replace(told, refused=str(error))
-    except OSError as error:
-        return replace(told, refused=f"its files cannot be read: {error.strerror or error}.")
+        return replace(told, refused=str(error) if isinstance(error, InputError) else f"its files cannot be read: {error.strerror}.")
     except MemoryError:
         raise ResourceError(f"{source.name} does not fit into memory.", "Give a smaller --workers, or close other programs.") from None
 
