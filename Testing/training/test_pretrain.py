@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from braintumorseg.errors import InputError, ModelError
+from braintumorseg.errors import InputError, MissingFile, ModelError
 from braintumorseg.io.nifti import write_nifti
 from braintumorseg.study import Study
 from braintumorseg_training.cli import main
@@ -90,8 +90,22 @@ def test_validation_cases_are_never_learned_from_and_that_is_said(packed, small)
     assert (len(learnt), len(watched)) == (2, 1)
     assert "not looked at: case3" in lines[0]
     assert watched[0].name in lines[1]
+    with pytest.raises(MissingFile, match="no packed case in nowhere"):
+        choose_volumes([packed, packed / "nowhere"], SPLIT, small, quiet)
     with pytest.raises(InputError, match="No volume is left"):
         choose_volumes([packed], Split((), ("case0", "case1", "case2", "case3")), small, quiet)
+
+
+def test_a_validation_case_is_left_out_under_another_name_and_so_are_other_scans_of_its_patient(packed, small, tmp_path):
+    shapes = {"renamed": (40, 40, 40), "BraTS-GLI-00005-000": (40, 40, 48), "BraTS-GLI-00005-001": (40, 48, 40), "BraTS-GLI-00006-000": (48, 40, 40)}
+    for name, shape in shapes.items():                                          # the first has the images of case3
+        study = make_toy_study(shape)
+        pack_case(name, "unlabelled", study, study.reference.with_voxels(np.zeros(shape, np.uint8)), draft_card(size_multiple=4), tmp_path)
+    lines = []
+    split = Split(("case0",), ("case3",), test=("BraTS-GLI-00005-000",))
+    learnt, watched = choose_volumes([packed, tmp_path], split, small, lines.append)
+    assert {case.name for case in learnt + watched} == {"case0", "case1", "case2", "BraTS-GLI-00006-000"}
+    assert "not looked at: BraTS-GLI-00005-000, BraTS-GLI-00005-001, case3, renamed" in lines[0]
 
 
 def test_a_patch_is_a_function_of_its_number(packed, small):

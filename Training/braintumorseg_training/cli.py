@@ -1,4 +1,4 @@
-"""braintumorseg-train: prepare, fit, export, validate."""
+"""braintumorseg-train: prepare, split, fit, export, validate."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from braintumorseg.errors import BrainTumorSegError, Cancelled
 
-from . import verbs_fit, verbs_transfer
+from . import verbs_data, verbs_fit, verbs_transfer
 from .verbs_fit import HEADS_SPLIT, OWN_SPLIT
 
 __all__ = ["main"]
@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"braintumorseg-train: {error}", file=sys.stderr)
         return 130 if isinstance(error, Cancelled) else 1
     except KeyboardInterrupt:
-        print("braintumorseg-train: interrupted; fit goes on from its last checkpoint when run again", file=sys.stderr)
+        print("braintumorseg-train: interrupted; fit goes on from its last checkpoint and prepare from its last case when run again", file=sys.stderr)
         return 130
     return 0
 
@@ -32,13 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="braintumorseg-train", description="Make and export the networks that braintumorseg runs.")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
-    verb = verbs.add_parser("prepare", help="pack labelled cases (and made-up ones) once, so that training reads them fast")
-    verb.add_argument("cases", type=Path, nargs="?", help="folder with one folder a patient: t1, t1ce, t2, flair, seg (.nii.gz)")
-    verb.add_argument("--out", type=Path, required=True, help="folder for the packed cases")
-    verb.add_argument("--labels", choices=("brats2021", "brats2023"), help="label convention of every case (ET is 4 in brats2021, 3 in brats2023)")
-    verb.add_argument("--table", type=Path, help="CSV with columns case, labels: the convention case by case")
-    verb.add_argument("--phantoms", type=int, default=0, metavar="N", help="also make N made-up patients")
-    verb.set_defaults(run=_prepare)
+    verbs_data.add_verbs(verbs)
 
     verbs_fit.add_verbs(verbs)
 
@@ -84,21 +78,6 @@ def _parser() -> argparse.ArgumentParser:
     verb.set_defaults(run=_validate_brain)
     verbs_transfer.add_verbs(verbs)
     return parser
-
-
-def _prepare(args) -> None:
-    from .data import pack_folder, read_conventions
-    from .export import draft_card
-    from .phantoms import pack_phantoms
-
-    card = draft_card()
-    refused = []
-    if args.cases:
-        conventions = read_conventions(args.table) if args.table else {}
-        refused = pack_folder(args.cases, args.out, card, conventions, args.labels, print)
-    pack_phantoms(args.phantoms, args.out, card, print)
-    if refused:
-        print(f"{len(refused)} refused:", *refused, sep="\n  ")
 
 
 def _export(args) -> None:

@@ -49,6 +49,9 @@ DATA_SETS = {
         "name": "BraTS-TCGA-GBM and BraTS-TCGA-LGG labels on TCIA images", "licence": "CC BY 3.0",
         "citation": "Bakas et al. 2017, Sci Data 4:170117, doi 10.7937/K9/TCIA.2017.KLXWJJ1Q and 10.7937/K9/TCIA.2017.GJQ7R0EF; "
                     "Menze et al. 2015, IEEE TMI; Clark et al. 2013, J Digit Imaging"},
+    "MSD Task01": {
+        "name": "Medical Segmentation Decathlon, Task01_BrainTumour", "licence": "CC BY-SA 4.0",
+        "citation": "Antonelli et al. 2022, Nat Commun 13:4128; Menze et al. 2015, IEEE TMI; Bakas et al. 2017, Sci Data 4:170117"},
     PHANTOM: {
         "name": "BrainTumorSeg phantoms (made up)", "licence": "MIT", "citation": "this package, braintumorseg.phantom"},
     SYNTHETIC: {

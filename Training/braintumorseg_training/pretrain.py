@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import Dataset
 
-from braintumorseg.errors import InputError
+from braintumorseg.errors import InputError, MissingFile
 from braintumorseg.study import ROLES
 
 from .augment import cut
@@ -24,6 +24,7 @@ from .brain_view import Brain
 from .config import PretrainConfig
 from .data import PHANTOM, SYNTHETIC, Case, Split, load_cases
 from .networks import build
+from .packing import packed_names, read_facts
 from .train import Task, fit_task
 
 __all__ = ["HiddenPatches", "ReconstructionLoss", "choose_volumes", "hide", "pretrain"]
@@ -38,7 +39,7 @@ def pretrain(config: PretrainConfig, folders: list[Path], split: Split, out: Pat
 
     Args:
         folders: packed cases, labelled or not; labels are not looked at.
-        split: its validation cases are left out, whichever folder they are in.
+        split: its validation and test cases are left out, whichever folder they are in.
         out: run folder, as in `fit_task`.
     """
     learnt, held_out = choose_volumes(folders, split, config, say)
@@ -51,21 +52,26 @@ def pretrain(config: PretrainConfig, folders: list[Path], split: Split, out: Pat
 def choose_volumes(folders: list[Path], split: Split, config: PretrainConfig, say: Callable[[str], None]) -> tuple[list[Case], list[Case]]:
     """The packed cases to learn from and those to watch, which are a share of the former taken away by chance (config.seed).
 
-    Cases of the split's validation are in neither; made-up ones are left out too, for their texture is not a scanner's.
+    In neither are the split's validation and test cases, nor, under another name or in another folder, other cases of the same patients or the
+    same images; made-up ones are left out too, for their texture is not a scanner's.
     """
-    found: dict[str, Case] = {}
-    for folder in folders:
-        found.update({case.name: case for case in load_cases(folder) if case.cohort not in (PHANTOM, SYNTHETIC)})
-    kept_away = sorted(set(found) & set(split.validation))
-    names = sorted(set(found) - set(kept_away))
+    empty = [folder.name for folder in folders if not packed_names(folder)]
+    if empty:
+        raise MissingFile(f"There is no packed case in {', '.join(empty)}.", "Run braintumorseg-train prepare or prepare-unlabelled first.")
+    found = {name: (folder, read_facts(folder, name)) for folder in folders for name in packed_names(folder)}
+    real = {name: one for name, one in found.items() if one[1].cohort not in (PHANTOM, SYNTHETIC)}
+    barred = [facts for name, (_, facts) in real.items() if name in {*split.validation, *split.test}]
+    patients, images = {facts.patient for facts in barred}, {digest for facts in barred for digest in facts.digests if digest}
+    kept_away = sorted(name for name, (_, facts) in real.items() if facts.patient in patients or images & set(facts.digests))
+    names = sorted(set(real) - set(kept_away))
     if not names:
         raise InputError(f"No volume is left to learn from: the {len(found)} packed there are validation cases or made up.",
                          "Give folders with others, packed by prepare or prepare-unlabelled.")
-    say(f"validation cases of the split, not looked at: {', '.join(kept_away) or 'none of them is there'}")
+    say(f"the split's validation and test cases, not looked at: {', '.join(kept_away) or 'none of them is there'}")
     held = round(config.held_out_share * len(names)) if len(names) > 1 else 0
     order = np.random.default_rng(config.seed).permutation(len(names))
     say(f"held out to watch: {', '.join(sorted(names[at] for at in order[:held])) or 'none'}")
-    return [found[names[at]] for at in sorted(order[held:])], [found[names[at]] for at in sorted(order[:held])]
+    return tuple([load_cases(real[names[at]][0], [names[at]])[0] for at in sorted(part)] for part in (order[held:], order[:held]))
 
 
 class HiddenPatches(Dataset):
