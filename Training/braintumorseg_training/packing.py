@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import zipfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -56,12 +57,14 @@ class PackedFacts:
 
 
 def pack_case(name: str, cohort: str, study: Study, truth: Volume, card: ModelCard, out: Path, *, patient: str = "", source: str = "",
-              warnings: tuple[str, ...] = ()) -> PackedFacts:
+              warnings: tuple[str, ...] = (), moved: Mapping[str, np.ndarray] | None = None, brain: Volume | None = None) -> PackedFacts:
     """Write one case as the network's own preprocessing leaves it, whole or not at all; one of this name that is there is replaced.
+
+    `moved` and `brain` are what `preprocess.prepare` takes: none for images that are aligned and show the brain alone.
 
     Raises OutputError when the disk is full or may not be written.
     """
-    ready = prepare(study, card)
+    ready = prepare(study, card, moved, brain)
     labels = resample(truth, ready.grid, linear=False).voxels.astype(np.uint8)  # (I, J, K)
     channels = ready.channels.astype(np.float16)                              # (C, I, J, K)
     rng = np.random.default_rng(0)
