@@ -72,13 +72,13 @@ def test_whole_sequences_are_hidden_never_all_and_none_that_is_not_there(small):
 
 
 def test_the_loss_counts_only_what_is_to_be_restored(small):
-    truth, wanted = torch.zeros(1, 1, 4, 4, 4), torch.zeros(1, 1, 4, 4, 4)
+    truth, wanted = torch.ones(1, 1, 4, 4, 4), torch.zeros(1, 1, 4, 4, 4)
     wanted[..., :2] = 1
     restored = torch.full_like(truth, 100.0)
-    restored[..., :2] = 3.0
+    restored[..., :2] = 4.0
     loss = ReconstructionLoss(0.5)
     assert loss(restored, torch.stack([truth, wanted], 1)) == 3.0
-    side = torch.full((1, 1, 1, 1, 1), 2.0)  # half of its voxel is wanted: 0.5 x 2, weight summed up to at least 1
+    side = torch.full((1, 1, 1, 1, 1), 3.0)  # half of its voxel is wanted: 0.5 x (3 - 1), weight summed up to at least 1
     assert loss((restored, side), torch.stack([truth, wanted], 1)) == 3.0 + 0.5 * 1.0
     assert loss(restored, torch.stack([truth, wanted * 0], 1)) == 0.0
 
@@ -98,9 +98,9 @@ def test_validation_cases_are_never_learned_from_and_that_is_said(packed, small)
 
 def test_a_validation_case_is_left_out_under_another_name_and_so_are_other_scans_of_its_patient(packed, small, tmp_path):
     shapes = {"renamed": (40, 40, 40), "BraTS-GLI-00005-000": (40, 40, 48), "BraTS-GLI-00005-001": (40, 48, 40), "BraTS-GLI-00006-000": (48, 40, 40)}
-    for name, shape in shapes.items():                                          # the first has the images of case3
-        study = make_toy_study(shape)
-        pack_case(name, "unlabelled", study, study.reference.with_voxels(np.zeros(shape, np.uint8)), draft_card(size_multiple=4), tmp_path)
+    for name, shape in shapes.items():
+        study, multiple = make_toy_study(shape), 16 if name == "renamed" else 4      # the first has the images of case3, in another crop
+        pack_case(name, "unlabelled", study, study.reference.with_voxels(np.zeros(shape, np.uint8)), draft_card(size_multiple=multiple), tmp_path)
     lines = []
     split = Split(("case0",), ("case3",), test=("BraTS-GLI-00005-000",))
     learnt, watched = choose_volumes([packed, tmp_path], split, small, lines.append)

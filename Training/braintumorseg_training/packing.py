@@ -40,7 +40,8 @@ _FORMAT = 2   # goes into the fingerprint: cases packed by an older version are 
 class PackedFacts:
     """What a packed case says of itself without its images.
 
-    ml: NCR, ED, ET in ml. digests: of each channel, '' for an empty one. source: the fingerprint of the files it was made from.
+    ml: NCR, ED, ET in ml. digests: of what each channel shows, wherever it is cropped; '' for an empty one. source: the fingerprint of the files
+    that it was made from.
     """
 
     name: str
@@ -70,7 +71,7 @@ def pack_case(name: str, cohort: str, study: Study, truth: Volume, card: ModelCa
     rng = np.random.default_rng(0)
     spots = {str(value): rng.permutation(np.argwhere(labels == value))[:SPOTS].astype(np.int16) for value in (NCR, ED, ET)}
     ml = tuple(float(np.count_nonzero(labels == value)) * ready.grid.voxel_ml for value in (NCR, ED, ET))
-    digests = tuple(hashlib.sha256(channel.tobytes()).hexdigest() if channel.any() else "" for channel in channels)
+    digests = tuple(hashlib.sha256(channel[channel != 0].tobytes()).hexdigest() if channel.any() else "" for channel in channels)
     facts = PackedFacts(name, cohort, patient or patient_of(name), ml, digests, source, warnings)
     _write(facts, channels, labels, spots, out)
     return facts
