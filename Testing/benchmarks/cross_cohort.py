@@ -25,7 +25,6 @@ import numpy as np
 FOLDS = 4                      # a quarter of the own cohort is held out
 REGIONS = ("WT", "TC", "ET")
 ENOUGH_ET_ML = 1.0             # as in `validate`: ET is averaged over cases with at least this much of it
-THRESHOLDS = tuple(round(0.2 + 0.05 * n, 2) for n in range(13))
 # A network small enough for two cores: about a tenth of the default's work.
 BASE = {"channels": [16, 24, 48, 64], "patch": [96, 96, 96], "steps": 600, "warm_up": 50, "ema": 0.99}
 
@@ -126,6 +125,7 @@ def score(weights: Path, packed: Path, held_out: list[str], other: list[str]) ->
     from braintumorseg.model_zoo import load_model
     from braintumorseg.runtime import open_session
     from braintumorseg.tiling import predict
+    from braintumorseg_training.calibrate import THRESHOLDS, best
     from braintumorseg_training.data import load_cases
 
     model = load_model(weights)
@@ -141,7 +141,8 @@ def score(weights: Path, packed: Path, held_out: list[str], other: list[str]) ->
         with_card[case.name] = dice_of(found, case, card)
         for threshold in THRESHOLDS:
             at[threshold][case.name] = dice_of(found, case, with_thresholds(card, dict.fromkeys(REGIONS, threshold)))
-    chosen = {region: best_threshold({threshold: mean_dice(rows, region) for threshold, rows in at.items()}) for region in REGIONS}
+    chosen = {region: best({threshold: mean for threshold, rows in at.items() if not np.isnan(mean := mean_dice(rows, region))}, 0.5)
+              for region in REGIONS}
     foreign = {}
     for case in load_cases(packed, other):
         found = probabilities(case)
@@ -165,14 +166,6 @@ def dice_of(probabilities: np.ndarray, case, card) -> dict:
 
 def with_thresholds(card, thresholds: dict[str, float]):
     return replace(card, post_processing=replace(card.post_processing, thresholds=thresholds))
-
-
-def best_threshold(means: dict[float, float]) -> float:
-    """The middle of the thresholds within 0.002 of the best mean Dice: the top of a curve over few cases is flat and ragged. 0.5 without cases."""
-    if np.isnan(list(means.values())).all():
-        return 0.5
-    near = [threshold for threshold, mean in means.items() if mean >= max(means.values()) - 0.002]
-    return near[len(near) // 2]
 
 
 def mean_dice(rows: dict[str, dict], region: str, names: list[str] | None = None) -> float:

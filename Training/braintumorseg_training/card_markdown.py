@@ -6,12 +6,14 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from braintumorseg.evaluation_report import METRICS
 from braintumorseg.model_card import ModelCard
 
 from .markdown import markdown_table, shown
 
 __all__ = ["card_markdown", "write_card_markdown"]
 
+_DECIMALS = {metric.title: metric.decimals for metric in METRICS}
 _SPREAD = ("mean", "median", "worst")
 
 
@@ -84,7 +86,7 @@ def _numbers(metrics: Mapping) -> list[str]:
     for cohort, rows in metrics.get("dice_by_cohort", {}).items():
         parts += [f"### {cohort}", markdown_table(heads, [_spread(name, row) for name, row in rows.items()])]
     if others := metrics.get("other_scores"):
-        rows = [_spread(f"{region} {title}", row) for region, scores in others.items() for title, row in scores.items()]
+        rows = [_spread(f"{region} {title}", row, _DECIMALS.get(title, 3)) for region, scores in others.items() for title, row in scores.items()]
         parts += ["### Other scores", markdown_table(("", *heads[1:]), rows), metrics.get("definitions", "")]
     if subsets := metrics.get("dice_by_sequences"):
         regions = list(dict.fromkeys(region for row in subsets.values() for region in row))
@@ -97,8 +99,8 @@ def _numbers(metrics: Mapping) -> list[str]:
     return [part for part in parts if part]
 
 
-def _spread(name: str, row: Mapping) -> list[str]:
-    return [name, *(shown(row.get(key)) for key in _SPREAD), row.get("worst_case") or "-", row.get("n", "-")]
+def _spread(name: str, row: Mapping, decimals: int = 3) -> list[str]:
+    return [name, *(shown(row.get(key), decimals) for key in _SPREAD), row.get("worst_case") or "-", row.get("n", "-")]
 
 
 def _bullets(lines: Sequence[str]) -> str:

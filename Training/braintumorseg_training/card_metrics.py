@@ -84,7 +84,8 @@ def with_metrics_of(shipped: ModelCard, measured: ModelCard, metrics: Mapping, c
     own = set(shipped.training["trained_on"])
     seen = sum(case in own for case in cases)
     sentence = (f"{metrics['split']}. Measured on another network (sha256 {measured.sha256}), trained on "
-                f"{len(measured.training['trained_on'])} cases, these not among them. This network was trained with the same recipe and number of steps on {len(own)} cases, "
+                f"{len(measured.training['trained_on'])} cases, these not among them. This network was trained with the same recipe and "
+                f"number of steps on {len(own)} cases, "
                 + (f"{'all' if seen == len(cases) else seen} of these {len(cases)} among them: it has no held-out numbers of its own."
                    if seen else "these not among them either."))
     return replace(shipped, metrics={**metrics, "split": sentence})

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
+
+_NUMBER = re.compile(r"[-+±0-9., ]*")
 
 __all__ = ["clock", "markdown_table", "shown"]
 
 
 def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table with its first column flush left and the others flush right; a bar within a cell does not end it."""
-    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
+    """A table, columns of numbers flush right; a bar within a cell does not end it."""
+    rows = [[str(cell) for cell in row] for row in rows]
+    rule = ["---:" if rows and all(_NUMBER.fullmatch(row[column]) for row in rows) else "---" for column in range(len(heads))]
+    lines = [heads, rule, *rows]
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines)
 
 
