@@ -31,6 +31,7 @@ class RunConfig:
     clip: float = 1.0                # largest gradient norm
     deep_supervision: float = 0.4    # weight of the loss at 4 voxels
     bf16: bool = True
+    compile: bool = False            # torch.compile, which needs a C++ compiler: a minute at the start, then steps about 1.5 times faster
     seed: int = 1
     # Bookkeeping, in steps
     save_every: int = 250
