@@ -6,7 +6,7 @@ import pytest
 
 from braintumorseg.errors import InputError, ModelError
 from braintumorseg.io.nifti import write_nifti
-from braintumorseg.labels import ED
+from braintumorseg.labels import ED, ET, NCR
 from braintumorseg.model_card import PostProcessing, read_card, write_card
 from braintumorseg_training.calibrate import best, calibrate, choose, gain, read_fold
 from braintumorseg_training.data import Split
@@ -31,7 +31,7 @@ def test_the_gain_is_told_by_cases_that_had_no_say():
 
 @pytest.fixture
 def cases(tmp_path):
-    """Three toy patients whose tumour lacks the network's smallest island: a ball of 27 voxels beside the cube is no tumour in truth."""
+    """Three toy patients in whose FLAIR a cube of 27 voxels, away from the tumour, is as bright as it and no tumour in truth."""
     for name in ("a", "b", "c"):
         folder = tmp_path / "cases" / name
         folder.mkdir(parents=True)
@@ -41,13 +41,15 @@ def cases(tmp_path):
         for role, volume in study.volumes.items():
             write_nifti(volume.with_voxels(flair) if role == "flair" else volume, folder / f"{role}.nii.gz")
         labels = np.zeros((32, 32, 32), np.uint8)
-        labels[9:23, 9:23, 9:23] = ED
+        for label, half in ((ED, 7), (NCR, 5), (ET, 4)):
+            labels[tuple(slice(16 - half, 16 + half) for _ in range(3))] = label
         write_nifti(study.reference.with_voxels(labels), folder / "seg.nii.gz")
     return tmp_path / "cases"
 
 
-def run(toy_model, cases, out, split=Split((), ("a", "b", "c")), fixed=Split((), ()), **options):
-    return calibrate([(toy_model.weights, split)], cases, {}, "brats2023", out, fixed=fixed, say=lambda line: None, device="cpu", **options)
+def run(toy_model, cases, out, held_out=("a", "b", "c"), fixed=(), **options):
+    return calibrate([(toy_model.weights, Split((), held_out))], cases, {}, "brats2023", out, fixed=Split((), fixed), say=lambda line: None,
+                     device="cpu", **options)
 
 
 def test_an_island_that_no_truth_has_is_dropped_and_only_the_asked_card_is_written(toy_model, cases, tmp_path):
@@ -69,7 +71,7 @@ def test_an_island_that_no_truth_has_is_dropped_and_only_the_asked_card_is_writt
 
 def test_cases_of_the_final_numbers_and_cases_that_were_learned_are_refused(toy_model, cases, tmp_path):
     with pytest.raises(ModelError, match="b must stay unseen"):
-        run(toy_model, cases, tmp_path / "out", fixed=Split(("a",), ("b",)))
+        run(toy_model, cases, tmp_path / "out", fixed=("b",))
     card = tmp_path / "card.json"
     write_card(replace(toy_model.card, training={"held_out": ["c"]}), card)
     with pytest.raises(ModelError, match="c must stay unseen"):

@@ -26,7 +26,8 @@ def test_differences_are_paired_by_case_against_the_first(tmp_path):
     two = write_validation(tmp_path / "two", [0.9, 0.8, 0.3, 1.0, 0.7, 0.6])
     found = compare(read_groups([one, two], []), tmp_path / "out", say=lambda line: None)
     assert found["differences"]["two"]["WT"] == {"n": 6, "mean": 0.1, "low": 0.1, "high": 0.1, "p": pytest.approx(2 / 64, abs=1e-3)}
-    assert found["groups"]["two"]["WT"] == {"n": 6, "seeds": 1, "mean": 0.7167, "sd_over_seeds": None, "median": 0.75, "worst": 0.3, "worst_case": "c2"}
+    assert found["groups"]["two"]["WT"] == {"n": 6, "seeds": 1, "mean": 0.7167, "sd_over_seeds": None, "median": 0.75, "worst": 0.3,
+                                            "worst_case": "c2"}
     text = (tmp_path / "out" / "compare.md").read_text()
     assert "| two | 6 | +10.0 | +10.0 to +10.0 | 0.031 |" in text
     assert "cannot fall below 0.0312" in text
@@ -70,8 +71,8 @@ def test_what_cannot_be_compared_is_one_line(tmp_path, capsys):
     one = write_validation(tmp_path / "one", [0.8, 0.7])
     more = write_validation(tmp_path / "more", [0.8, 0.7, 0.6])
     other = write_validation(tmp_path / "other", [0.8, 0.7], truth=21.0)
-    for folders, error, words in (([one, more], InputError, "c2 in only one"), ([one, other], InputError, "truth of c0"), ([one], InputError, "two or more"),
-                                  ([one, tmp_path / "none"], MissingFile, "validation.json")):
+    for folders, error, words in (([one, more], InputError, "c2 in only one"), ([one, other], InputError, "truth of c0"),
+                                  ([one], InputError, "two or more"), ([one, tmp_path / "none"], MissingFile, "validation.json")):
         with pytest.raises(error, match=words):
             read_groups(folders, [])
     assert main(["compare", str(one), "--group", "nonsense", "--out", str(tmp_path / "out")]) == 1

@@ -20,7 +20,8 @@ def cell(trained_on, held_out, other, seed=0, variant="baseline"):
     def rows(given):
         return {name: {"WT": dice, "TC": dice, "ET": dice, "et_ml": 5.0} for name, dice in given.items()}
 
-    return {"variant": variant, "trained_on": trained_on, "seed": seed, "held_out": rows(held_out), "other": rows(other), "other_calibrated": rows(other)}
+    return {"variant": variant, "trained_on": trained_on, "seed": seed,
+            "held_out": rows(held_out), "other": rows(other), "other_calibrated": rows(other)}
 
 
 def test_four_seeds_hold_out_each_case_once(bench):

@@ -45,8 +45,8 @@ def network(toy_model, tmp_path):
 
 def run(network, cases, out, split=SPLIT, **options):
     said = []
-    found = validate(network, cases, split, {}, "brats2023", out, **{"subsets": False, "write": False, "say": said.append, "device": "cpu", **options})
-    return found, said
+    options = {"subsets": False, "write": False, "say": said.append, "device": "cpu", **options}
+    return validate(network, cases, split, {}, "brats2023", out, **options), said
 
 
 def test_one_run_leaves_tables_and_pictures_that_the_report_shows(network, cases, tmp_path):

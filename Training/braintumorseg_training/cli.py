@@ -8,7 +8,7 @@ from pathlib import Path
 
 from braintumorseg.errors import BrainTumorSegError
 
-from .verbs_reports import add_verbs as add_report_verbs
+from . import verbs_reports
 
 __all__ = ["main"]
 
@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--remark", default="", help="what else the card should say of the training")
     verb.set_defaults(run=_export_brain)
 
-    add_report_verbs(verbs)
+    verbs_reports.add_verbs(verbs)
     return parser
 
 
