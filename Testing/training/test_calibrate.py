@@ -63,7 +63,7 @@ def test_an_island_that_no_truth_has_is_dropped_and_only_the_asked_card_is_writt
     assert toy_model.weights.with_suffix(".json").read_text() == before
     card = tmp_path / "card.json"
     write_card(replace(toy_model.card, metrics={"dice": {}}), card)
-    run(toy_model, cases, tmp_path / "out", card_path=card)
+    run(toy_model, cases, tmp_path / "out", cards=[card])
     assert read_card(card).post_processing == chosen
     assert read_card(card).metrics == {}
     assert "3 out-of-fold cases: a, b, c" in read_card(card).training["calibration"]
@@ -75,12 +75,14 @@ def test_cases_of_the_final_numbers_and_cases_that_were_learned_are_refused(toy_
     card = tmp_path / "card.json"
     write_card(replace(toy_model.card, training={"held_out": ["c"]}), card)
     with pytest.raises(ModelError, match="c must stay unseen"):
-        run(toy_model, cases, tmp_path / "out", card_path=card)
+        run(toy_model, cases, tmp_path / "out", cards=[card])
     weights = tmp_path / "toy.onnx"
     weights.write_bytes(toy_model.weights.read_bytes())
     write_card(replace(toy_model.card, training={"trained_on": ["a"]}), weights.with_suffix(".json"))
     with pytest.raises(ModelError, match="was trained on a"):
         run(replace(toy_model, weights=weights), cases, tmp_path / "out")
+    with pytest.raises(InputError, match="not declared"):
+        calibrate([(toy_model.weights, Split((), ("a", "b")))], cases, {}, None, tmp_path / "out", fixed=Split((), ()), say=print)
     with pytest.raises(InputError, match="no train cases"):
         run(toy_model, cases, tmp_path / "out", part="train")
     with pytest.raises(InputError, match=r"MODEL\.onnx=SPLIT\.json"):

@@ -55,8 +55,8 @@ def test_one_run_leaves_tables_and_pictures_that_the_report_shows(network, cases
     report = (tmp_path / "out" / "report.md").read_text()
     pictures = {line.split("](")[1].rstrip(")") for line in report.splitlines() if line.startswith("![")}
     assert pictures == {"validation.png", "metrics.png", "worst_WT.png", "worst_TC.png", "worst_ET.png", "subsets.png"}
-    assert pictures | {"validation.json", "validation.csv", "subsets.json", "worst_TCIA_b"} <= written
-    assert (tmp_path / "out" / "worst_TCIA_b" / "report.html").is_file()
+    assert pictures | {"validation.json", "validation.csv", "subsets.json", "worst_case"} <= written
+    assert (tmp_path / "out" / "worst_case" / "report.html").is_file()
     assert "left" in said[0]
     with (tmp_path / "out" / "validation.csv").open() as file:
         assert {(row["case"], row["structure"]) for row in csv.DictReader(file)} >= {("a", "WT"), ("TCIA_b", "ET")}

@@ -25,6 +25,7 @@ from braintumorseg.tiling import predict
 from .calibrate_report import write_calibration
 from .card_metrics import ENOUGH_ET_ML
 from .data import Split, read_case, read_split
+from .validate import declared
 
 __all__ = ["THRESHOLDS", "best", "calibrate", "choose", "gain", "read_fold"]
 
@@ -34,25 +35,29 @@ AS_GOOD = 0.002   # of mean Dice
 
 
 def calibrate(folds: Sequence[tuple[Path, Split]], cases: Path, conventions: Mapping[str, str], default: str | None, out: Path, *, fixed: Split,
-              say: Callable[[str], None], part: str = "validation", card_path: Path | None = None, device: str = "auto") -> PostProcessing:
+              say: Callable[[str], None], part: str = "validation", cards: Sequence[Path] = (), device: str = "auto") -> PostProcessing:
     """Choose post-processing numbers on each fold's own cases; `out` gets calibration.json, .md and .png. Returns what was chosen.
 
     Args:
         folds: networks (.onnx) with the split each was trained with. fixed: the split whose validation and test cases must not be used.
-        card_path: also write the numbers into this card; its metrics, measured with other numbers, go.
+        cards: also write the numbers into these (JSON); their metrics, measured with other numbers, go. Where none is given, the first
+            network's numbers are where the choice begins.
 
     Raises ModelError for a case that is fixed, held out by the card, or was trained on (unless part is 'train').
     """
     models = [(load_model(weights), getattr(split, part)) for weights, split in folds]
-    card = read_card(card_path) if card_path else models[0][0].card
-    _require_sound(models, {*fixed.validation, *getattr(fixed, "test", ()), *(card.training.get("held_out", ()) if card_path else ())}, part)
+    to_write = {path: read_card(path) for path in cards}
+    card = next(iter(to_write.values()), models[0][0].card)
+    held_out = {name for one in to_write.values() for name in one.training.get("held_out", ())}
+    _require_sound(models, {*fixed.validation, *getattr(fixed, "test", ())} | held_out, part)
+    convention_of = {name: declared(name, cases, conventions.get(name, default)) for _, names in models for name in names}
     if part == "train":
         say("WARNING: these cases were trained on. Networks are surer of them than of others: take the numbers as a hint.")
     rows: dict[str, dict] = {}
     for model, names in models:
         session = open_session(model.weights, device)
         for name in names:
-            study, truth = read_case(cases / name, conventions.get(name, default))
+            study, truth = read_case(cases / name, convention_of[name])
             ready = prepare(study, model.card)
             probabilities, _ = predict(ready.channels, session, model.card.size_multiple, model.card.bytes_per_voxel)
 
@@ -67,10 +72,10 @@ def calibrate(folds: Sequence[tuple[Path, Split]], cases: Path, conventions: Map
         raise InputError("One case is too few to calibrate on.", "Give more folds, or a split with more validation cases.")
     chosen, gains = _decide(rows, card.post_processing)
     say(write_calibration(rows, card.name, gains, part, out))
-    if card_path:
+    for path, one in to_write.items():
         remark = f"thresholds and smallest volumes chosen on {len(rows)} {'training' if part == 'train' else 'out-of-fold'} cases: {', '.join(rows)}"
-        write_card(replace(card, post_processing=chosen, metrics={}, training={**card.training, "calibration": remark}), card_path)
-        say(f"Written into {card_path.name}. Its metrics were measured with other numbers and are gone: run validate --write-card again.")
+        write_card(replace(one, post_processing=chosen, metrics={}, training={**one.training, "calibration": remark}), path)
+        say(f"Written into {path.name}. Its metrics were measured with other numbers and are gone: run validate --write-card again.")
     return chosen
 
 

@@ -21,8 +21,8 @@ __all__ = ["ENOUGH_ET_ML", "card_metrics", "mean_by_sequences", "region_results"
 
 ENOUGH_ET_ML = 1.0   # cases with less enhancing tumour than this say little about its Dice
 MOST_NAMES = 40      # a longer list of cases stays in the tables beside the report
-# What may differ between two runs of one recipe: chance, and how often they look up.
-NOT_RECIPE = ("seed", "save_every", "validate_every")
+# What may differ between two runs of one recipe: chance, how the same sums are done, and how often the run looks up.
+NOT_RECIPE = ("seed", "compile", "log_every", "save_every", "validate_every")
 
 
 def card_metrics(found: Validation) -> dict:

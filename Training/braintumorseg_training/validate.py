@@ -29,7 +29,7 @@ from .markdown import clock
 from .validation_pictures import draw_error, write_heat_map, write_metric_boxes
 from .validation_report import write_report
 
-__all__ = ["PARTS", "Validation", "subset_names", "validate"]
+__all__ = ["PARTS", "Validation", "declared", "subset_names", "validate"]
 
 PARTS = ("validation", "test", "train")
 
@@ -83,7 +83,7 @@ def validate(weights: Path, cases: Path, split: Split, conventions: Mapping[str,
     model = load_model(weights)
     names = _names(split, part)
     trained_on = tuple(name for name in names if name in model.card.training.get("trained_on", split.train))
-    declared = {name: _declared(name, cases, conventions.get(name, default)) for name in names}
+    convention_of = {name: declared(name, cases, conventions.get(name, default)) for name in names}
     if write or write_of:
         _require_unseen(part, trained_on)
     if write_of:
@@ -96,7 +96,7 @@ def validate(weights: Path, cases: Path, split: Split, conventions: Mapping[str,
     began = time.monotonic()
     for number, name in enumerate(names, 1):
         try:
-            study, truth = read_case(cases / name, declared[name])
+            study, truth = read_case(cases / name, convention_of[name])
             found = segment(study, model, registered=True, device=device)
             results.append(evaluate_pair(truth, found.labels, name))
             if subsets:
@@ -138,7 +138,8 @@ def _names(split: Split, part: str) -> tuple[str, ...]:
     return names
 
 
-def _declared(name: str, cases: Path, convention: str | None) -> str:
+def declared(name: str, cases: Path, convention: str | None) -> str:
+    """The convention. Raises MissingFile when the case is not there, InputError when nobody said how its labels are written."""
     if not (cases / name).is_dir():
         raise MissingFile(f"There is no folder {name} in {cases.name}, and the split names it.", "Give the folder that holds the split's cases.")
     if convention is None:
@@ -174,10 +175,13 @@ def _write(found: Validation, worst: _Worst, out: Path, say: Callable[[str], Non
     if found.by_sequences:
         (out / "subsets.json").write_text(json.dumps(found.by_sequences, indent=2) + "\n", encoding="utf-8")
         write_heat_map(found, out / "subsets.png")
+    else:
+        for stale in (out / "subsets.json", out / "subsets.png"):
+            stale.unlink(missing_ok=True)
     for region, (result, study, truth, segmentation) in worst.kept.items():
         draw_error(region, result, study, truth, segmentation, out / f"worst_{region}.png")
-    result, study, _, segmentation = worst.kept["WT"]
-    write_results(study, segmentation, found.card, out / f"worst_{result.case}", force=True)
+    _, study, _, segmentation = worst.kept["WT"]
+    write_results(study, segmentation, found.card, out / "worst_case", force=True)
     write_report(found, {region: kept[0].case for region, kept in worst.kept.items()}, out)
     say(f"Everything with its pictures: {out / 'report.md'}")
 

@@ -41,7 +41,7 @@ def write_report(found: Validation, worst: Mapping[str, str], out: Path) -> None
         parts += ["### Not scored", "\n".join(f"- {case}: {why}" for case, why in refused)]
     parts.append("## The worst cases")
     parts += [f"![The worst {region}: {case}](worst_{region}.png)" for region, case in worst.items()]
-    parts.append(f"The full report of {worst['WT']}, as a user would get it: [worst_{worst['WT']}/report.html](worst_{worst['WT']}/report.html)")
+    parts.append(f"The full report of {worst['WT']}, as a user would get it: [worst_case/report.html](worst_case/report.html)")
     metrics = card_metrics(found)
     if cohorts := metrics.get("dice_by_cohort"):
         rows = [[cohort, name, row["n"], *(shown(row[key]) for key in ("mean", "median", "worst"))]

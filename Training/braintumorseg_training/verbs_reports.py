@@ -55,7 +55,8 @@ def add_verbs(verbs: argparse._SubParsersAction) -> None:
                       help="'train': the cases that were learned from, which flatters; for want of folds only")
     verb.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     verb.add_argument("--out", type=Path, required=True, help="folder for calibration.json, .md and .png")
-    verb.add_argument("--write-card", type=Path, metavar="NAME.json", help="also write the numbers into this card (whose metrics are then gone)")
+    verb.add_argument("--write-card", type=Path, action="append", default=[], metavar="NAME.json",
+                      help="also write the numbers into this card, whose metrics are then gone (may be repeated)")
     verb.set_defaults(run=_calibrate)
 
 
@@ -96,7 +97,7 @@ def _calibrate(args) -> None:
 
     conventions = read_conventions(args.table) if args.table else {}
     calibrate([read_fold(one) for one in args.fold], args.cases, conventions, args.labels, args.out, fixed=read_split(args.fixed), part=args.part,
-              card_path=args.write_card, device=args.device, say=_say)
+              cards=args.write_card, device=args.device, say=_say)
 
 
 def _say(line: str) -> None:
