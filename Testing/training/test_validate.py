@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from braintumorseg.errors import InputError, MissingFile, ModelError
+from braintumorseg.errors import InputError, MissingFile, ModelError, OutputError
 from braintumorseg.io.nifti import write_nifti
 from braintumorseg.labels import ED, ET, NCR
 from braintumorseg.model_card import read_card, write_card
@@ -55,7 +55,7 @@ def test_one_run_leaves_tables_and_pictures_that_the_report_shows(network, cases
     report = (tmp_path / "out" / "report.md").read_text()
     pictures = {line.split("](")[1].rstrip(")") for line in report.splitlines() if line.startswith("![")}
     assert pictures == {"validation.png", "metrics.png", "worst_WT.png", "worst_TC.png", "worst_ET.png", "subsets.png"}
-    assert pictures | {"validation.json", "validation.csv", "subsets.json", "worst_case"} <= written
+    assert pictures | {"validation.json", "validation.csv", "subsets.json", "worst_case", "toy.md"} <= written
     assert (tmp_path / "out" / "worst_case" / "report.html").is_file()
     assert "left" in said[0]
     with (tmp_path / "out" / "validation.csv").open() as file:
@@ -88,6 +88,7 @@ def test_the_card_gets_spread_cohorts_and_subsets_and_a_page_for_people(network,
 def test_numbers_of_cases_that_were_trained_on_say_so_and_stay_out_of_the_card(network, cases, tmp_path):
     found, said = run(network, cases, tmp_path / "out", part="train")
     assert found.trained_on == ("t",)
+    assert not (tmp_path / "out" / "toy.md").exists()
     assert said[0].startswith("WARNING")
     assert "trained on 1 of these cases" in (tmp_path / "out" / "report.md").read_text()
     before = network.with_suffix(".json").read_text()
@@ -131,6 +132,14 @@ def test_what_lacks_is_said_before_the_first_case(network, cases, tmp_path):
         run(network, cases, tmp_path / "out", split=Split((), ("a", "gone")))
     with pytest.raises(InputError, match="not declared"):
         validate(network, cases, SPLIT, {"a": "brats2023"}, None, tmp_path / "out", subsets=False, write=False, say=print)
+
+
+def test_a_place_that_cannot_be_written_into_is_said_before_the_first_case(network, cases, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    said = []
+    with pytest.raises(OutputError, match="file cannot be written into"):
+        run(network, cases, tmp_path / "file", say=said.append)
+    assert said == []
 
 
 def test_a_damaged_case_costs_itself_and_the_card_only(network, cases, tmp_path):

@@ -25,6 +25,7 @@ from braintumorseg.tiling import predict
 from .calibrate_report import write_calibration
 from .card_metrics import ENOUGH_ET_ML
 from .data import Split, read_case, read_split
+from .outputs import output_into
 from .validate import declared
 
 __all__ = ["THRESHOLDS", "best", "calibrate", "choose", "gain", "read_fold"]
@@ -71,7 +72,8 @@ def calibrate(folds: Sequence[tuple[Path, Split]], cases: Path, conventions: Map
     if len(rows) < 2:
         raise InputError("One case is too few to calibrate on.", "Give more folds, or a split with more validation cases.")
     chosen, gains = _decide(rows, card.post_processing)
-    say(write_calibration(rows, card.name, gains, part, out))
+    with output_into(out):
+        say(write_calibration(rows, card.name, gains, part, out))
     for path, one in to_write.items():
         remark = f"thresholds and smallest volumes chosen on {len(rows)} {'training' if part == 'train' else 'out-of-fold'} cases: {', '.join(rows)}"
         write_card(replace(one, post_processing=chosen, metrics={}, training={**one.training, "calibration": remark}), path)

@@ -18,7 +18,6 @@ __all__ = ["write_calibration"]
 
 def write_calibration(rows: Mapping[str, dict], network: str, gains: Mapping[str, dict], part: str, out: Path) -> str:
     """Write calibration.json, .md and .png into `out`; returns the table. `rows`: case -> its curves; `gains`: number -> what was found."""
-    out.mkdir(parents=True, exist_ok=True)
     plain = {"network": network, "part": part, "numbers": gains, "cases": rows}
     (out / "calibration.json").write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
     rows_of = [[key, row["now"], row["best"], f"{100 * row['gain_on_cases_left_out']:+.2f}", row["chosen"]] for key, row in gains.items()]

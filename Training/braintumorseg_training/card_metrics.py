@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
@@ -63,7 +63,7 @@ def with_metrics(card: ModelCard, metrics: Mapping) -> ModelCard:
     return replace(card, metrics={**kept, **metrics})
 
 
-def require_same_recipe(measured: ModelCard, shipped: ModelCard, cases: Iterable[str]) -> None:
+def require_same_recipe(measured: ModelCard, shipped: ModelCard) -> None:
     """ModelError unless numbers of one network may stand in the card of the other: same recipe, steps, input and way to labels."""
     for card in (measured, shipped):
         if "trained_on" not in card.training:

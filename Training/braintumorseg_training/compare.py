@@ -15,6 +15,7 @@ from braintumorseg.labels import REGIONS
 
 from .card_metrics import ENOUGH_ET_ML
 from .compare_report import draw_pairs, format_markdown
+from .outputs import output_into
 
 __all__ = ["Difference", "Group", "compare", "difference", "read_groups", "summary"]
 
@@ -60,12 +61,12 @@ def compare(groups: Sequence[Group], out: Path, say: Callable[[str], None]) -> d
         "differences": {group.name: {region: _plain(difference(groups[0], group, region)) for region in REGIONS} for group in groups[1:]},
         "by_sequences": {key: {group.name: {region: _mean(group.by_sequences[key][region][:, group.chosen(region)]) for region in REGIONS}
                                for group in groups} for key in shared}}
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "compare.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    _write_csv(groups, out / "compare.csv")
-    draw_pairs(groups, out / "compare.png")
     text = format_markdown(found)
-    (out / "compare.md").write_text(text, encoding="utf-8")
+    with output_into(out):
+        (out / "compare.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        _write_csv(groups, out / "compare.csv")
+        draw_pairs(groups, out / "compare.png")
+        (out / "compare.md").write_text(text, encoding="utf-8")
     say(text)
     return found
 

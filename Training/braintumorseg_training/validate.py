@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from braintumorseg.errors import InputError, MissingFile, ModelError
+from braintumorseg.errors import InputError, MissingFile, ModelError, ResourceError
 from braintumorseg.evaluate import CaseResult, Evaluation, evaluate_pair
 from braintumorseg.evaluation_report import format_table, to_json, write_box_plots, write_csv
 from braintumorseg.labels import REGIONS, region_mask
@@ -26,6 +26,7 @@ from .card_markdown import write_card_markdown
 from .card_metrics import card_metrics, require_same_recipe, with_metrics, with_metrics_of
 from .data import Split, cohort_of, read_case
 from .markdown import clock
+from .outputs import output_into
 from .validation_pictures import draw_error, write_heat_map, write_metric_boxes
 from .validation_report import write_report
 
@@ -57,15 +58,23 @@ class Validation:
 
 
 @dataclass(eq=False)
-class _Worst:
-    """Of each region the case with the lowest Dice so far, kept with its images for the pictures."""
+class _Tally:
+    """What has come of the cases so far. worst: of each region the case with the lowest Dice, kept with its images for the pictures."""
 
-    kept: dict[str, tuple[CaseResult, Study, Volume, Segmentation]] = field(default_factory=dict)
+    results: list[CaseResult] = field(default_factory=list)
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    by_sequences: dict[str, dict[str, Mapping[str, float]]] = field(default_factory=dict)
+    worst: dict[str, tuple[CaseResult, Study, Volume, Segmentation]] = field(default_factory=dict)
+    provider: str = ""
 
-    def see(self, result: CaseResult, study: Study, truth: Volume, found: Segmentation) -> None:
+    def take(self, result: CaseResult, by_subset: Mapping[str, Mapping[str, float]], study: Study, truth: Volume, found: Segmentation) -> None:
+        self.results.append(result)
+        self.provider = found.provenance.provider
+        for key, scores in by_subset.items():
+            self.by_sequences.setdefault(key, {})[result.case] = scores
         for region in REGIONS:
-            if region not in self.kept or result.scores[region].dice < self.kept[region][0].scores[region].dice:
-                self.kept[region] = (result, study, truth, found)
+            if region not in self.worst or result.scores[region].dice < self.worst[region][0].scores[region].dice:
+                self.worst[region] = (result, study, truth, found)
 
 
 def validate(weights: Path, cases: Path, split: Split, conventions: Mapping[str, str], default: str | None, out: Path, *, subsets: bool,
@@ -87,43 +96,44 @@ def validate(weights: Path, cases: Path, split: Split, conventions: Mapping[str,
     if write or write_of:
         _require_unseen(part, trained_on)
     if write_of:
-        require_same_recipe(model.card, read_card(write_of), names)
-    out.mkdir(parents=True, exist_ok=True)
+        require_same_recipe(model.card, read_card(write_of))
     if trained_on:
         say(f"WARNING: {len(trained_on)} of these {len(names)} cases were trained on: the numbers show how well they were learned, not accuracy.")
-
-    results, refused, by_sequences, worst, provider = [], [], {}, _Worst(), ""
-    began = time.monotonic()
-    for number, name in enumerate(names, 1):
-        try:
-            study, truth = read_case(cases / name, convention_of[name])
-            found = segment(study, model, registered=True, device=device)
-            results.append(evaluate_pair(truth, found.labels, name))
-            if subsets:
-                for key, scores in _by_subset(model, study, truth, found, device).items():
-                    by_sequences.setdefault(key, {})[name] = scores
-        except InputError as error:
-            refused.append((name, str(error)))
-            say(f"{number}/{len(names)} {name} refused: {error}")
-            continue
-        provider = found.provenance.provider
-        worst.see(results[-1], study, truth, found)
-        left = (time.monotonic() - began) / number * (len(names) - number)
-        say(f"{number}/{len(names)} {name}  " + "  ".join(f"{region} {results[-1].scores[region].dice:.3f}" for region in REGIONS)
-            + (f"  {clock(left)} left" if number < len(names) else ""))
-    if not results:
-        raise InputError(f"None of the {len(names)} cases can be scored. {refused[0][0]}: {refused[0][1]}")
-    found = Validation(model.card, part, Evaluation(tuple(results), refused=tuple(refused)), {name: cohort_of(name) for name in names},
-                       by_sequences, trained_on, provider)
-    _write(found, worst, out, say)
-    if refused and (write or write_of):
-        raise ModelError(f"{len(refused)} of {len(names)} cases could not be scored, so the card is as it was; the tables are in {out.name}.",
-                         f"Mend {', '.join(name for name, _ in refused[:3])} or take them out of the split.")
+    with output_into(out):
+        tally = _run(model, cases, convention_of, subsets, device, say)
+        found = Validation(model.card, part, Evaluation(tuple(tally.results), refused=tuple(tally.refused)),
+                           {name: cohort_of(name) for name in names}, tally.by_sequences, trained_on, tally.provider)
+        _write(found, tally, out, say)
+    if tally.refused and (write or write_of):
+        raise ModelError(f"{len(tally.refused)} of {len(names)} cases could not be scored, so the card is as it was; the tables are in {out.name}.",
+                         f"Mend {', '.join(name for name, _ in tally.refused[:3])} or take them out of the split.")
     if write:
         _rewrite(with_metrics(model.card, card_metrics(found)), weights.with_suffix(".json"), say)
     if write_of:
         _rewrite(with_metrics_of(read_card(write_of), model.card, card_metrics(found), found.cases), write_of, say)
     return found
+
+
+def _run(model: Model, cases: Path, convention_of: Mapping[str, str], subsets: bool, device: str, say: Callable[[str], None]) -> _Tally:
+    """Segment and score every case, one in memory at a time. A case that cannot be scored costs itself alone; InputError when none can."""
+    tally, began = _Tally(), time.monotonic()
+    for number, (name, convention) in enumerate(convention_of.items(), 1):
+        try:
+            study, truth = read_case(cases / name, convention)
+            found = segment(study, model, registered=True, device=device)
+            result = evaluate_pair(truth, found.labels, name)
+            by_subset = _by_subset(model, study, truth, found, device) if subsets else {}
+        except (InputError, ResourceError) as error:
+            tally.refused.append((name, str(error)))
+            say(f"{number}/{len(convention_of)} {name} not scored: {error}")
+            continue
+        tally.take(result, by_subset, study, truth, found)
+        left = (time.monotonic() - began) / number * (len(convention_of) - number)
+        say(f"{number}/{len(convention_of)} {name}  " + "  ".join(f"{region} {result.scores[region].dice:.3f}" for region in REGIONS)
+            + (f"  {clock(left)} left" if number < len(convention_of) else ""))
+    if not tally.results:
+        raise InputError(f"None of the {len(convention_of)} cases can be scored. {tally.refused[0][0]}: {tally.refused[0][1]}")
+    return tally
 
 
 def subset_names() -> list[tuple[str, ...]]:
@@ -166,7 +176,7 @@ def _by_subset(model: Model, study: Study, truth: Volume, full: Segmentation, de
     return table
 
 
-def _write(found: Validation, worst: _Worst, out: Path, say: Callable[[str], None]) -> None:
+def _write(found: Validation, tally: _Tally, out: Path, say: Callable[[str], None]) -> None:
     say(format_table(found.evaluation))
     (out / "validation.json").write_text(json.dumps(_plain(found), indent=2) + "\n", encoding="utf-8")
     write_csv(found.evaluation, out / "validation.csv")
@@ -178,11 +188,13 @@ def _write(found: Validation, worst: _Worst, out: Path, say: Callable[[str], Non
     else:
         for stale in (out / "subsets.json", out / "subsets.png"):
             stale.unlink(missing_ok=True)
-    for region, (result, study, truth, segmentation) in worst.kept.items():
+    for region, (result, study, truth, segmentation) in tally.worst.items():
         draw_error(region, result, study, truth, segmentation, out / f"worst_{region}.png")
-    _, study, _, segmentation = worst.kept["WT"]
+    _, study, _, segmentation = tally.worst["WT"]
     write_results(study, segmentation, found.card, out / "worst_case", force=True)
-    write_report(found, {region: kept[0].case for region, kept in worst.kept.items()}, out)
+    if not found.trained_on:
+        write_card_markdown(with_metrics(found.card, card_metrics(found)), out / f"{found.card.name}.md")
+    write_report(found, {region: kept[0].case for region, kept in tally.worst.items()}, out)
     say(f"Everything with its pictures: {out / 'report.md'}")
 
 
