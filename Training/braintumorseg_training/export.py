@@ -93,7 +93,7 @@ def export(run: Path, packed: Path, split: Split, out: Path, name: str, version:
                 "Reads the brain alone: in whole heads the brain network cuts it out before, and what that misses is not seen.",
                 "Without T1ce, enhancing tumour and core are guesses; without FLAIR, oedema is underestimated."),
         training={"steps": saved["step"], "recipe": saved["config"], "remark": remark, "trained_on": list(split.train),
-                  "held_out": list(split.validation)})
+                  "held_out": [*split.validation, *getattr(split, "test", ())]})
     return write_checked(build(config), saved["average"], _middle(np.array(trained_on[0].channels), config), card, out, say)
 
 
