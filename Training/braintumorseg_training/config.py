@@ -71,11 +71,17 @@ class Config(RunConfig):
     spatial: float = 1.0
     intensity: float = 1.0
     transplant: float = 0.2          # share of patches that get another patient's lesion (CarveMix, Zhang 2021)
+    transplant_scale: tuple[float, float] = (0.4, 1.0)  # its size, of the size it had
+    heal: float = 0.0                # share of patches whose own lesion gives way to the tissue opposite
 
     def __post_init__(self):
         super().__post_init__()
-        if not 0 <= self.transplant <= 1:
-            self._refuse("transplant is a share, 0 to 1")
+        for name in ("transplant", "heal"):
+            if not 0 <= getattr(self, name) <= 1:
+                self._refuse(f"{name} is a share, 0 to 1")
+        low, high = self.transplant_scale
+        if not 0 < low <= high:
+            self._refuse("transplant_scale is a smallest and a largest size, above 0")
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,8 @@ __all__ = ["Task", "fit", "fit_task", "load_checkpoint", "pick_device"]
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.csv"
 # Which fields may differ between a checkpoint and the run that takes it up: they change how long, not what.
-MAY_CHANGE = {"steps", "decay_share", "learning_rate", "ema", "tumour_share", "phantom_share", "transplant", "all_sequences_share",
-              "lesion_share", "thick_share", "stripped_share", "defaced_share", "empty_share",
+MAY_CHANGE = {"steps", "decay_share", "learning_rate", "ema", "tumour_share", "phantom_share", "transplant", "transplant_scale", "heal",
+              "all_sequences_share", "lesion_share", "thick_share", "stripped_share", "defaced_share", "empty_share",
               "save_every", "validate_every", "compile"}
 
 
