@@ -10,21 +10,22 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from .brain_view import Brain
 from .config import Config
 
 __all__ = ["augment", "cut", "rotation"]
 
 
-def cut(channels: torch.Tensor, labels: torch.Tensor, centre: np.ndarray, config: Config, rng: np.random.Generator):
+def cut(brain: Brain, centre: np.ndarray, config: Config, rng: np.random.Generator):
     """Patch (C, *patch) float32 and labels (*patch) uint8 around `centre` (voxel), with a random rotation, scaling and flip.
 
     Two in five patches are taken as they are (flips only): interpolation blurs, and clinical images are not all blurred.
     """
     size = np.array(config.patch)
     if config.spatial > 0 and rng.random() < 0.6:
-        image, target = _cut_turned(channels, labels, centre, size, config.spatial, rng)
+        image, target = _cut_turned(brain, centre, size, config.spatial, rng)
     else:
-        image, target = _cut_straight(channels, labels, np.round(centre).astype(int) - size // 2, size)
+        image, target = brain.box(np.round(centre).astype(int) - size // 2, size)
     axes = [axis for axis, share in enumerate((0.5, 0.2, 0.2)) if config.spatial > 0 and rng.random() < share]
     if axes:
         image, target = image.flip([axis + 1 for axis in axes]), target.flip(axes)
@@ -39,40 +40,46 @@ def augment(image: torch.Tensor, config: Config, rng: np.random.Generator) -> to
         image = _coarsen_all(image, strength, rng)
         if rng.random() < 0.3:
             image = _biased(image, strength, rng)  # one coil, one field for all sequences
-        for index in range(len(image)):
-            image[index] = _one_sequence(image[index], strength, rng)
-        image = image * brain
+        for sequence in image:
+            changed = _one_sequence(sequence, strength, rng)
+            if changed is not sequence:
+                sequence.copy_(changed)
+        image *= brain
     return _drop_sequences(image, config.all_sequences_share, rng)
 
 
-def _cut_straight(channels, labels, low, size):
-    shape = np.array(labels.shape)
-    first, last = np.maximum(low, 0), np.minimum(low + size, shape)
-    pads = [int(n) for pair in zip(first - low, low + size - last, strict=True) for n in pair]
-    inside = tuple(slice(int(a), int(b)) for a, b in zip(first, last, strict=True))
-    pads = pads[4:] + pads[2:4] + pads[:2]  # F.pad counts from the last axis
-    return F.pad(channels[(slice(None), *inside)].float(), pads), F.pad(labels[inside], pads)
+def _cut_turned(brain, centre, size, strength, rng):
+    """Turned about one axis, by up to 25 degrees, and scaled along all three.
 
-
-def _cut_turned(channels, labels, centre, size, strength, rng):
-    turn = rotation(np.radians(rng.uniform(-20, 20, 3) * strength))
+    A turn in a plane moves whole lines of voxels alike, which costs a fifth of a free one.
+    """
+    axis = int(rng.integers(3))
+    plane = [a for a in range(3) if a != axis]
+    turn = np.eye(3)
+    angle = np.radians(rng.uniform(-25, 25) * strength)
+    turn[np.ix_(plane, plane)] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     scale = np.exp(rng.uniform(-0.28, 0.28) * strength + rng.uniform(-0.08, 0.08, 3) * strength)  # above 1: the lesion gets smaller
     matrix = turn * scale  # patch offset -> volume offset, in voxels
     # Only the box that the turned patch can reach is handed on.
     reach = np.abs(matrix) @ (size / 2) + 2
     low = np.floor(centre - reach).astype(int)
-    box = np.ceil(2 * reach).astype(int) + 1
-    image, target = _cut_straight(channels, labels, low, box)
+    image, target = brain.box(low, np.ceil(2 * reach).astype(int) + 1)
     at = np.array(centre) - low
+
+    image, target = image.movedim(axis + 1, 1), target.movedim(axis, 0)                   # (C, A, P, Q) and (A, P, Q)
+    box, out = np.array(image.shape[2:]), size[plane]
     # grid_sample counts -1..1 over the last axis first.
-    theta = np.zeros((3, 4))
+    theta = np.zeros((2, 3))
     unit = 2.0 / np.maximum(box - 1, 1)
-    theta[:, :3] = (unit[:, None] * matrix * ((size - 1) / 2)[None, :])[::-1, ::-1]
-    theta[:, 3] = (unit * at - 1)[::-1]
-    grid = F.affine_grid(torch.from_numpy(theta).float()[None], [1, 1, *size.tolist()], align_corners=True)
-    out = F.grid_sample(image[None], grid, mode="bilinear", align_corners=True)[0]
-    near = F.grid_sample(target[None, None].float(), grid, mode="nearest", align_corners=True)[0, 0].to(torch.uint8)
-    return out, near
+    theta[:, :2] = (unit[:, None] * matrix[np.ix_(plane, plane)] * ((out - 1) / 2)[None, :])[::-1, ::-1]
+    theta[:, 2] = (unit * at[plane] - 1)[::-1]
+    grid = F.affine_grid(torch.from_numpy(theta).float()[None], [1, 1, *out.tolist()], align_corners=True)
+    lines = at[axis] + scale[axis] * (np.arange(size[axis]) - (size[axis] - 1) / 2)      # where the patch's planes lie in the box
+    target = target[torch.from_numpy(np.round(lines).astype(int))]
+    image = F.grid_sample(image.reshape(1, -1, *box.tolist()), grid, mode="bilinear", align_corners=True).view(*image.shape[:2], *out.tolist())
+    target = F.grid_sample(target[None].float(), grid, mode="nearest", align_corners=True)[0].to(torch.uint8)
+    image = _along(image, 0, _linear(lines, image.shape[1]))
+    return image.movedim(1, axis + 1).contiguous(), target.movedim(0, axis).contiguous()
 
 
 def rotation(angles: np.ndarray) -> np.ndarray:
@@ -108,25 +115,45 @@ def _coarsen_all(image: torch.Tensor, strength: float, rng: np.random.Generator)
     if rng.random() >= 0.15 * strength:
         return image
     axis, factor = int(rng.integers(3)), rng.uniform(2, 6)
-    return torch.stack([_coarsen(x, axis, factor) for x in image])
+    return _coarsen(image, axis, factor)
 
 
 def _coarsen(x: torch.Tensor, axis: int, factor: float) -> torch.Tensor:
-    shape = list(x.shape)
-    shape[axis] = max(1, round(shape[axis] / factor))
-    thick = F.interpolate(x[None, None], size=shape, mode="area")
-    return F.interpolate(thick, size=x.shape, mode="trilinear")[0, 0]
+    """(..., I, J, K) in slices `factor` voxels thick along `axis`, interpolated back."""
+    count = x.shape[axis - 3]
+    slices = max(1, round(count / factor))
+    thin = F.interpolate(torch.eye(count)[None], size=slices, mode="area")
+    return _along(x, axis, F.interpolate(thin, size=count, mode="linear")[0])
 
 
 def _blur(x: torch.Tensor, sigma: float) -> torch.Tensor:
-    radius = 2
-    taps = torch.exp(-0.5 * (torch.arange(-radius, radius + 1) / sigma) ** 2)
-    taps = taps / taps.sum()
     for axis in range(3):
-        shape = [1, 1, 1]
-        shape[axis] = 2 * radius + 1
-        x = F.conv3d(x[None, None], taps.reshape(1, 1, *shape), padding=[radius if a == axis else 0 for a in range(3)])[0, 0]
+        steps = torch.arange(x.shape[axis - 3], dtype=torch.float32)
+        apart = steps[:, None] - steps[None]
+        taps = torch.exp(-0.5 * (apart / sigma) ** 2) * (apart.abs() <= 3)
+        x = _along(x, axis, taps / taps.sum(0).max())
     return x
+
+
+def _along(x: torch.Tensor, axis: int, response: torch.Tensor) -> torch.Tensor:
+    """A linear filter along one of the last three axes of x, as one matrix product: response[i] is what an impulse at voxel i turns into."""
+    if axis == 2:
+        return x @ response
+    if axis == 1:
+        return response.T @ x
+    *lead, count, j, k = x.shape
+    return (response.T @ x.reshape(*lead, count, j * k)).view(*lead, -1, j, k)
+
+
+def _linear(where: np.ndarray, count: int) -> torch.Tensor:
+    """The filter (count, len(where)) that reads a line of `count` voxels between them, at `where`."""
+    lower = np.clip(np.floor(where).astype(int), 0, count - 2)
+    share = np.clip(where - lower, 0, 1)
+    response = np.zeros((count, len(where)), np.float32)
+    columns = np.arange(len(where))
+    response[lower, columns] = 1 - share
+    response[lower + 1, columns] = share
+    return torch.from_numpy(response)
 
 
 def _gamma(x: torch.Tensor, gamma: float, inverted: bool) -> torch.Tensor:
@@ -148,8 +175,10 @@ def _biased(x: torch.Tensor, strength: float, rng: np.random.Generator) -> torch
     """
     knots = int(rng.integers(2, 5))
     coarse = rng.normal(0, rng.uniform(0.05, 0.25) * strength, (1, 1, knots, knots, knots)).astype(np.float32)
-    field = F.interpolate(torch.from_numpy(coarse), size=x.shape[-3:], mode="trilinear", align_corners=True)[0, 0]
-    return x * (1 + field) + 3.5 * field
+    field = torch.from_numpy(coarse)[0, 0]
+    for axis in range(3):
+        field = _along(field, axis, _linear(np.linspace(0, knots - 1, x.shape[axis - 3]), knots))
+    return torch.addcmul(x, x + 3.5, field)
 
 
 def _drop_sequences(image: torch.Tensor, keep_all: float, rng: np.random.Generator) -> torch.Tensor:

@@ -31,6 +31,7 @@ class RunConfig:
     clip: float = 1.0                # largest gradient norm
     deep_supervision: float = 0.4    # weight of the loss at 4 voxels
     bf16: bool = True
+    compile: bool = False            # torch.compile, which needs a C++ compiler: a minute at the start, then steps about 1.5 times faster
     seed: int = 1
     # Bookkeeping, in steps
     save_every: int = 250
@@ -65,16 +66,23 @@ class Config(RunConfig):
     # Sampling
     tumour_share: float = 0.4        # share of patches centred on a tumour voxel
     phantom_share: float = 0.08      # share of patches from made-up patients, when there are any
+    synthetic_share: float = 0.08    # the same of brains made from label maps
     all_sequences_share: float = 0.55  # share of patches that keep all four sequences
     # Augmentation strengths, 1 = as tuned; 0 switches a family off
     spatial: float = 1.0
     intensity: float = 1.0
     transplant: float = 0.2          # share of patches that get another patient's lesion (CarveMix, Zhang 2021)
+    transplant_scale: tuple[float, float] = (0.4, 1.0)  # its size, of the size it had
+    heal: float = 0.0                # share of patches whose own lesion gives way to the tissue opposite
 
     def __post_init__(self):
         super().__post_init__()
-        if not 0 <= self.transplant <= 1:
-            self._refuse("transplant is a share, 0 to 1")
+        for name in ("transplant", "heal"):
+            if not 0 <= getattr(self, name) <= 1:
+                self._refuse(f"{name} is a share, 0 to 1")
+        low, high = self.transplant_scale
+        if not 0 < low <= high:
+            self._refuse("transplant_scale is a smallest and a largest size, above 0")
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,16 @@ from braintumorseg.study import ROLES, Study
 from braintumorseg.volume import Volume
 
 from .augment import augment, cut
+from .brain_view import Brain, Graft
 from .config import Config
-from .transplant import transplant
+from .transplant import heal, mirror_of, transplant
 
-__all__ = ["PHANTOM", "Case", "Patches", "Split", "load_cases", "load_made_up", "pack_case", "pack_folder", "read_conventions", "read_split"]
+__all__ = ["PHANTOM", "SYNTHETIC", "Case", "Patches", "Split", "load_cases", "load_made_up", "pack_case", "pack_folder", "read_conventions",
+           "read_split"]
 
 PHANTOM = "phantom"
+SYNTHETIC = "synthetic"
+AFTER_HEALING = 0.7  # share of healed brains that get another patient's lesion
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,8 +142,8 @@ def load_cases(packed: Path, names: Iterable[str] | None = None) -> list[Case]:
 
 
 def load_made_up(packed: Path) -> list[Case]:
-    """The packed phantoms; [] when there are none."""
-    names = sorted(path.stem for path in packed.glob(f"{PHANTOM}_*.npz"))
+    """The packed phantoms and synthetic brains; [] when there are none."""
+    names = sorted(path.stem for kind in (PHANTOM, SYNTHETIC) for path in packed.glob(f"{kind}_*.npz"))
     return load_cases(packed, names) if names else []
 
 
@@ -147,25 +151,55 @@ class Patches(Dataset):
     """Patch number n of a run is a function of (seed, n) alone, so a run that is taken up again sees what it would have seen."""
 
     def __init__(self, cases: list[Case], config: Config, first: int, count: int):
-        self.real = [case for case in cases if case.cohort != PHANTOM]
-        self.made_up = [case for case in cases if case.cohort == PHANTOM]
+        self.real = [case for case in cases if case.cohort not in (PHANTOM, SYNTHETIC)]
+        self.phantoms = [case for case in cases if case.cohort == PHANTOM]
+        self.synthetic = [case for case in cases if case.cohort == SYNTHETIC]
         self.config, self.first, self.count = config, first, count
+        self.mirrors: dict[str, int] = {}
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         rng = np.random.default_rng((self.config.seed, self.first + index))
-        made_up = bool(self.made_up) and (not self.real or rng.random() < self.config.phantom_share)
-        pool = self.made_up if made_up else self.real
+        pool = self._pool(rng.random())
         case = pool[rng.integers(len(pool))]
-        channels, labels = torch.from_numpy(np.array(case.channels)), torch.from_numpy(case.labels)
-        spots = case.spots
-        if len(self.real) > 1 and rng.random() < self.config.transplant:
+        brain, spots = Brain(case.channels, case.labels), case.spots
+        healed = self.config.heal > 0 and rng.random() < self.config.heal and self._graft(brain, heal(brain, self._mirror(case)))
+        if healed:
+            spots = {}
+        if len(self.real) > 1 and rng.random() < (AFTER_HEALING if healed else self.config.transplant):
             donor = self.real[rng.integers(len(self.real))]
-            channels, labels, spots = transplant(channels, labels, spots, donor, rng)
-        image, target = cut(channels, labels, _centre(spots, labels.shape, self.config, rng), self.config, rng)
+            graft = transplant(brain, Brain(donor.channels, donor.labels), self.config.transplant_scale, rng)
+            if self._graft(brain, graft):
+                spots = _spots(graft, rng)
+        image, target = cut(brain, _centre(spots, brain.shape, self.config, rng), self.config, rng)
         return augment(image, self.config, rng), target
+
+    def _pool(self, chance: float) -> list[Case]:
+        for pool, share in ((self.phantoms, self.config.phantom_share), (self.synthetic, self.config.synthetic_share)):
+            if pool and chance < share:
+                return pool
+            chance -= share if pool else 0
+        return self.real or self.phantoms or self.synthetic
+
+    def _graft(self, brain: Brain, graft: Graft | None) -> bool:
+        if graft is not None:
+            brain.grafts.append(graft)
+        return graft is not None
+
+    def _mirror(self, case: Case) -> int:
+        if case.name not in self.mirrors:
+            self.mirrors[case.name] = mirror_of(Brain(case.channels, case.labels))
+        return self.mirrors[case.name]
+
+
+def _spots(graft: Graft, rng: np.random.Generator) -> dict[int, np.ndarray]:
+    """Some voxels of each label that a graft brings, in the brain it lies in."""
+    found = np.argwhere(graft.labelled.numpy())
+    found = found[rng.integers(len(found), size=min(200, len(found)))] if len(found) else found
+    values = graft.labels.numpy()[tuple(found.T)]
+    return {value: found[values == value] + graft.low for value in (NCR, ED, ET)}
 
 
 def _centre(spots: dict[int, np.ndarray], shape, config: Config, rng: np.random.Generator) -> np.ndarray:

@@ -21,7 +21,7 @@ from braintumorseg.runtime import open_session
 from braintumorseg.study import ROLES
 
 from .config import Config, RunConfig, config_from
-from .data import PHANTOM, Case, Split, load_cases, load_made_up
+from .data import PHANTOM, SYNTHETIC, Case, Split, load_cases, load_made_up
 from .networks import build
 from .train import CHECKPOINT, load_checkpoint
 
@@ -51,6 +51,9 @@ DATA_SETS = {
                     "Menze et al. 2015, IEEE TMI; Clark et al. 2013, J Digit Imaging"},
     PHANTOM: {
         "name": "BrainTumorSeg phantoms (made up)", "licence": "MIT", "citation": "this package, braintumorseg.phantom"},
+    SYNTHETIC: {
+        "name": "Synthetic brains made from SynthSeg's label maps", "licence": "Apache-2.0 (label maps)",
+        "citation": "Billot et al. 2023, Med Image Anal 86:102789"},
 }
 
 

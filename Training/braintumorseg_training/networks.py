@@ -10,6 +10,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from monai.networks.blocks.dynunet_block import UnetBasicBlock, UnetResBlock
 from torch import nn
 
@@ -34,14 +35,14 @@ class ResidualUNet(nn.Module):
 
     def __init__(self, channels: tuple[int, ...], inputs: int, outputs: int):
         super().__init__()
-        self.stem = nn.Conv3d(inputs, channels[0], kernel_size=4, stride=2, padding=1)
+        self.stem = _Stem(inputs, channels[0], kernel_size=4, stride=2, padding=1)
         self.first = _block(UnetBasicBlock, channels[0], channels[0], 1)
         self.down = nn.ModuleList(_block(UnetResBlock, a, b, 2) for a, b in pairwise(channels))
         self.up = nn.ModuleList(nn.ConvTranspose3d(b, a, 2, 2, bias=False) for a, b in pairwise(channels))
         # At full width and half resolution one residual block costs more than all the rest: a plain one there.
         self.merge = nn.ModuleList(_block(UnetResBlock if level else UnetBasicBlock, 2 * width, width, 1)
                                    for level, width in enumerate(channels[:-1]))
-        self.head = nn.ConvTranspose3d(channels[0], outputs, 2, 2)
+        self.head = _Head(channels[0], outputs, 2, 2)
         self.side_head = nn.Conv3d(channels[1], outputs, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
@@ -55,6 +56,32 @@ class ResidualUNet(nn.Module):
                 side = self.side_head(x)
         logits = self.head(x)
         return (logits, side) if side is not None else logits
+
+
+class _Stem(nn.Conv3d):
+    """The 4 x 4 x 4 convolution of stride 2; in training as the same sum over 2 x 2 x 2 blocks, whose gradients CPUs find five times faster."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.training:
+            return super().forward(x)
+        x = F.pad(x.to(torch.get_autocast_dtype(x.device.type)) if torch.is_autocast_enabled(x.device.type) else x, (1,) * 6)
+        b, c, i, j, k = x.shape
+        x = x.view(b, c, i // 2, 2, j // 2, 2, k // 2, 2).permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(b, 8 * c, i // 2, j // 2, k // 2)
+        o = self.out_channels
+        weight = self.weight.view(o, c, 2, 2, 2, 2, 2, 2).permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(o, 8 * c, 2, 2, 2)
+        return F.conv3d(x, weight, self.bias)
+
+
+class _Head(nn.ConvTranspose3d):
+    """The 2 x 2 x 2 transposed convolution of stride 2; in training as one matrix a feature vector, for the same reason."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.training:
+            return super().forward(x)
+        o = self.out_channels
+        y = F.conv3d(x, self.weight.reshape(-1, 8 * o).t()[:, :, None, None, None], self.bias.repeat_interleave(8))
+        b, _, i, j, k = y.shape
+        return y.view(b, o, 2, 2, 2, i, j, k).permute(0, 1, 5, 2, 6, 3, 7, 4).reshape(b, o, 2 * i, 2 * j, 2 * k)
 
 
 def build(config: RunConfig, inputs: int = len(ROLES), outputs: int = len(REGIONS)) -> ResidualUNet:

@@ -29,9 +29,9 @@ __all__ = ["Task", "fit", "fit_task", "load_checkpoint", "pick_device"]
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.csv"
 # Which fields may differ between a checkpoint and the run that takes it up: they change how long, not what.
-MAY_CHANGE = {"steps", "decay_share", "learning_rate", "ema", "tumour_share", "phantom_share", "transplant", "all_sequences_share",
-              "lesion_share", "thick_share", "stripped_share", "defaced_share", "empty_share",
-              "save_every", "validate_every"}
+MAY_CHANGE = {"steps", "decay_share", "learning_rate", "ema", "tumour_share", "phantom_share", "synthetic_share", "transplant",
+              "transplant_scale", "heal", "all_sequences_share", "lesion_share", "thick_share", "stripped_share", "defaced_share", "empty_share",
+              "save_every", "validate_every", "compile"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,14 +87,14 @@ def fit_task(config: RunConfig, task: Task, out: Path, *, device: str = "auto", 
     write_config(config, out / "config.json")
     say(f"{task.about}, {sum(p.numel() for p in network.parameters()) / 1e6:.1f} M weights, on {where}, step {step} of {config.steps}")
 
+    forward = _forward(network, task, config, where)
+
     began, began_at, recent = time.time(), step, []
     for image, labels in _batches(task, config, step):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(config, step)
         network.train()
-        with _precision(config, where):
-            output = network(image.to(where))                 # (B, R, I, J, K) logits
-        loss = task.loss(output, labels.to(where))
+        loss = forward(image.to(where), labels.to(where))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
@@ -169,6 +169,19 @@ def _workers() -> int:
 
 def _one_thread(_: int) -> None:
     torch.set_num_threads(1)
+
+
+def _forward(network: torch.nn.Module, task: Task, config: RunConfig, where: torch.device) -> Callable:
+    """(image, targets) -> loss."""
+    def forward(image: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        with _precision(config, where):
+            output = network(image)                           # (B, R, I, J, K) logits
+        return task.loss(output, labels)
+
+    if not config.compile:
+        return forward
+    network.to(memory_format=torch.channels_last_3d)          # faster only where the norms are compiled too
+    return torch.compile(forward, dynamic=False)
 
 
 def _precision(config: RunConfig, where: torch.device):
