@@ -55,7 +55,8 @@ def resample(volume: Volume, grid: Grid, *, linear: bool = True, fill: float = 0
         if box is None:
             return Volume(np.full(grid.shape, fill, np.float32 if linear else volume.voxels.dtype), grid.affine)
         volume = _crop(volume, box)
-    parallel = ParallelAxes.between(volume.grid, grid) if linear and moved is None else None
+    # Only where smoothing is asked for: two taps a voxel are no work for a matrix, and a Gaussian is no work for ITK's neighbourhoods.
+    parallel = ParallelAxes.between(volume.grid, grid) if max(variances) > 0 and moved is None else None
     if parallel is not None:
         return Volume(parallel.resample(volume.voxels, blocks, variances, fill), grid.affine)
     return _with_itk(volume, grid, linear, blocks, variances, fill, moved)

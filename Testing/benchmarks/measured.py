@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +25,27 @@ def run_child(arguments: Sequence[str | Path], best_of: int = 1) -> dict:
     """{"seconds", "peak_gb", "printed"} of a Python command, the fastest of `best_of`; `printed` is the JSON of its last line."""
     runs = [_once([sys.executable, *map(str, arguments)]) for _ in range(best_of)]
     return min(runs, key=lambda run: run["seconds"])
+
+
+class OtherWork:
+    """While it is entered: the share 0..1 of the machine's cores that other processes took. A measurement is worth that much less."""
+
+    def __enter__(self) -> OtherWork:
+        self._began, self.share = self._busy_and_own(), 0.0
+        return self
+
+    def __exit__(self, *_) -> None:
+        busy, own, wall = (now - then for now, then in zip(self._busy_and_own(), self._began, strict=True))
+        self.share = round(max(0.0, busy - own) / max(wall * (os.cpu_count() or 1), 1e-9), 3)
+
+    @staticmethod
+    def _busy_and_own() -> tuple[float, float, float]:
+        """Seconds of all cores at work, of our own threads and ended children, and of the clock."""
+        import psutil
+
+        all_cores, own = psutil.cpu_times(), os.times()
+        idle = all_cores.idle + getattr(all_cores, "iowait", 0.0) + getattr(all_cores, "guest", 0.0) + getattr(all_cores, "guest_nice", 0.0)
+        return sum(all_cores) - idle, own.user + own.system + own.children_user + own.children_system, time.perf_counter()
 
 
 def _once(command: list[str]) -> dict:

@@ -2,9 +2,9 @@
 
     python nnunet_training.py CASES --table cases.csv --packed PACKED --minutes 20 --out DIR [--only nnunet|ours] [--tiny]
 
-nnU-Net: 3d_fullres, the default planner, preprocessing, network, loss, augmentation, optimiser and batch. Changed: it stops after the given minutes, its
-rate falls (polynomially, 0.9, as ever) with the share of the minutes instead of 1000 epochs, and no time goes to its validation between
-epochs. It plans from all cases of the split, as its cross-validation does, and trains on those to train on. The last weights predict
+nnU-Net: 3d_fullres, the default planner, preprocessing, network, loss, augmentation, optimiser and batch. Changed: it stops after the given
+minutes, its rate falls (polynomially, 0.9, as ever) with the share of the minutes instead of 1000 epochs, and no time goes to its validation
+between epochs. It plans from all cases of the split, as its cross-validation does, and trains on those to train on. The last weights predict
 the validation cases, with mirroring only where --mirroring asks for it (8 times as long). Ours: the shipped recipe from random weights,
 with as many steps as fit into the minutes, exported, run by the engine. Minutes count training alone: neither planning nor packing.
 `--tiny` shrinks nnU-Net's patch and the split to two cases: to try the script out, not to compare.

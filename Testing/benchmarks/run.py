@@ -15,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from measured import HERE, machine, run_child
-from speed_report import draw, write_table
+from measured import HERE, OtherWork, machine, run_child
+from speed_report import MOST_OTHERS, draw, write_table
 
 REPEATS = 3  # of what takes seconds; the fastest counts, for the others were disturbed
 
@@ -35,7 +35,11 @@ def main() -> None:
         work = Work(Path(temporary), args.case, args.sides, args.truth)
         for name in args.only or BENCHMARKS:
             print(f"{name} ...", flush=True)
-            result[name] = {"machine": machine(), "case": work.case_name, **BENCHMARKS[name](work)}
+            with OtherWork() as others:
+                found = BENCHMARKS[name](work)
+            result[name] = {"machine": machine(), "case": work.case_name, "others_share": others.share, **found}
+            if others.share > MOST_OTHERS:
+                print(f"{name} was disturbed: other processes had {others.share:.0%} of the cores. Run it again on a quiet machine.", flush=True)
             args.out.mkdir(parents=True, exist_ok=True)
             kept.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     write_table(result, args.out / "speed.md")
