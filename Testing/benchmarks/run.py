@@ -42,8 +42,8 @@ def main() -> None:
                 print(f"{name} was disturbed: other processes had {others.share:.0%} of the cores. Run it again on a quiet machine.", flush=True)
             args.out.mkdir(parents=True, exist_ok=True)
             kept.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    write_table(result, args.out / "speed.md")
-    draw(result, args.out / "speed.png")
+            write_table(result, args.out / "speed.md")
+            draw(result, args.out / "speed.png")
     print((args.out / "speed.md").read_text(encoding="utf-8"))
 
 
