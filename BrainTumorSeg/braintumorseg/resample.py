@@ -13,6 +13,9 @@ __all__ = ["canonical_grid", "resample", "seen_by"]
 # Steps along an axis of the moving volume past which samples would be skipped: smooth first, or details alias.
 _ALIASING_STEP = 1.5
 _FAR_STEP = 4.0
+# Voxels. Where nothing is smoothed, matrices take 0.3 of ITK's time for 256³, as much for 384³ and 1.8 times as much for 512³ (2 cores);
+# where something is, 0.1 of it.
+_MOST_BY_MATRICES = 5e7
 _ROUNDING = 1e-6  # voxels: what lies on a border counts as within it
 
 
@@ -55,8 +58,8 @@ def resample(volume: Volume, grid: Grid, *, linear: bool = True, fill: float = 0
         if box is None:
             return Volume(np.full(grid.shape, fill, np.float32 if linear else volume.voxels.dtype), grid.affine)
         volume = _crop(volume, box)
-    # Only where smoothing is asked for: two taps a voxel are no work for a matrix, and a Gaussian is no work for ITK's neighbourhoods.
-    parallel = ParallelAxes.between(volume.grid, grid) if max(variances) > 0 and moved is None else None
+    by_matrices = linear and moved is None and (max(variances) > 0 or np.prod(grid.shape, dtype=float) < _MOST_BY_MATRICES)
+    parallel = ParallelAxes.between(volume.grid, grid) if by_matrices else None
     if parallel is not None:
         return Volume(parallel.resample(volume.voxels, blocks, variances, fill), grid.affine)
     return _with_itk(volume, grid, linear, blocks, variances, fill, moved)
