@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from braintumorseg.errors import BrainTumorSegError, Cancelled
+from braintumorseg.labels import CONVENTIONS
 
 from . import verbs_data, verbs_fit, verbs_reports, verbs_transfer
 from .verbs_fit import HEADS_SPLIT, OWN_SPLIT
@@ -46,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--remark", default="", help="what else the card should say of the training")
     verb.add_argument("--validate", type=Path, metavar="CASES",
                       help="also measure it on the split's validation cases in this folder, and fill in its card")
-    verb.add_argument("--labels", choices=("brats2021", "brats2023"), help="with --validate: label convention of every case")
+    verb.add_argument("--labels", choices=tuple(CONVENTIONS), help="with --validate: label convention of every case")
     verb.add_argument("--table", type=Path, help="with --validate: CSV with columns case, labels")
     verb.add_argument("--zip", action="store_true", help="also pack OUT/NAME.zip for 'braintumorseg models add'")
     verb.set_defaults(run=_export)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-__all__ = ["add_verbs"]
+from braintumorseg.labels import CONVENTIONS
 
-_HERE = Path(__file__).parent
-OWN_SPLIT = _HERE / "split_24.json"
-HEADS_SPLIT = _HERE / "split_heads.json"
+from .verbs_fit import HEADS_SPLIT, OWN_SPLIT
+
+__all__ = ["add_verbs"]
 
 
 def add_verbs(verbs: argparse._SubParsersAction) -> None:
@@ -62,7 +62,7 @@ def add_verbs(verbs: argparse._SubParsersAction) -> None:
 
 def _add_cases(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("cases", type=Path, help="folder with one folder a patient")
-    verb.add_argument("--labels", choices=("brats2021", "brats2023"), help="label convention of every case")
+    verb.add_argument("--labels", choices=tuple(CONVENTIONS), help="label convention of every case")
     verb.add_argument("--table", type=Path, help="CSV with columns case, labels: the convention case by case")
 
 
