@@ -14,7 +14,7 @@ from braintumorseg.labels import REGIONS, region_mask
 from braintumorseg.overlay_page import LegendEntry, Panel, draw_page
 from braintumorseg.quality import TITLES
 from braintumorseg.segmentation import Segmentation
-from braintumorseg.sight import PLANES, Sight, crop_to, middle, on_screen, one_slice, shown_brain
+from braintumorseg.sight import PLANES, Sight, crop_to, grey_windows, middle, on_screen, one_slice, shown_brain
 from braintumorseg.study import Study
 from braintumorseg.volume import Volume
 
@@ -109,7 +109,8 @@ def draw_error(region: str, result: CaseResult, study: Study, truth: Volume, fou
     reference = study.reference.canonical()
     crop = crop_to(brain | (true != 0) | (labels != 0), reference.grid)
     rows = []
-    sights = {role: Sight.of(role, study, found) for role in [role for role in _SHOWN if role in study.volumes][:2]}
+    windows = grey_windows(study, found)
+    sights = {role: Sight.of(role, study, found, windows[role]) for role in [role for role in _SHOWN if role in study.volumes][:2]}
     for plane in PLANES:
         across, down = (mm for axis, mm in enumerate(reference.spacing_mm) if axis != plane.axis)
         row = []
