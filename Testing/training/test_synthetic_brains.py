@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from braintumorseg.metrics import bounding_box
+from braintumorseg_training.cli import main
 from braintumorseg_training.config import Config
-from braintumorseg_training.data import SYNTHETIC, Patches
+from braintumorseg_training.data import SYNTHETIC, Patches, load_made_up
 from braintumorseg_training.head_maps import TISSUES, read_head
 from braintumorseg_training.synthetic_brains import _with_white_matter_disease, make_brain
 
@@ -48,3 +49,16 @@ def test_each_kind_of_made_up_case_has_its_share_of_the_patches():
     assert [picked.count(cohort) for cohort in ("phantom", SYNTHETIC, "BraTS2021")] == pytest.approx([200, 300, 500], abs=2)
     without = Patches([case("BraTS2021"), case(SYNTHETIC)], config, 0, 1)
     assert [without._pool(chance)[0].cohort for chance in (0.1, 0.4)] == [SYNTHETIC, "BraTS2021"]
+
+
+def test_brains_are_packed_once_each_their_own_and_are_there_for_training(label_maps, tmp_path, capsys):
+    command = ["prepare", "--heads", str(label_maps), "--each", "1", "--out", str(tmp_path / "packed")]
+    assert main(command) == 0
+    cases = load_made_up(tmp_path / "packed")
+    assert [case.name for case in cases] == ["synthetic_one_0", "synthetic_two_0"]
+    assert {case.cohort for case in cases} == {SYNTHETIC}
+    capsys.readouterr()
+    assert main(command) == 0
+    assert "0 of 1 brains packed" in capsys.readouterr().out
+    assert main(["prepare", "--heads", str(tmp_path), "--out", str(tmp_path / "packed")]) == 1
+    assert "no label maps" in capsys.readouterr().err

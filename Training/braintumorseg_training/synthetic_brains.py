@@ -5,22 +5,24 @@ After SynthSeg (Billot 2023, Med Image Anal 86:102789): tissues are painted with
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
 
+import braintumorseg
+from braintumorseg.errors import MissingFile
 from braintumorseg.labels import ED, ET, NCR
 from braintumorseg.metrics import bounding_box
 from braintumorseg.model_card import ModelCard
 from braintumorseg.study import Study
 from braintumorseg.volume import Volume
 
-from .data import SYNTHETIC, pack_case
 from .head_contrast import SEQUENCES, usual_brightness
 from .head_lesions import with_lesion
 from .head_maps import TISSUES, Head, read_head
+from .packing import SYNTHETIC, fingerprint, pack_case, read_facts
 
 __all__ = ["make_brain", "pack_synthetic_brains"]
 
@@ -30,14 +32,24 @@ TUMOUR_SHARE, DISEASE_SHARE = 0.6, 0.4
 _NEAR_VENTRICLES_MM = 18.0
 
 
-def pack_synthetic_brains(maps: Path, names: Iterable[str], each: int, out: Path, card: ModelCard, say: Callable[[str], None]) -> None:
-    """Make `each` brains of every label map of these names and pack them as training cases named synthetic_NAME_NUMBER."""
-    for name in names:
-        head = read_head(maps / f"{name}.nii.gz")
-        for number in range(each):
-            study, truth = make_brain(head, np.random.default_rng([number, *name.encode()]))
-            pack_case(f"{SYNTHETIC}_{name}_{number}", SYNTHETIC, study, truth, card, out)
-        say(f"{each} brains of {name} packed")
+def pack_synthetic_brains(maps: Path, each: int, out: Path, card: ModelCard, say: Callable[[str], None], *, force: bool = False) -> None:
+    """Make `each` brains of every label map NAME.nii.gz of a folder and pack them as training cases named synthetic_NAME_NUMBER.
+
+    Those that this version packed there before are left as they are, unless `force`. Raises MissingFile for a folder without label maps.
+    """
+    names = sorted(path.name.removesuffix(".nii.gz") for path in maps.glob("*.nii.gz"))
+    if not names:
+        raise MissingFile(f"There are no label maps (.nii.gz) in {maps.name}.", "Give the folder of SynthSeg's label maps of heads.")
+    for place, name in enumerate(names, 1):
+        wanted = {f"{SYNTHETIC}_{name}_{number}": fingerprint((), f"brain {number} of {name}, {braintumorseg.__version__}", card)
+                  for number in range(each)}
+        wanted = {case: source for case, source in wanted.items()
+                  if force or not (out / f"{case}.npz").is_file() or read_facts(out, case).source != source}
+        head = read_head(maps / f"{name}.nii.gz") if wanted else None
+        for case, source in wanted.items():
+            study, truth = make_brain(head, np.random.default_rng([*case.encode()]))
+            pack_case(case, SYNTHETIC, study, truth, card, out, source=source)
+        say(f"{place}/{len(names)} {name}: {len(wanted)} of {each} brains packed" + (", the others were there" if len(wanted) < each else ""))
 
 
 def make_brain(head: Head, rng: np.random.Generator) -> tuple[Study, Volume]:

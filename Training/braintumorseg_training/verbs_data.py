@@ -27,6 +27,8 @@ def add_verbs(verbs) -> None:
     verb.add_argument("--layout", choices=LAYOUT_NAMES, help="how the folder is laid out (default: recognised)")
     verb.add_argument("--missing-ok", action="store_true", help="take cases that lack sequences; their channels are empty")
     verb.add_argument("--phantoms", type=int, default=0, metavar="N", help="also make N made-up patients")
+    verb.add_argument("--heads", type=Path, metavar="MAPS", help="also make brains from SynthSeg's label maps of heads (.nii.gz) in this folder")
+    verb.add_argument("--each", type=_count, default=2, metavar="N", help="with --heads: brains of each label map (default 2)")
     verb.add_argument("--workers", type=_count, default=os.cpu_count() or 1, metavar="N", help="processes (default: one a core)")
     verb.add_argument("--force", action="store_true", help="pack again what is packed already")
     verb.set_defaults(run=_prepare, refuse=verb.error)
@@ -51,8 +53,8 @@ def _prepare(args) -> None:
     from .phantoms import pack_phantoms
     from .prepare import prepare_folder, summary
 
-    if not args.cases and args.phantoms < 1:
-        args.refuse("give a folder of cases, or --phantoms N")
+    if not args.cases and args.phantoms < 1 and not args.heads:
+        args.refuse("give a folder of cases, --phantoms N or --heads MAPS")
     card = draft_card()
     table = read_table(args.table) if args.table else {}
     say = lambda line: print(line, flush=True)  # noqa: E731
@@ -61,6 +63,10 @@ def _prepare(args) -> None:
         outcomes = prepare_folder(args.cases, args.out, card, table=table, labels=args.labels, layout=args.layout, missing_ok=args.missing_ok,
                                   workers=args.workers, force=args.force, say=say)
     pack_phantoms(args.phantoms, args.out, card, say, force=args.force)
+    if args.heads:
+        from .synthetic_brains import pack_synthetic_brains
+
+        pack_synthetic_brains(args.heads, args.each, args.out, card, say, force=args.force)
     for line in summary(outcomes) if outcomes else ():
         say(line)
 
