@@ -46,7 +46,7 @@ def _fit(args) -> None:
     from .distributed import together
     from .train import fit
 
-    with together():
+    with together(args.device):
         fit(_configuration(args, Config), args.data, read_split(args.split), args.out, device=args.device, say=_say)
 
 
@@ -56,7 +56,7 @@ def _fit_brain(args) -> None:
     from .distributed import together
     from .fit_brain import fit_brain
 
-    with together():
+    with together(args.device):
         fit_brain(_configuration(args, BrainConfig), args.maps, read_split(args.split), args.out, device=args.device, say=_say)
 
 
