@@ -12,11 +12,12 @@ from pathlib import Path
 
 from braintumorseg.errors import ModelError
 
-__all__ = ["NETWORKS", "OPTIMISERS", "SCHEDULES", "BrainConfig", "Config", "RunConfig", "config_from", "override", "plain_fields", "read_config",
-           "write_config"]
+__all__ = ["NETWORKS", "OPTIMISERS", "SCHEDULES", "BrainConfig", "Config", "PretrainConfig", "RunConfig", "config_from", "override", "plain_fields",
+           "read_config", "write_config"]
 
 NETWORKS = ("resunet", "unet", "attention_unet", "segresnet")     # what each is: architectures.py
 OPTIMISERS = ("adamw", "sgd")
+LARGEST_ELASTIC = 3.0   # voxels
 SCHEDULES = ("constant_then_linear", "poly", "cosine")
 
 
@@ -46,6 +47,9 @@ class RunConfig:
     compile: bool = False            # torch.compile, which needs a C++ compiler: a minute at the start, then steps about 1.5 times faster
     seed: int = 1
     patience: int = 0                # validations without a better mean Dice after which the run ends; 0: never
+    # Transfer
+    init: str = ""                   # what the run started from: file name and sha256, filled in by --init; "" = fresh weights
+    freeze_encoder: int = 0          # steps at the beginning in which the encoder keeps the weights of --init and the rest learns
     # Bookkeeping, in steps
     log_every: int = 25
     save_every: int = 250
@@ -68,7 +72,7 @@ class RunConfig:
         for name in ("batch", "accumulate", "steps", "log_every", "save_every", "validate_every"):
             if getattr(self, name) < 1:
                 self._refuse(f"{name} starts at 1")
-        for name in ("warm_up", "patience", "weight_decay", "deep_supervision", "seed"):
+        for name in ("warm_up", "patience", "weight_decay", "deep_supervision", "seed", "freeze_encoder"):
             if getattr(self, name) < 0:
                 self._refuse(f"{name} cannot be negative")
         for name in ("learning_rate", "clip"):
@@ -95,6 +99,10 @@ class RunConfig:
         if not fits:
             self._refuse(f"{name} is {value!r} and should be {wanted}")
 
+    def _check_elastic(self, spread: float) -> None:
+        if not 0 <= spread <= LARGEST_ELASTIC:
+            self._refuse(f"elastic lies between 0 and {LARGEST_ELASTIC:g} voxels: beyond, neighbours would change places")
+
     def _refuse(self, why: str):
         raise ModelError(f"The training configuration contradicts itself: {why}.", "Change that field.")
 
@@ -111,16 +119,25 @@ class Config(RunConfig):
     # Sampling
     tumour_share: float = 0.4        # share of patches centred on a tumour voxel
     phantom_share: float = 0.08      # share of patches from made-up patients, when there are any
+    synthetic_share: float = 0.08    # the same of brains made from label maps
     all_sequences_share: float = 0.55  # share of patches that keep all four sequences
     # Augmentation strengths, 1 = as tuned; 0 switches a family off
     spatial: float = 1.0
     intensity: float = 1.0
+    elastic: float = 0.0             # voxels, spread of a smooth displacement that goes with the rotations; 0: none
     transplant: float = 0.2          # share of patches that get another patient's lesion (CarveMix, Zhang 2021)
+    transplant_scale: tuple[float, float] = (0.4, 1.0)  # its size, of the size it had
+    heal: float = 0.0                # share of patches whose own lesion gives way to the tissue opposite
 
     def __post_init__(self):
         super().__post_init__()
-        if not 0 <= self.transplant <= 1:
-            self._refuse("transplant is a share, 0 to 1")
+        for name in ("transplant", "heal"):
+            if not 0 <= getattr(self, name) <= 1:
+                self._refuse(f"{name} is a share, 0 to 1")
+        self._check_elastic(self.elastic)
+        low, high = self.transplant_scale
+        if not 0 < low <= high:
+            self._refuse("transplant_scale is a smallest and a largest size, above 0")
 
 
 @dataclass(frozen=True)
@@ -143,6 +160,30 @@ class BrainConfig(RunConfig):
     stripped_share: float = 0.10     # share of images that show the brain alone
     defaced_share: float = 0.08      # share of images whose face was cut away
     empty_share: float = 0.05        # share of images without a head: noise, clouds, a ball
+
+
+@dataclass(frozen=True)
+class PretrainConfig(RunConfig):
+    """A run that learns to fill in what was hidden of a brain, without labels."""
+
+    steps: int = 3000
+    deep_supervision: float = 0.2
+    cube: int = 16                   # voxels, side of the cubes that are hidden
+    hidden_share: float = 0.6        # share of the cubes that are hidden
+    sequence_share: float = 0.35     # share of patches in which whole sequences are hidden too
+    held_out_share: float = 0.1      # share of the volumes that are watched and not learned from
+    spatial: float = 1.0             # strength of rotation and scaling, as in the tumour network's runs
+    elastic: float = 0.0             # as in the tumour network's runs
+
+    def __post_init__(self):
+        super().__post_init__()
+        self._check_elastic(self.elastic)
+        if not 2 <= self.cube <= min(self.patch):
+            self._refuse(f"cube {self.cube} lies between 2 and the patch's smallest side")
+        if not 0 < self.hidden_share < 1:
+            self._refuse("hidden_share lies between 0 and 1: something is to be hidden, and something shown")
+        if self.held_out_share == 1:
+            self._refuse("held_out_share 1 leaves nothing to learn from")
 
 
 _WORDS = {bool: "true or false", int: "whole number", float: "number", str: "word"}

@@ -66,7 +66,7 @@ def draw_curves(runs: Sequence[Path], path: Path) -> None:
             by_name = {key: key.removeprefix(_DICE) for key in curves if key.startswith(_DICE)}
             _draw_dice(dice, curves, by_name, [f"C{n % 10}" for n in range(1, len(by_name) + 1)])
             _draw_dice(dice, curves, {"mean Dice": "mean"}, ["0.2"])
-    for axes, title in ((loss, "Loss (bold: smoothed)"), (dice, "Validation Dice (ring: best mean)"), (rate, "Learning rate")):
+    for axes, title in ((loss, "Loss (bold: smoothed)"), (dice, "Validation (ring: best mean)"), (rate, "Learning rate")):
         axes.set_title(title, fontsize=11)
         axes.set_xlabel("step")
         axes.grid(color="0.9")

@@ -14,12 +14,13 @@ import torch.nn.functional as F
 from monai.networks.blocks.dynunet_block import UnetBasicBlock, UnetResBlock
 from torch import nn
 
+from braintumorseg.errors import ModelError
 from braintumorseg.labels import REGIONS
 from braintumorseg.study import ROLES
 
 from .config import RunConfig
 
-__all__ = ["ResidualUNet", "block", "build"]
+__all__ = ["ResidualUNet", "block", "build", "encoder_of"]
 
 ACTIVATION = ("leakyrelu", {"inplace": True, "negative_slope": 0.01})
 
@@ -46,6 +47,10 @@ class ResidualUNet(nn.Module):
                                    for level, width in enumerate(channels[:-1]))
         self.head = _Head(channels[0], outputs, 2, 2)
         self.side_head = nn.Conv3d(channels[1], outputs, 1)
+
+    def encoder_modules(self) -> tuple[nn.Module, ...]:
+        """The way down: what a frozen start holds still."""
+        return self.stem, self.first, self.down
 
     def forward(self, x: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         skips = [self.first(self.stem(x))]
@@ -96,6 +101,14 @@ def build(config: RunConfig, inputs: int = len(ROLES), outputs: int = len(REGION
     from .architectures import ARCHITECTURES  # not above: it builds upon this file
 
     return ARCHITECTURES[config.network](config.channels, inputs, outputs)
+
+
+def encoder_of(network: nn.Module) -> tuple[nn.Module, ...]:
+    """The modules that a network names as its encoder. Raises ModelError for one that names none."""
+    if not hasattr(network, "encoder_modules"):
+        raise ModelError(f"The network {type(network).__name__} does not say which part is its encoder, so it cannot be frozen.",
+                         "Set freeze_encoder to 0.")
+    return network.encoder_modules()
 
 
 def block(kind: type, inputs: int, outputs: int, stride: int) -> nn.Module:

@@ -97,7 +97,7 @@ class Run:
         found = self.ranks.share(self.task.watch(self.average, self.ranks.device) if self.ranks.first else None)
         stop.at_once = False
         best = self.progress.note(float(np.mean(list(found.values()))))
-        self.say("validation Dice  " + "  ".join(f"{name} {value:.3f}" for name, value in found.items()))
+        self.say(f"validation {self.task.measure}  " + "  ".join(f"{name} {value:.3f}" for name, value in found.items()))
         if self.ranks.first:
             if best:
                 save_best(self.out, self.config, self.progress.step, found, self.average)
@@ -105,7 +105,7 @@ class Run:
             self.save()
             self.draw()
         if self.is_stale:
-            self.say(f"ended at step {self.progress.step}: {self.progress.stale} validations without a better mean Dice than "
+            self.say(f"ended at step {self.progress.step}: {self.progress.stale} validations without a better mean {self.task.measure} than "
                      f"{self.progress.best:.4f}, whose weights are in {BEST}")
 
     def draw(self) -> None:

@@ -21,6 +21,7 @@ class Task:
     watch: (averaged network, device) -> score by name, 0..1; None where nothing is held out.
     scores: the names that `watch` gives.
     about: what is learned from, in a few words.
+    measure: what the scores are, for a person.
     """
 
     build: Callable[[], torch.nn.Module]
@@ -29,3 +30,4 @@ class Task:
     watch: Callable[[torch.nn.Module, torch.device], dict[str, float]] | None
     scores: tuple[str, ...]
     about: str
+    measure: str = "Dice"

@@ -12,17 +12,17 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from braintumorseg.errors import Cancelled, ModelError
+from braintumorseg.errors import Cancelled, InputError, ModelError
 from braintumorseg.labels import REGIONS, region_mask
 from braintumorseg.metrics import dice
 
 from .checkpoints import CHECKPOINT, load_checkpoint
 from .config import Config, RunConfig
-from .data import Case, Patches, Split, load_cases, load_made_up
+from .data import UNLABELLED, Case, Patches, Split, load_cases, load_made_up
 from .distributed import Ranks, join, pick_device
 from .interrupt import ignore_stops, noticing_stops
 from .losses import RegionLoss
-from .networks import build
+from .networks import build, encoder_of
 from .run import Run
 from .schedule import learning_rate, set_rate
 from .task import Task
@@ -43,6 +43,9 @@ def fit(config: Config, packed: Path, split: Split, out: Path, *, device: str = 
     made_up = load_made_up(packed)
     train_cases = load_cases(packed, split.train) + made_up
     watch_cases = load_cases(packed, split.validation) if split.validation else []
+    unlabelled = [case.name for case in [*train_cases, *watch_cases] if case.cohort == UNLABELLED]
+    if unlabelled:
+        raise InputError(f"{', '.join(unlabelled[:5])} was packed without labels.", "Take it out of the split; pretrain can learn from it.")
     task = Task(build=lambda: build(config), stream=lambda first, count: Patches(train_cases, config, first, count),
                 loss=RegionLoss(config.deep_supervision),
                 watch=(lambda network, where: watch(network, watch_cases, config, where)) if watch_cases else None,
@@ -87,6 +90,9 @@ def fit_task(config: RunConfig, task: Task, out: Path, *, device: str = "auto", 
                 loss.backward()
                 total += loss.item()
             ranks.sum_gradients(run.network)
+            if run.progress.step < config.freeze_encoder:
+                for module in encoder_of(run.network):
+                    module.zero_grad(set_to_none=True)        # without a gradient the optimiser leaves a weight alone
             norm = torch.nn.utils.clip_grad_norm_(run.network.parameters(), config.clip)
             if torch.isfinite(norm):                          # one overflowing patch must not end a night's run
                 run.optimiser.step()

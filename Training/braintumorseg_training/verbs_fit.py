@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["HEADS_SPLIT", "OWN_SPLIT", "add_verbs"]
+__all__ = ["HEADS_SPLIT", "OWN_SPLIT", "add_common", "add_verbs", "configuration", "say"]
 
 OWN_SPLIT = Path(__file__).parent / "split_24.json"
 HEADS_SPLIT = Path(__file__).parent / "split_heads.json"
@@ -16,13 +16,15 @@ def add_verbs(verbs) -> None:
                             epilog="On several GPUs: torchrun --nproc-per-node N -m braintumorseg_training.cli fit ...")
     verb.add_argument("--data", type=Path, required=True, help="folder that prepare wrote")
     verb.add_argument("--split", type=Path, default=OWN_SPLIT, help="JSON with train and validation (default: the 24 cases' own)")
-    _add_common(verb)
+    add_common(verb)
+    verb.add_argument("--init", type=Path, metavar="WEIGHTS",
+                      help="start from these: checkpoint.pt of fit or pretrain, a torch state dict (.pt, .pth), or an .onnx that export wrote")
     verb.set_defaults(run=_fit)
 
     verb = verbs.add_parser("fit-brain", help="train the network that finds the brain, from label maps of heads; goes on like fit")
     verb.add_argument("maps", type=Path, help="folder of SynthSeg's label maps of whole heads (.nii.gz)")
     verb.add_argument("--split", type=Path, default=HEADS_SPLIT, help="JSON with train and validation (default: 17 and 3 of the 20 heads)")
-    _add_common(verb)
+    add_common(verb)
     verb.set_defaults(run=_fit_brain)
 
     verb = verbs.add_parser("curves", help="draw loss, Dice and learning rate of one run, or of several over each other")
@@ -31,7 +33,8 @@ def add_verbs(verbs) -> None:
     verb.set_defaults(run=_curves)
 
 
-def _add_common(verb) -> None:
+def add_common(verb) -> None:
+    """The options of every verb that trains."""
     verb.add_argument("--out", type=Path, required=True, help="folder of the run")
     verb.add_argument("--config", type=Path, help="JSON with fields of the configuration (default: the shipped recipe)")
     verb.add_argument("--set", dest="settings", action="append", default=[], metavar="FIELD=VALUE",
@@ -45,9 +48,11 @@ def _fit(args) -> None:
     from .data import read_split
     from .distributed import together
     from .train import fit
+    from .transfer import begin_from
 
     with together(args.device):
-        fit(_configuration(args, Config), args.data, read_split(args.split), args.out, device=args.device, say=_say)
+        config, start = begin_from(configuration(args, Config), args.init, args.out, say)
+        fit(config, args.data, read_split(args.split), args.out, device=args.device, say=say, start=start)
 
 
 def _fit_brain(args) -> None:
@@ -57,7 +62,7 @@ def _fit_brain(args) -> None:
     from .fit_brain import fit_brain
 
     with together(args.device):
-        fit_brain(_configuration(args, BrainConfig), args.maps, read_split(args.split), args.out, device=args.device, say=_say)
+        fit_brain(configuration(args, BrainConfig), args.maps, read_split(args.split), args.out, device=args.device, say=say)
 
 
 def _curves(args) -> None:
@@ -68,14 +73,16 @@ def _curves(args) -> None:
     print(path)
 
 
-def _configuration(args, kind: type):
+def configuration(args, kind: type):
+    """The configuration that the options of `add_common` ask for."""
     from .config import override, read_config
 
     config = read_config(args.config, kind) if args.config else kind()
     return override(config, args.settings + ([f"steps={args.steps}"] if args.steps is not None else []))
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Print a line at once, in the first of several processes."""
     from .distributed import is_first
 
     if is_first():
