@@ -109,7 +109,8 @@ def fit_task(config: RunConfig, task: Task, out: Path, *, device: str = "auto", 
                 raise Cancelled(f"Stopped; step {run.progress.step} of {config.steps} is saved.", "The same command goes on from there.")
             if looking:
                 run.validate(stop)
-    run.draw()
+    if not task.watch:                                        # or the last validation has drawn them
+        run.draw()
     return out / CHECKPOINT
 
 
