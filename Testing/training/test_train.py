@@ -6,7 +6,8 @@ import torch
 from braintumorseg.errors import ModelError, OutputError
 from braintumorseg_training import train
 from braintumorseg_training.data import Split
-from braintumorseg_training.train import fit, learning_rate, load_checkpoint
+from braintumorseg_training.schedule import learning_rate
+from braintumorseg_training.train import fit, load_checkpoint
 
 SPLIT = Split(("case0", "case1", "case2"), ("case3",))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+import zipfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from braintumorseg.errors import ModelError
+from braintumorseg.errors import ModelError, OutputError
 from braintumorseg.labels import REGIONS
 from braintumorseg.model_card import Label, ModelCard, PostProcessing, write_card
 from braintumorseg.model_zoo import sha256_of
@@ -21,11 +22,12 @@ from braintumorseg.runtime import open_session
 from braintumorseg.study import ROLES
 
 from .config import Config, RunConfig, config_from
-from .data import PHANTOM, Case, Split, load_cases, load_made_up
+from .data import PHANTOM, SYNTHETIC, Case, Split, load_cases, load_made_up
 from .networks import build
 from .train import CHECKPOINT, load_checkpoint
 
-__all__ = ["LABELS", "LARGEST_DIFFERENCE", "bytes_per_voxel", "draft_card", "export", "largest_difference", "write_checked", "write_onnx"]
+__all__ = ["LABELS", "LARGEST_DIFFERENCE", "bytes_per_voxel", "draft_card", "export", "largest_difference", "pack_zip", "write_checked",
+           "write_onnx"]
 
 LARGEST_DIFFERENCE = 1e-3  # in probability, between ONNX Runtime and torch with the same float16-rounded weights
 OPSET = 18                 # read by ONNX Runtime from 1.14 on; macOS stops at 1.23
@@ -49,8 +51,14 @@ DATA_SETS = {
         "name": "BraTS-TCGA-GBM and BraTS-TCGA-LGG labels on TCIA images", "licence": "CC BY 3.0",
         "citation": "Bakas et al. 2017, Sci Data 4:170117, doi 10.7937/K9/TCIA.2017.KLXWJJ1Q and 10.7937/K9/TCIA.2017.GJQ7R0EF; "
                     "Menze et al. 2015, IEEE TMI; Clark et al. 2013, J Digit Imaging"},
+    "MSD Task01": {
+        "name": "Medical Segmentation Decathlon, Task01_BrainTumour", "licence": "CC BY-SA 4.0",
+        "citation": "Antonelli et al. 2022, Nat Commun 13:4128; Menze et al. 2015, IEEE TMI; Bakas et al. 2017, Sci Data 4:170117"},
     PHANTOM: {
         "name": "BrainTumorSeg phantoms (made up)", "licence": "MIT", "citation": "this package, braintumorseg.phantom"},
+    SYNTHETIC: {
+        "name": "Synthetic brains made from SynthSeg's label maps", "licence": "Apache-2.0 (label maps)",
+        "citation": "Billot et al. 2023, Med Image Anal 86:102789"},
 }
 
 
@@ -90,7 +98,8 @@ def export(run: Path, packed: Path, split: Split, out: Path, name: str, version:
         limits=("Trained on few patients before surgery: resection cavities, metastases, meningiomas and children's tumours were never seen.",
                 "Reads the brain alone: in whole heads the brain network cuts it out before, and what that misses is not seen.",
                 "Without T1ce, enhancing tumour and core are guesses; without FLAIR, oedema is underestimated."),
-        training={"steps": saved["step"], "recipe": saved["config"], "remark": remark})
+        training={"steps": saved["step"], "recipe": saved["config"], "remark": remark, "trained_on": list(split.train),
+                  "held_out": [*split.validation, *getattr(split, "test", ())]})
     return write_checked(build(config), saved["average"], _middle(np.array(trained_on[0].channels), config), card, out, say)
 
 
@@ -112,10 +121,26 @@ def write_checked(network: nn.Module, weights: dict, crop: np.ndarray, card: Mod
         if difference > LARGEST_DIFFERENCE:
             raise ModelError(f"ONNX Runtime and torch differ by {difference:.1e} in probability (at most {LARGEST_DIFFERENCE:.0e} is allowed).",
                              "Nothing was written; look for an operator that exports wrongly.")
-        write_card(replace(card, sha256=sha256_of(path)), path.with_suffix(".json"))
+        parity = {"largest_difference": float(f"{difference:.1e}"), "allowed": LARGEST_DIFFERENCE,
+                  "on": f"a {' x '.join(map(str, crop.shape[1:]))} crop, float16-rounded weights in both"}
+        write_card(replace(card, sha256=sha256_of(path), training={**card.training, "parity": parity}), path.with_suffix(".json"))
         for suffix in (".onnx", ".json"):
             path.with_suffix(suffix).replace(out / f"{card.name}{suffix}")
     return out / f"{card.name}.onnx"
+
+
+def pack_zip(weights: Path, path: Path) -> Path:
+    """Pack NAME.onnx and NAME.json as 'braintumorseg models add' takes them; returns `path`. Raises OutputError, and leaves no half file."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+            for file in (weights, weights.with_suffix(".json")):
+                archive.write(file, file.name)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OutputError(f"{path.name} cannot be written ({error.strerror}).", "Choose a folder that is there and has room.") from None
+    return path
 
 
 def _training_data(cases: list[Case]) -> tuple[dict, ...]:
