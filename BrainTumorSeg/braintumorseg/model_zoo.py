@@ -103,7 +103,8 @@ def _require_addable(model: Model, archive: str, members: Collection[str]) -> No
     if card.name in {one.card.name for one in list_models()}:
         raise ModelError(f"A network named {card.name} is there already.", f"Remove it first: braintumorseg models remove {card.name}")
     if model.weights.stem != card.name:
-        raise ModelError(f"The files in {archive} are named {model.weights.stem}, and their card says {card.name}.", "Zip the files that export wrote.")
+        raise ModelError(f"The files in {archive} are named {model.weights.stem}, and their card says {card.name}.",
+                         "Zip the files that export wrote.")
     _check(model)
     for variant in card.variants:
         if problem := variant_problem(model.weights, variant):

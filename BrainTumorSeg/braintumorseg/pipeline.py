@@ -28,8 +28,8 @@ __all__ = ["segment"]
 _REPORTED = ("braintumorseg", "numpy", "scipy", "SimpleITK", "nibabel", *RUNTIMES)
 
 
-def segment(study: Study, model: Model, *, device: str = "auto", threads: int = 0, provider: str | None = None, registered: bool = False, stripped: bool = False,
-            find: Callable[[Volume], Volume] | None = None, progress: Progress | None = None) -> Segmentation:
+def segment(study: Study, model: Model, *, device: str = "auto", threads: int = 0, provider: str | None = None, registered: bool = False,
+            stripped: bool = False, find: Callable[[Volume], Volume] | None = None, progress: Progress | None = None) -> Segmentation:
     """Segment the tumour of a study, of whole heads or of brains that were cut out.
 
     Args:

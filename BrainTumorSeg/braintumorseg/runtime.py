@@ -24,7 +24,8 @@ _KEPT = 4   # open networks: two tasks on two devices
 class Session:
     """An open network. It starts on the first provider that can open it, and goes on to the next when that one fails.
 
-    provider, precision, weights: what it really runs on and computes in, and the file, at this moment. note: why not on the one that came before, '' if none did.
+    provider, precision, weights: what it really runs on and computes in, and the file, at this moment.
+    reasons: why not on those that came before, where there is something to tell; note: the same as one text.
     """
 
     def __init__(self, weights: Path, variants: Sequence[Variant], providers: Sequence[Provider], threads: int, machine: Machine):
@@ -42,6 +43,10 @@ class Session:
     @property
     def precision(self) -> str:
         return self._backend.precision
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        return tuple(self._reasons)
 
     @property
     def note(self) -> str:

@@ -31,8 +31,8 @@ def segment(args, talk: Talk) -> None:
         talk.text(f"Not used: {'; '.join(f'{one.what} ({one.why})' for one in study.left_out)}")
     series = study.stacks.get(study.reference_role)
     identity = _identity(series) if args.with_identity else None
-    segmentation = run(study, model, device=args.device, threads=args.threads, provider=args.provider, registered=args.registered, stripped=args.stripped,
-                       progress=progress)
+    segmentation = run(study, model, device=args.device, threads=args.threads, provider=args.provider, registered=args.registered,
+                       stripped=args.stripped, progress=progress)
     report = write_results(study, segmentation, model.card, args.out, force=args.force, dicom_source=series or (), sr=args.sr, sc=args.sc,
                            identity=identity, progress=progress)
     talk.text(*summary(report), f"Results: {args.out}")
