@@ -40,12 +40,12 @@ class BrainFinder:
     turn: threading.Lock = field(default_factory=threading.Lock)
 
 
-def open_brain_finder(device: str = "auto", threads: int = 0) -> BrainFinder:
+def open_brain_finder(device: str = "auto", threads: int = 0, provider: str | None = None) -> BrainFinder:
     """The embedded network, opened as `open_session` does. Raises ModelError or ResourceError."""
     model = load_model(BRAIN_MODEL)
     if model.card.finds != "brain":
         raise ModelError(f"{model.card.name} finds the {model.card.finds}, not the brain.", "Install BrainTumorSeg again.")
-    return BrainFinder(model.card, open_session(model.weights, device, threads))
+    return BrainFinder(model.card, open_session(model.weights, device, threads, provider=provider, variants=model.card.variants))
 
 
 def find_brain(image: Volume, finder: BrainFinder) -> Volume:

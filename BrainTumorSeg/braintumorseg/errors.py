@@ -15,6 +15,7 @@ BrainTumorSegError
 │   ├── ConnectionLost      the connection broke or never came about; the same again may work
 │   └── PartialRetrieve     fewer images came than the archive says it has
 ├── ResourceError           not enough memory, or no runtime installed
+│   └── OutOfMemory         one forward pass did not fit; a smaller tile may
 └── Cancelled               the user stopped the run (exit 130)
 
 Only the CLI, the web app and the Slicer widget catch them.
@@ -31,6 +32,7 @@ __all__ = [
     "MissingFile",
     "ModelError",
     "NotAnImage",
+    "OutOfMemory",
     "OutputError",
     "PacsError",
     "PartialRetrieve",
@@ -110,6 +112,10 @@ class PartialRetrieve(PacsError):
 
 
 class ResourceError(BrainTumorSegError):
+    pass
+
+
+class OutOfMemory(ResourceError):
     pass
 
 

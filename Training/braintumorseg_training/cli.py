@@ -9,7 +9,7 @@ from pathlib import Path
 from braintumorseg.errors import BrainTumorSegError, Cancelled
 from braintumorseg.labels import CONVENTIONS
 
-from . import verbs_data, verbs_fit, verbs_reports, verbs_transfer
+from . import verbs_data, verbs_fit, verbs_reports, verbs_transfer, verbs_variants
 from .verbs_fit import HEADS_SPLIT, OWN_SPLIT
 
 __all__ = ["main"]
@@ -65,6 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     verbs_reports.add_verbs(verbs)
 
     verbs_transfer.add_verbs(verbs)
+
+    verbs_variants.add_verbs(verbs)
     return parser
 
 

@@ -16,8 +16,8 @@ from torch import nn
 
 from braintumorseg.errors import ModelError, OutputError
 from braintumorseg.labels import REGIONS
-from braintumorseg.model_card import Label, ModelCard, PostProcessing, write_card
-from braintumorseg.model_zoo import sha256_of
+from braintumorseg.model_card import Label, ModelCard, PostProcessing, read_card, write_card
+from braintumorseg.model_zoo import Model, sha256_of
 from braintumorseg.runtime import open_session
 from braintumorseg.study import ROLES
 
@@ -27,7 +27,7 @@ from .data import PHANTOM, SYNTHETIC, Case, Split, load_cases, load_made_up
 from .networks import build
 from .train import CHECKPOINT, load_checkpoint
 
-__all__ = ["LABELS", "LARGEST_DIFFERENCE", "bytes_per_voxel", "draft_card", "export", "largest_difference", "pack_zip", "write_checked",
+__all__ = ["LABELS", "LARGEST_DIFFERENCE", "bytes_per_voxel", "draft_card", "export", "halve", "largest_difference", "pack_zip", "write_checked",
            "write_onnx"]
 
 LARGEST_DIFFERENCE = 1e-3  # in probability, between ONNX Runtime and torch with the same float16-rounded weights
@@ -131,12 +131,15 @@ def write_checked(network: nn.Module, weights: dict, crop: np.ndarray, card: Mod
 
 
 def pack_zip(weights: Path, path: Path) -> Path:
-    """Pack NAME.onnx and NAME.json as 'braintumorseg models add' takes them; returns `path`. Raises OutputError, and leaves no half file."""
+    """Pack NAME.onnx, its variants and NAME.json as 'braintumorseg models add' takes them; returns `path`.
+
+    Raises OutputError, and leaves no half file.
+    """
     partial = path.with_name(f".{path.name}.partial")
     try:
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
-            for file in (weights, weights.with_suffix(".json")):
-                archive.write(file, file.name)
+            for name in Model(read_card(weights.with_suffix(".json")), weights).files:
+                archive.write(weights.with_name(name), name)
         partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)
@@ -163,7 +166,7 @@ def write_onnx(network: nn.Module, example: np.ndarray, path: Path) -> None:
                           input_names=["channels"], output_names=["probabilities"],
                           dynamic_axes={"channels": {2: "i", 3: "j", 4: "k"}, "probabilities": {2: "i", 3: "j", 4: "k"}})
     model = onnx.load(path)
-    _halve(model)
+    halve(model)
     onnx.checker.check_model(model)
     onnx.save(model, path)
 
@@ -189,13 +192,16 @@ def _plain_norms(module: nn.Module) -> nn.Module:
     return module
 
 
-def _halve(model) -> None:
-    """Store float32 weights of 100 numbers or more as float16 with a Cast behind each; the arithmetic stays float32."""
+def halve(model) -> None:
+    """Store float32 weights of 100 numbers or more as float16 with a Cast behind each; the arithmetic stays float32.
+
+    Lists of numbers, one a channel, stay as they are: the steps of 8-bit integers are such.
+    """
     from onnx import TensorProto, helper, numpy_helper
 
     casts = []
     for tensor in model.graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT and np.prod(tensor.dims) >= 100:
+        if tensor.data_type == TensorProto.FLOAT and len(tensor.dims) > 1 and np.prod(tensor.dims) >= 100:
             name, half = tensor.name, numpy_helper.to_array(tensor).astype(np.float16)
             tensor.CopyFrom(numpy_helper.from_array(half, f"{name}_half"))
             casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT))
