@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -32,18 +33,19 @@ _SMOOTHING = 0.5  # voxels of the network's grid; its own outline wavers by abou
 
 @dataclass(frozen=True, eq=False)
 class BrainFinder:
-    """An open network that finds the brain, and its card."""
+    """An open network that finds the brain, and its card. `turn`: a pass takes every core, so there is one at a time."""
 
     card: ModelCard
     session: Session
+    turn: threading.Lock = field(default_factory=threading.Lock)
 
 
-def open_brain_finder(device: str = "auto", threads: int = 0) -> BrainFinder:
+def open_brain_finder(device: str = "auto", threads: int = 0, provider: str | None = None) -> BrainFinder:
     """The embedded network, opened as `open_session` does. Raises ModelError or ResourceError."""
     model = load_model(BRAIN_MODEL)
     if model.card.finds != "brain":
         raise ModelError(f"{model.card.name} finds the {model.card.finds}, not the brain.", "Install BrainTumorSeg again.")
-    return BrainFinder(model.card, open_session(model.weights, device, threads))
+    return BrainFinder(model.card, open_session(model.weights, device, threads, provider=provider, variants=model.card.variants))
 
 
 def find_brain(image: Volume, finder: BrainFinder) -> Volume:
@@ -66,7 +68,8 @@ def brain_probability(image: Volume, finder: BrainFinder) -> Volume:
     channel = normalise(small.voxels, np.ones(shape, bool), card.normalisation)
     # Zeros on both sides, as in training: nothing is seen beyond the field of view.
     pads = [(-side % card.size_multiple // 2, -(-(-side % card.size_multiple) // 2)) for side in shape]
-    found, _ = predict(np.pad(channel, pads)[None], finder.session, card.size_multiple, card.bytes_per_voxel)
+    with finder.turn:
+        found, _ = predict(np.pad(channel, pads)[None], finder.session, card.size_multiple, card.bytes_per_voxel)
     return small.with_voxels(found[0][tuple(slice(low, low + side) for (low, _), side in zip(pads, shape, strict=True))])
 
 

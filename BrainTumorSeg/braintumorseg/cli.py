@@ -120,6 +120,8 @@ def _add_segment_options(verb) -> None:
     """What `segment`, `cohort` and `pacs segment` have in common."""
     verb.add_argument("--model", default="glioma", metavar="NAME", help="a network of 'braintumorseg models list', or an .onnx file (default glioma)")
     verb.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the network runs (default auto)")
+    verb.add_argument("--provider", choices=("tensorrt", "cuda", "openvino", "onnxruntime"),
+                      help="what runs the network, and nothing else (default: the best of the device's)")
     verb.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads for the network (default: all cores)")
     verb.add_argument("--registered", action="store_true", help="the sequences share one grid and are aligned: move nothing")
     verb.add_argument("--stripped", action="store_true", help="the images show the brain alone, even if they do not look it")

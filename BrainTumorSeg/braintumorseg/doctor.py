@@ -1,74 +1,106 @@
-"""What this machine has, which provider a real session on it used, and what is missing with the command that brings it."""
+"""What this machine has, which provider a real session used and how fast, and what is missing with the command that brings it."""
 
 from __future__ import annotations
 
 import os
 import platform
 import time
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 
 from .errors import BrainTumorSegError
-from .model_zoo import load_model
-from .runtime import import_onnxruntime, open_session
+from .hardware import FEATURES, Machine, nvidia_gpus, this_machine
+from .model_zoo import Model, list_models, load_model
+from .providers import PROVIDERS
+from .runtime import Session, open_session
+from .weights import variant_problem
 
 __all__ = ["examine", "format_findings"]
 
-_RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
+_PACKAGES = ("braintumorseg", "numpy", "SimpleITK")
+_STUDY = (160, 192, 160)   # voxels of 1 mm that a brain with its margins takes
+_SIDE = 96                 # voxels of the volume that is tried
+_SECONDS = 5.0             # for trying it
 
 
-def examine() -> dict:
-    """Findings as a JSON-ready dict; takes a few seconds, for the default network really runs once on a small volume of noise."""
+def examine(machine: Machine | None = None, gpus: Callable[[], list[dict]] = nvidia_gpus,
+            open_it: Callable[..., Session] = open_session, models: Callable[[], Sequence[Model]] = list_models) -> dict:
+    """Findings as a JSON-ready dict; takes a few seconds, for the default network really runs on a volume of noise.
+
+    `machine`, `gpus`, `open_it` and `models` are what it asks; a test gives others.
+    """
     import psutil
 
+    machine = machine or this_machine()
     memory = psutil.virtual_memory()
+    lacks = {provider.name: provider.lacking(machine) for provider in PROVIDERS}
     found = {
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "cores": psutil.cpu_count(logical=False) or os.cpu_count(),
+        "cpu_features": [name for name in FEATURES if name in machine.features],
         "memory_gb": round(memory.total / 1e9, 1),
         "memory_free_gb": round(memory.available / 1e9, 1),
-        "packages": {name: v for name in ("braintumorseg", *_RUNTIMES, "numpy", "SimpleITK") if (v := _version(name))},
-        "providers": [], "session": None, "problems": [],
+        "gpus": gpus(),
+        "driver_cuda": None if machine.driver_cuda is None else ".".join(map(str, machine.driver_cuda)),
+        "packages": {name: v for name in _PACKAGES if (v := _version(name))} | dict(machine.packages),
+        "providers": [{"name": name, "here": lack is None, "why_not": lack.what if lack else "", "fix": lack.fix if lack else ""}
+                      for name, lack in lacks.items()],
+        "session": None,
+        "problems": [],
     }
-    runtimes = [name for name in _RUNTIMES if name in found["packages"]]
-    if len(runtimes) == 2:
-        found["problems"].append({"what": "onnxruntime and onnxruntime-gpu are both installed and overwrite each other.",
-                                  "fix": "pip uninstall onnxruntime onnxruntime-gpu, then install one of them."})
+    problems = {lack.what: lack.fix for lack in lacks.values() if lack is not None and lack.notable}
+    for model in models():
+        for variant in model.card.variants:
+            if problem := variant_problem(model.weights, variant):
+                problems[f"of {model.card.name}, {problem}"] = ("Install BrainTumorSeg again" if model.embedded
+                                                                else "Get the network again from its maker")
     try:
-        found["session"] = _try_session()
-        found["providers"] = import_onnxruntime().get_available_providers()
+        session, found["session"] = _try_session(open_it, machine)
+        known = {f"{what} ({fix})" for what, fix in problems.items()}
+        problems |= {reason: "See the rest of this list, or install BrainTumorSeg's packages again"
+                     for reason in session.reasons if reason not in known}
     except BrainTumorSegError as error:
-        found["problems"].append({"what": error.what, "fix": error.fix})
-    if found["session"] and found["session"]["note"]:
-        found["problems"].append({"what": found["session"]["note"] + ".", "fix": "Update the NVIDIA driver, or use the CPU."})
+        problems[error.what.rstrip(".")] = error.fix.rstrip(".")
+    found["problems"] = [{"what": f"{what[0].upper()}{what[1:]}.", "fix": f"{fix}."} for what, fix in problems.items()]
     return found
 
 
 def format_findings(found: dict) -> str:
     """The findings for a person."""
     session = found["session"]
-    lines = [f"System     {found['system']}", f"Cores      {found['cores']}",
+    cards = "; ".join(f"{gpu['name']} with {gpu['memory_gb']} GB, driver {gpu['driver']}" for gpu in found["gpus"]) or "no NVIDIA GPU found"
+    lines = [f"System     {found['system']}",
+             f"Processor  {found['cores']} cores; {', '.join(found['cpu_features']) or 'no vector instructions that matter'}",
+             f"GPU        {cards}" + (f"; the driver runs CUDA {found['driver_cuda']}" if found["driver_cuda"] else ""),
              f"Memory     {found['memory_gb']} GB, {found['memory_free_gb']} GB free",
-             "Packages   " + ", ".join(f"{name} {number}" for name, number in found["packages"].items()),
-             f"Providers  {', '.join(found['providers']) or 'none'}",
-             f"Session    {session['model']} really ran on {session['provider']}: {session['seconds']:.2f} s for {session['voxels']} voxels"
-             if session else "Session    none could be run"]
+             "Packages   " + ", ".join(f"{name} {number}" for name, number in found["packages"].items())]
+    for number, provider in enumerate(found["providers"]):
+        text = "can run here" if provider["here"] else f"no: {provider['why_not']}. {provider['fix']}."
+        lines.append(f"{'Providers' if not number else '':<10} {provider['name']:<12} {text}")
+    lines.append(f"Session    {session['model']} really ran on {session['provider']} in {session['precision']} ({session['weights']}): "
+                 f"{session['seconds']:.2f} s for {session['voxels']} voxels" if session else "Session    none could be run")
+    if session:
+        lines.append(f"Speed      about {session['study_seconds']:.1f} s for the network of a usual study (a brain at 1 mm)")
     for problem in found["problems"]:
         lines += [f"Problem    {problem['what']}", f"           {problem['fix']}"]
     return "\n".join([*lines, "" if found["problems"] else "All is well."]).strip()
 
 
-def _try_session() -> dict:
+def _try_session(open_it: Callable[..., Session], machine: Machine) -> tuple[Session, dict]:
     model = load_model()
-    session = open_session(model.weights)
-    side = 2 * model.card.size_multiple
-    noise = np.random.default_rng(0).normal(size=(len(model.card.roles), side, side, side)).astype(np.float32)
-    session.run(noise)  # the first pass also allocates
-    began = time.perf_counter()
-    session.run(noise)
-    return {"model": model.card.name, "provider": session.provider, "note": session.note, "seconds": round(time.perf_counter() - began, 3),
-            "voxels": f"{side} x {side} x {side}"}
+    session = open_it(model.weights, variants=model.card.variants, machine=machine)
+    noise = np.random.default_rng(0).normal(size=(len(model.card.roles), *[_SIDE] * 3)).astype(np.float32)
+    began, times = time.perf_counter(), []
+    session.run(noise)  # the first pass also prepares
+    while not times or (time.perf_counter() - began + times[-1] < _SECONDS and len(times) < 10):
+        start = time.perf_counter()
+        session.run(noise)
+        times.append(time.perf_counter() - start)
+    return session, {"model": model.card.name, "provider": session.provider, "precision": session.precision, "weights": session.weights.name,
+                     "note": session.note, "seconds": round(min(times), 3), "voxels": " x ".join([str(_SIDE)] * 3),
+                     "study_seconds": round(min(times) * float(np.prod(_STUDY)) / _SIDE**3, 2)}
 
 
 def _version(package: str) -> str | None:

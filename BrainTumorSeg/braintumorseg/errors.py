@@ -15,6 +15,7 @@ BrainTumorSegError
 │   ├── ConnectionLost      the connection broke or never came about; the same again may work
 │   └── PartialRetrieve     fewer images came than the archive says it has
 ├── ResourceError           not enough memory, or no runtime installed
+│   └── OutOfMemory         one forward pass did not fit; a smaller tile may
 ├── StudiesFailed           of many studies some could not be segmented; the others are done
 └── Cancelled               the user stopped the run (exit 130)
 
@@ -32,6 +33,7 @@ __all__ = [
     "MissingFile",
     "ModelError",
     "NotAnImage",
+    "OutOfMemory",
     "OutputError",
     "PacsError",
     "PartialRetrieve",
@@ -112,6 +114,10 @@ class PartialRetrieve(PacsError):
 
 
 class ResourceError(BrainTumorSegError):
+    pass
+
+
+class OutOfMemory(ResourceError):
     pass
 
 

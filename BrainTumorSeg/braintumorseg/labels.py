@@ -6,6 +6,7 @@ Inside the engine: 1 NCR (necrotic core), 2 ED (oedema), 3 ET (enhancing tumour)
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -14,18 +15,21 @@ from .errors import UnknownLabels
 if TYPE_CHECKING:  # the command line reads the tables below, and its --help does not wait for numpy
     import numpy as np
 
-__all__ = ["CONVENTIONS", "ED", "ET", "NCR", "REGIONS", "from_convention", "region_mask"]
+__all__ = ["CONVENTIONS", "ED", "ET", "NCR", "REGIONS", "from_convention", "from_table", "region_mask"]
 
 NCR, ED, ET = 1, 2, 3
 
 # Whole tumour, tumour core, enhancing tumour: each inside the one before.
 REGIONS = MappingProxyType({"WT": (NCR, ED, ET), "TC": (NCR, ET), "ET": (ET,)})
 
-# Value in the file -> value inside. BraTS 2017-2022 wrote ET as 4; from 2024 on 4 is the resection cavity,
-# so the convention is always declared, never guessed from the voxels.
+# Value in the file -> value inside. BraTS 2017-2022 wrote ET as 4; from 2024 on 4 is the resection cavity, which belongs to no region
+# (de Verdier 2024, arXiv 2405.18368) and is background here; the Medical Segmentation Decathlon (Antonelli 2022) numbers from the outside in.
+# The same values mean different things, so the convention is always declared, never guessed from the voxels.
 CONVENTIONS = MappingProxyType({
     "brats2021": MappingProxyType({0: 0, 1: NCR, 2: ED, 4: ET}),
     "brats2023": MappingProxyType({0: 0, 1: NCR, 2: ED, 3: ET}),
+    "brats2024": MappingProxyType({0: 0, 1: NCR, 2: ED, 3: ET, 4: 0}),
+    "msd": MappingProxyType({0: 0, 1: ED, 2: NCR, 3: ET}),
 })
 
 
@@ -41,17 +45,22 @@ def from_convention(labels: np.ndarray, convention: str, name: str = "The label 
 
     Raises UnknownLabels when a value is not in that convention, and names the conventions in which it is.
     """
+    return from_table(labels, CONVENTIONS[convention], convention, name)
+
+
+def from_table(labels: np.ndarray, table: Mapping[int, int], called: str, name: str = "The label map") -> np.ndarray:
+    """As `from_convention`, by a table of its own (value in the file -> value inside), for which messages say `called`."""
     import numpy as np
 
-    table = CONVENTIONS[convention]
     values = np.unique(labels)
     strangers = [v for v in values.tolist() if v not in table]
     if strangers:
         fitting = [key for key, other in CONVENTIONS.items() if all(v in other for v in values.tolist())]
         shown = ", ".join(f"{v:g}" for v in strangers[:5]) + (" ..." if len(strangers) > 5 else "")
+        choose = " or ".join(fitting) + (", whichever its makers say" if len(fitting) > 1 else "")
         raise UnknownLabels(
-            f"{name} holds the values {shown}, which {convention} does not know ({', '.join(str(v) for v in table)}).",
-            f"Declare --labels {fitting[0]}." if fitting else "Give a label map, not an image.")
+            f"{name} holds the values {shown}, which {called} does not know ({', '.join(str(v) for v in table)}).",
+            f"Declare --labels {choose}." if fitting else "Give a label map, not an image.")
     lookup = np.zeros(max(table) + 1, np.uint8)
     for value, label in table.items():
         lookup[value] = label

@@ -11,10 +11,11 @@ from .errors import ModelError
 from .labels import REGIONS
 from .study import ROLES
 
-__all__ = ["ANY", "FINDS", "Label", "ModelCard", "Normalisation", "PostProcessing", "read_card", "write_card"]
+__all__ = ["ANY", "FINDS", "Label", "ModelCard", "Normalisation", "PostProcessing", "Variant", "read_card", "write_card"]
 
 # What a network finds -> the regions that come out of it, in this order, each inside the one before.
 FINDS = {"tumour": tuple(REGIONS), "brain": ("brain",)}
+PRECISIONS = ("float16", "bfloat16", "int8")
 ANY = "any"  # the only role of a network that reads one image of whatever sequence
 
 
@@ -56,6 +57,25 @@ class PostProcessing:
 
 
 @dataclass(frozen=True)
+class Variant:
+    """Another way to run the same network, that was held against the float32 one and lost next to nothing.
+
+    file, sha256: of its .onnx, beside the network's own; or the network's own, run in another precision.
+    precision: 'float16', 'bfloat16' or 'int8', what the convolutions are computed in.
+    provider: which entry of the provider table it is for.
+    needs: features of the processor (`hardware.FEATURES`), all of which must be there.
+    parity: how it was checked: the change of the mean Dice of each region, in points, and on what.
+    """
+
+    file: str
+    sha256: str
+    precision: str
+    provider: str
+    needs: tuple[str, ...] = ()
+    parity: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """See the fields. Raises ModelError when they contradict each other."""
 
@@ -81,6 +101,7 @@ class ModelCard:
     minimum_onnxruntime: str = "1.23"
     training: Mapping[str, object] = field(default_factory=dict)  # recipe, steps, how to repeat it
     finds: str = "tumour"                    # one of FINDS; a network that finds the brain prepares images for the others
+    variants: tuple[Variant, ...] = ()       # best first; the engine takes the first that fits the provider and the processor
 
     def __post_init__(self):
         def refuse(why: str):
@@ -114,6 +135,11 @@ class ModelCard:
             refuse("clip_percentiles are not two growing numbers from 0 to 100")
         if set(self.post_processing.thresholds) != set(self.regions) or not all(0 < t < 1 for t in self.post_processing.thresholds.values()):
             refuse("thresholds do not give one number between 0 and 1 for each region")
+        for one in self.variants:
+            if Path(one.file).name != one.file or not one.file.endswith(".onnx") or len(one.sha256) != 64:
+                refuse(f"the variant {one.file} is not named by a file beside it and a SHA-256")
+            if one.precision not in PRECISIONS:
+                refuse(f"the variant {one.file} is of precision {one.precision}, which is unknown to this version")
 
 
 def read_card(path: Path) -> ModelCard:
@@ -127,7 +153,8 @@ def read_card(path: Path) -> ModelCard:
                  "labels": tuple(Label(**{**label, "code": tuple(label["code"]), "rgb": tuple(label["rgb"])}) for label in given["labels"]),
                  "normalisation": Normalisation(**{**given.get("normalisation", {}),
                                                    "clip_percentiles": tuple(given.get("normalisation", {}).get("clip_percentiles", (0.5, 99.5)))}),
-                 "post_processing": PostProcessing(**given.get("post_processing", {}))}
+                 "post_processing": PostProcessing(**given.get("post_processing", {})),
+                 "variants": tuple(Variant(**{**one, "needs": tuple(one.get("needs", ()))}) for one in given.get("variants", ()))}
         for name in ("roles", "may_be_missing", "spacing_mm", "regions", "limits", "training_data"):
             if name in given:
                 given[name] = tuple(given[name])

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import sys
 import tempfile
 import zipfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import MissingFile, ModelError, OutputError
 from .model_card import ModelCard, read_card
+from .weights import sha256_of, variant_problem
 
 __all__ = ["DEFAULT_MODEL", "Model", "add_model", "list_models", "load_model", "model_folders", "remove_model", "sha256_of"]
 
@@ -30,6 +31,11 @@ class Model:
     @property
     def embedded(self) -> bool:
         return self.weights.parent == _EMBEDDED
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of everything that belongs to it: weights, variants and, last, the card."""
+        return tuple(dict.fromkeys([self.weights.name, *(variant.file for variant in self.card.variants), self.weights.with_suffix(".json").name]))
 
 
 def model_folders() -> tuple[Path, ...]:
@@ -64,33 +70,47 @@ def load_model(name: str | Path = DEFAULT_MODEL) -> Model:
 
 
 def add_model(archive: Path) -> Model:
-    """Install the network in a zip that holds NAME.onnx and NAME.json; refused whole when anything is wrong with it."""
+    """Install the network in a zip that holds NAME.onnx, the variants of its card, and NAME.json; refused whole when anything is wrong with it."""
     if not archive.is_file():
         raise MissingFile(f"There is no file {archive.name}.", "Check the path.")
     folder = _user_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as temporary, zipfile.ZipFile(archive) as file:
-            members = {Path(info.filename).suffix: info for info in file.infolist() if not info.is_dir()}
-            if set(members) != {".onnx", ".json"} or len([i for i in file.infolist() if not i.is_dir()]) != 2:
-                raise ModelError(f"{archive.name} does not hold just NAME.onnx and NAME.json.", "Zip the two files that export wrote.")
-            for suffix, info in members.items():
-                with file.open(info) as source, (Path(temporary) / f"model{suffix}").open("wb") as target:
+            members = {Path(info.filename).name: info for info in file.infolist() if not info.is_dir()}
+            cards = [name for name in members if name.endswith(".json")]
+            if len(cards) != 1 or f"{Path(cards[0]).stem}.onnx" not in members or not all(name.endswith(".onnx") for name in members.keys() - cards):
+                raise ModelError(f"{archive.name} does not hold just NAME.onnx, its variants and NAME.json.", "Zip the files that export wrote.")
+            for name, info in members.items():
+                with file.open(info) as source, (Path(temporary) / name).open("wb") as target:
                     shutil.copyfileobj(source, target)
-            card = read_card(Path(temporary) / "model.json")
-            if Path(card.name).name != card.name or card.name.startswith("."):
-                raise ModelError(f"The network's name '{card.name}' cannot be a file name.", "Ask its maker for another.")
-            if card.name in {model.card.name for model in list_models()}:
-                raise ModelError(f"A network named {card.name} is there already.", f"Remove it first: braintumorseg models remove {card.name}")
-            _check(Model(card, Path(temporary) / "model.onnx"))
-            for suffix in (".onnx", ".json"):  # the card last: a network is there when its card is
-                (Path(temporary) / f"model{suffix}").replace(folder / f"{card.name}{suffix}")
+            model = Model(read_card(Path(temporary) / cards[0]), Path(temporary) / f"{Path(cards[0]).stem}.onnx")
+            _require_addable(model, archive.name, members)
+            for name in model.files:  # the card last: a network is there when its card is
+                (Path(temporary) / name).replace(folder / name)
     except zipfile.BadZipFile:
         raise ModelError(f"{archive.name} is not a zip file, or a damaged one.", "Download it again.") from None
     except OSError as error:
         raise OutputError(f"The network cannot be stored in {folder} ({error.strerror}).",
                           "Set BRAINTUMORSEG_MODELS to a folder with room.") from None
-    return Model(card, folder / f"{card.name}.onnx")
+    return Model(model.card, folder / model.weights.name)
+
+
+def _require_addable(model: Model, archive: str, members: Collection[str]) -> None:
+    card = model.card
+    if Path(card.name).name != card.name or card.name.startswith("."):
+        raise ModelError(f"The network's name '{card.name}' cannot be a file name.", "Ask its maker for another.")
+    if card.name in {one.card.name for one in list_models()}:
+        raise ModelError(f"A network named {card.name} is there already.", f"Remove it first: braintumorseg models remove {card.name}")
+    if model.weights.stem != card.name:
+        raise ModelError(f"The files in {archive} are named {model.weights.stem}, and their card says {card.name}.",
+                         "Zip the files that export wrote.")
+    _check(model)
+    for variant in card.variants:
+        if problem := variant_problem(model.weights, variant):
+            raise ModelError(f"{archive}: {problem}.", "Zip it again with every file that the card's variants name.")
+    if unknown := set(members) - set(model.files):
+        raise ModelError(f"{archive} holds {', '.join(sorted(unknown))}, which its card does not name.", "Zip the files that export wrote, only.")
 
 
 def remove_model(name: str) -> None:
@@ -100,14 +120,9 @@ def remove_model(name: str) -> None:
         raise ModelError(f"There is no network named {name}.", f"Those there are: {', '.join(known) or 'none'}.")
     if known[name].embedded:
         raise ModelError(f"{name} came with BrainTumorSeg and cannot be removed.")
-    known[name].weights.with_suffix(".json").unlink()
-    known[name].weights.unlink(missing_ok=True)
-
-
-def sha256_of(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    folder = known[name].weights.parent
+    for file in reversed(known[name].files):  # the card first
+        (folder / file).unlink(missing_ok=True)
 
 
 def _check(model: Model) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,10 @@ import numpy as np
 from .labels import REGIONS
 from .measure import LABEL_VALUES, Measurements, measure
 from .metrics import bounding_box
-from .overlay_page import LegendEntry, Panel, draw_page
+from .overlay_page import LegendEntry, Panel, draw_page, save_page
 from .quality import TITLES
 from .segmentation import Segmentation
-from .sight import PLANES, Plane, Sight, crop_to, middle, on_screen, one_slice, shown_brain
+from .sight import PLANES, Plane, Sight, Window, crop_to, grey_windows, middle, on_screen, one_slice, shown_brain
 from .study import Study
 
 __all__ = ["draw_overlay"]
@@ -20,13 +21,14 @@ __all__ = ["draw_overlay"]
 _REGION_TITLES = {"WT": "Whole tumour", "TC": "Tumour core", "ET": "Enhancing tumour"}
 
 
-def draw_overlay(study: Study, segmentation: Segmentation, path: Path) -> None:
+def draw_overlay(study: Study, segmentation: Segmentation, path: Path, windows: Mapping[str, Window] | None = None) -> None:
     """Write the PNG. With nothing found, the middle slices say so. Holds nothing that identifies a patient.
 
     Args:
         study: the images; all are shown on the reference's grid in its nearest anatomical orientation, voxels in true proportion.
         segmentation: labels on that grid, drawn in their table's colours.
         path: the file to write, in an existing folder.
+        windows: from `grey_windows`, where they are known already.
     """
     labels = segmentation.labels.canonical()
     reference = study.reference.canonical()
@@ -34,7 +36,8 @@ def draw_overlay(study: Study, segmentation: Segmentation, path: Path) -> None:
     found = bool(labels.voxels.any())
     where = _slices(labels.voxels) if found else middle(brain)                       # one index per axis
     crop = crop_to(brain | (labels.voxels != 0), reference.grid)                     # one slice per axis
-    sequences = {role: Sight.of(role, study, segmentation) for role in study.roles}
+    windows = windows or grey_windows(study, segmentation)
+    sequences = {role: Sight.of(role, study, segmentation, windows[role]) for role in study.roles}
 
     pictures = {(role, plane): on_screen(sequence.grey(plane.axis, where[plane.axis]), plane.axis, crop)
                 for role, sequence in sequences.items() for plane in PLANES}        # (rows, columns) uint8
@@ -49,7 +52,7 @@ def draw_overlay(study: Study, segmentation: Segmentation, path: Path) -> None:
     title = "Brain tumour segmentation" if found else "No tumour found"
     page = draw_page(rows, f"{title}   (research use only, not a medical device)", _legend(segmentation, measure(segmentation)),
                      {label.value: label.rgb for label in segmentation.table})
-    page.save(path, "PNG")
+    save_page(page, path)
 
 
 def _arrange(roles: tuple[str, ...], found: bool) -> list[list[tuple[str, Plane, bool]]]:

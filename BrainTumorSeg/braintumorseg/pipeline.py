@@ -10,6 +10,7 @@ import numpy as np
 
 from .brain import find_brain, open_brain_finder
 from .errors import GridMismatch, ModelError, ResourceError
+from .hardware import RUNTIMES
 from .model_card import ModelCard
 from .model_zoo import Model
 from .postprocess import onto_native
@@ -25,11 +26,11 @@ from .volume import Volume
 
 __all__ = ["segment"]
 
-_REPORTED = ("braintumorseg", "numpy", "scipy", "SimpleITK", "nibabel", "onnxruntime", "onnxruntime-gpu")
+_REPORTED = ("braintumorseg", "numpy", "scipy", "SimpleITK", "nibabel", *RUNTIMES)
 
 
-def segment(study: Study, model: Model, *, device: str = "auto", threads: int = 0, registered: bool = False, stripped: bool = False,
-            find: Callable[[Volume], Volume] | None = None, progress: Progress | None = None,
+def segment(study: Study, model: Model, *, device: str = "auto", threads: int = 0, provider: str | None = None, registered: bool = False,
+            stripped: bool = False, find: Callable[[Volume], Volume] | None = None, progress: Progress | None = None,
             turn: AbstractContextManager | None = None) -> Segmentation:
     """Segment the tumour of a study, of whole heads or of brains that were cut out.
 
@@ -38,6 +39,7 @@ def segment(study: Study, model: Model, *, device: str = "auto", threads: int = 
         model: from `load_model`.
         device: 'auto', 'cpu' or 'cuda'.
         threads: for the network on a CPU; 0 takes all cores.
+        provider: one of `providers.PROVIDERS` by its name, and no other; None leaves the choice to `device`.
         registered: the sequences are aligned already: they must share one grid, and nothing is moved.
         stripped: take the images for brain-only even if they do not look it.
         find: a volume -> its brain on its own grid (not 0 within); None takes the embedded network. Asked only where images show heads.
@@ -59,16 +61,17 @@ def segment(study: Study, model: Model, *, device: str = "auto", threads: int = 
     if heads:
         with progress.step("brain") as tell:
             doubtful = [role for role, alignment in alignments.items() if alignment.doubtful]
-            brain = find_study_brain(study, heads, find or _finder(device, threads), moved, doubtful, tell)
+            brain = find_study_brain(study, heads, find or _finder(device, threads, provider), moved, doubtful, tell)
     with progress.step("prepare"):
         ready = prepare(study, card, moved, brain and brain.mask)
     with turn or nullcontext(), progress.step("predict") as tell:
-        session = open_session(model.weights, device, threads)
+        session = open_session(model.weights, device, threads, provider=provider, variants=card.variants)
         probabilities, passes = predict(ready.channels, session, card.size_multiple, card.bytes_per_voxel, progress=tell, cancel=progress.cancel)
     with progress.step("decide"):
         labels = onto_native(probabilities, ready.grid, study.reference.grid, card)
     provenance = Provenance(
-        model=card.name, version=card.version, sha256=card.sha256, provider=session.provider, provider_note=session.note, passes=passes,
+        model=card.name, version=card.version, sha256=card.sha256, provider=session.provider, provider_note=session.note,
+        precision=session.precision, weights=session.weights.name, passes=passes,
         reference=study.reference_role, roles=dict(study.sources), missing=tuple(role for role in card.roles if role not in study.volumes),
         alignment={role: alignment.text for role, alignment in alignments.items()},
         brain=brain.text if brain else "", seconds=progress.seconds, software=_software())
@@ -117,8 +120,8 @@ def _align(study: Study, registered: bool, tell) -> Mapping[str, Alignment]:
     return {role: Alignment(None, "as given (--registered)", False) for role in study.roles if role != study.reference_role}
 
 
-def _finder(device: str, threads: int) -> Callable[[Volume], Volume]:
-    finder = open_brain_finder(device, threads)
+def _finder(device: str, threads: int, provider: str | None) -> Callable[[Volume], Volume]:
+    finder = open_brain_finder(device, threads, provider)
     return lambda volume: find_brain(volume, finder)
 
 

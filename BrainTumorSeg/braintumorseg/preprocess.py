@@ -11,6 +11,7 @@ from .brain import brain_only_mask
 from .metrics import bounding_box
 from .model_card import ModelCard
 from .normalise import normalise
+from .parallel import at_once
 from .resample import canonical_grid, resample, seen_by
 from .study import Study
 from .volume import Grid, Volume
@@ -40,26 +41,37 @@ def prepare(study: Study, card: ModelCard, moved: Mapping[str, np.ndarray] | Non
     """
     grid = canonical_grid(study.reference.grid, card.spacing_mm)
     moved = moved or {}
-    images = {role: _onto(study.volumes[role], grid, moved.get(role)) for role in card.roles if role in study.volumes}
+    roles = [role for role in card.roles if role in study.volumes]
     if brain is None:
+        images = {role: _onto(study.volumes[role], grid, moved.get(role)) for role in roles}
         masks = {role: brain_only_mask(image) for role, image in images.items()}
     else:
         inside = mask_onto(brain, grid)
-        masks = {role: inside & seen_by(study.volumes[role].grid, grid, moved.get(role)) for role in images}
+        masks = {role: inside & seen_by(study.volumes[role].grid, grid, moved.get(role)) for role in roles}
     shown = np.logical_or.reduce(list(masks.values()))
     low, size = _crop_box(shown, card.size_multiple)
-    channels = np.zeros((len(card.roles), *size), np.float32)
-    for index, role in enumerate(card.roles):
-        if role in images:
-            channels[index] = normalise(_crop(images[role].voxels, low, size), _crop(masks[role], low, size), card.normalisation)
     affine = grid.affine.copy()
     affine[:3, 3] += affine[:3, :3] @ low
-    return Prepared(channels, _crop(shown, low, size), Grid(tuple(size), affine))
+    cropped = Grid(tuple(size), affine)
+    channels = np.zeros((len(card.roles), *size), np.float32)
+
+    def fill(role: str) -> None:
+        # Where the brain is known beforehand, nothing else of a head is worth interpolating.
+        image = _crop(images[role].voxels, low, size) if brain is None else _onto(study.volumes[role], cropped, moved.get(role)).voxels
+        channels[card.roles.index(role)] = normalise(image, _crop(masks[role], low, size), card.normalisation)
+
+    at_once(fill, roles)
+    return Prepared(channels, _crop(shown, low, size), cropped)
 
 
 def mask_onto(mask: Volume, grid: Grid, moved: np.ndarray | None = None) -> np.ndarray:
-    """(I, J, K) bool on `grid`: where a mask (not 0 within), interpolated, is more than a half; a border between thick slices stays smooth."""
-    return resample(mask.with_voxels((mask.voxels != 0).astype(np.uint8)), grid, moved=moved).voxels > 0.5
+    """(I, J, K) bool on `grid`: where a mask (not 0 within), interpolated, is more than a half; a border between thick slices stays smooth.
+
+    Just half way between two slices is outside, whatever rounding makes of it.
+    """
+    if moved is None and mask.grid.same_as(grid):
+        return mask.voxels != 0
+    return resample(mask.with_voxels((mask.voxels != 0).astype(np.uint8)), grid, moved=moved).voxels > 0.5 + 1e-5
 
 
 def _onto(volume: Volume, grid: Grid, moved: np.ndarray | None) -> Volume:

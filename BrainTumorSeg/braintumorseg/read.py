@@ -8,8 +8,9 @@ from pathlib import Path
 
 from .errors import NotAnImage, UnclearRoles
 from .io.dicom_series import LeftAside
+from .parallel import at_once
 from .study import ROLES, Study
-from .survey import Survey, survey
+from .survey import Found, Survey, survey
 
 __all__ = ["read_study"]
 
@@ -34,7 +35,8 @@ def read_study(paths: Iterable[Path | str] = (), *, t1: Path | str | None = None
                    progress=progress, cancel=cancel)
     _refuse_unclear(found)
     chosen = found.chosen
-    return Study({role: one.read() for role, one in chosen.items()},
+    volumes = at_once(Found.read, chosen.values())
+    return Study(dict(zip(chosen, volumes, strict=True)),
                  {role: "; ".join([one.why, *one.notes]) for role, one in chosen.items()},
                  {role: one.stack for role, one in chosen.items() if one.stack is not None},
                  _left_out(found))

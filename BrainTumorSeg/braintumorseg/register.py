@@ -6,11 +6,13 @@ transform that `resample` and `prepare` take as `moved`.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from .parallel import at_once
 from .rigid import Pair, View
 from .study import Study
 from .volume import Grid, Volume
@@ -73,32 +75,53 @@ def align(study: Study, *, progress: Callable[[float], None] = lambda done: None
     Images may show the brain alone or the whole head. Raises BadImage for a sheared affine.
     """
     others = [role for role in study.roles if role != study.reference_role]
-    found, reference = {}, _Views(study.reference)
-    for number, role in enumerate(others):
-        found[role] = _align_one(reference, _Views(study.volumes[role]), lambda done, before=number: progress((before + done) / len(others)))
-        progress((number + 1) / len(others))
-    return found
+    reference, shares = _Views(study.reference), _Shares(len(others), progress)
+
+    def one(number: int) -> Alignment:
+        found = _align_one(reference, _Views(study.volumes[others[number]]), lambda done: shares.tell(number, done))
+        shares.tell(number, 1.0)
+        return found
+
+    return dict(zip(others, at_once(one, range(len(others))), strict=True))
+
+
+class _Shares:
+    """How far several works at once are: tells `progress` their mean, one thread after the other."""
+
+    def __init__(self, count: int, progress: Callable[[float], None]):
+        self._done, self._progress, self._turn = [0.0] * count, progress, threading.Lock()
+
+    def tell(self, number: int, done: float) -> None:
+        with self._turn:
+            self._done[number] = done
+            self._progress(sum(self._done) / len(self._done))
 
 
 class _Views:
-    """An image at the levels of the search, each made when it is first looked at."""
+    """An image at the levels of the search, each made when it is first looked at, by whichever thread that is."""
 
     def __init__(self, volume: Volume):
-        self.volume, self._made = volume, {}
+        self.volume, self._made, self._turn = volume, {}, threading.Lock()
 
     def __getitem__(self, level: int) -> View:
-        if level not in self._made:
-            self._made[level] = View.of(self.volume, *_LEVELS[level])
-        return self._made[level]
+        with self._turn:
+            if level not in self._made:
+                self._made[level] = View.of(self.volume, *_LEVELS[level])
+            return self._made[level]
 
 
 def _align_one(fixed: _Views, moving: _Views, tell: Callable[[float], None]) -> Alignment:
     one_grid = moving.volume.grid.same_as(fixed.volume.grid)
     if _too_thin(moving.volume.grid) or _too_thin(fixed.volume.grid):
         return Alignment(None, "same grid") if one_grid else _doubtful("there are too few slices to compare the images")
-    if one_grid and _most_alike_as_they_are(Pair(fixed[1], moving[1])):
+    if one_grid and _most_alike_as_they_are(_pair(fixed, moving, 1)):
         return Alignment(None, "same grid, and the images agree")
-    return _align(*(Pair(fixed[level], moving[level]) for level in range(len(_LEVELS))), tell)
+    return _align(*(_pair(fixed, moving, level) for level in range(len(_LEVELS))), tell)
+
+
+def _pair(fixed: _Views, moving: _Views, level: int) -> Pair:
+    own = moving[level]  # first: while one thread makes the reference's view, the others make their own
+    return Pair(fixed[level], own)
 
 
 def _most_alike_as_they_are(pair: Pair) -> bool:

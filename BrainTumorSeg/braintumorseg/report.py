@@ -51,6 +51,8 @@ def build_report(study: Study, segmentation: Segmentation, measurements: Measure
                              for label in segmentation.table]},
         "provider": made.provider,
         "provider_note": made.provider_note,
+        "precision": made.precision,
+        "weights": made.weights,
         "passes": made.passes,
         "seconds": _rounded(made.seconds, 3),
         "software": dict(made.software),

@@ -105,7 +105,7 @@ def _provenance(report: Mapping, card: ModelCard, steps: Path | None) -> Html:
     facts = [["Network", f"{model['name']} {model['version']}"],
              ["SHA-256", model["sha256"]],
              ["Licence", card.licence or "not stated"],
-             ["Computed with", join(filter(None, (report["provider"], report["provider_note"])))],
+             ["Computed with", join(filter(None, (report["provider"], report.get("precision"), report["provider_note"])))],
              ["Forward passes", report["passes"]],
              ["Result on the grid of", _title(report["reference"])],
              ["Missing sequences", ", ".join(map(_title, report["missing"])) or "none"],

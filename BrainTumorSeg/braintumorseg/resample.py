@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .io.itk import itk_geometry, to_itk
+from .separable import ParallelAxes
 from .volume import Grid, Volume
 
 __all__ = ["canonical_grid", "resample", "seen_by"]
@@ -12,6 +13,10 @@ __all__ = ["canonical_grid", "resample", "seen_by"]
 # Steps along an axis of the moving volume past which samples would be skipped: smooth first, or details alias.
 _ALIASING_STEP = 1.5
 _FAR_STEP = 4.0
+# Voxels. Where nothing is smoothed, matrices take 0.3 of ITK's time for 256³, as much for 384³ and 1.8 times as much for 512³ (2 cores);
+# where something is, 0.1 of it.
+_MOST_BY_MATRICES = 5e7
+_ROUNDING = 1e-6  # voxels: what lies on a border counts as within it
 
 
 def canonical_grid(grid: Grid, spacing_mm: tuple[float, float, float]) -> Grid:
@@ -44,46 +49,84 @@ def resample(volume: Volume, grid: Grid, *, linear: bool = True, fill: float = 0
     Where the step of `grid` exceeds 1.5 voxels of `volume`, the image is smoothed first (Gaussian, sigma of half the step), so that
     nothing aliases.
     """
-    import SimpleITK as sitk
-
     if moved is None and volume.grid.same_as(grid):
         return volume.with_voxels(volume.voxels.astype(np.float32)) if linear else volume
-    image = to_itk(volume)
-    if linear:
-        image = _smooth_for(sitk.Cast(image, sitk.sitkFloat32), volume.grid, grid)
-    origin, spacing, direction = itk_geometry(grid)
-    out = sitk.Resample(image, grid.shape, _itk_transform(moved), sitk.sitkLinear if linear else sitk.sitkNearestNeighbor,
-                        origin, spacing, direction, fill)
-    return Volume(sitk.GetArrayViewFromImage(out).transpose(2, 1, 0).copy(), grid.affine)
+    into = np.linalg.inv(volume.affine) @ (np.eye(4) if moved is None else moved) @ grid.affine
+    blocks, variances = _smoothing(volume.grid, grid) if linear else ([1] * 3, [0.0] * 3)
+    if max(variances) == 0:
+        box = _needed(volume.shape, into, grid.shape)
+        if box is None:
+            return Volume(np.full(grid.shape, fill, np.float32 if linear else volume.voxels.dtype), grid.affine)
+        volume = _crop(volume, box)
+    by_matrices = linear and moved is None and (max(variances) > 0 or np.prod(grid.shape, dtype=float) < _MOST_BY_MATRICES)
+    parallel = ParallelAxes.between(volume.grid, grid) if by_matrices else None
+    if parallel is not None:
+        return Volume(parallel.resample(volume.voxels, blocks, variances, fill), grid.affine)
+    return _with_itk(volume, grid, linear, blocks, variances, fill, moved)
 
 
 def seen_by(own: Grid, grid: Grid, moved: np.ndarray | None = None) -> np.ndarray | bool:
-    """(I, J, K) bool, or just True for all of them: the voxels of `grid` that lie within the field of view `own`; `moved` as in `resample`."""
+    """(I, J, K) bool, or just True for all of them: the voxels of `grid` that lie within the field of view `own`; `moved` as in `resample`.
+
+    Half a voxel beyond the outer centres still counts.
+    """
     into = np.linalg.inv(own.affine) @ (np.eye(4) if moved is None else moved) @ grid.affine
-    seen = True
-    for axis, length in enumerate(own.shape):
-        # Along each axis of its own grid the place is a sum of three ramps, and half a voxel beyond the outer centres still counts.
-        place = sum((into[axis, at] * np.arange(n, dtype=np.float32)).reshape([-1 if other == at else 1 for other in range(3)])
-                    for at, n in enumerate(grid.shape)) + np.float32(into[axis, 3])
-        if place.min() < -0.5 or place.max() > length - 0.5:
-            seen = seen & (place >= -0.5) & (place <= length - 0.5)
-    return seen
+    # On each line of voxels along I the seen ones are a stretch: those on the right side of the six faces of the field of view.
+    length, *across = grid.shape
+    first, last = np.zeros(across), np.full(across, length - 1.0)
+    for axis, count in enumerate(own.shape):
+        start = into[axis, 1] * np.arange(across[0])[:, None] + into[axis, 2] * np.arange(across[1]) + into[axis, 3]     # (J, K)
+        step = into[axis, 0] or 1e-30
+        ends = (-0.5 - _ROUNDING - start) / step, (count - 0.5 + _ROUNDING - start) / step
+        np.maximum(first, ends[int(step < 0)], out=first)
+        np.minimum(last, ends[int(step > 0)], out=last)
+    first = np.ceil(np.minimum(first, length)).astype(np.int16)
+    last = np.floor(np.maximum(last, -1)).astype(np.int16)
+    if first.max() <= 0 and last.min() >= length - 1:
+        return True
+    along = np.arange(length, dtype=np.int16)
+    return ((along >= first.T[:, :, None]) & (along <= last.T[:, :, None])).T
 
 
-def _smooth_for(image, moving: Grid, fixed: Grid):
-    import SimpleITK as sitk
+def _needed(shape: tuple[int, ...], into: np.ndarray, grid: tuple[int, ...]) -> tuple[slice, slice, slice] | None:
+    """The voxels of a volume that linear samples on `grid` read, `into` being grid -> volume in voxels; None when there are none."""
+    corners = np.array([[i, j, k, 1] for i in (0, grid[0] - 1) for j in (0, grid[1] - 1) for k in (0, grid[2] - 1)]) @ into[:3].T
+    low = np.maximum(np.floor(corners.min(axis=0)).astype(int) - 1, 0)
+    high = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + 2, shape)
+    return tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True)) if (low < high).all() else None
 
+
+def _crop(volume: Volume, box: tuple[slice, slice, slice]) -> Volume:
+    affine = volume.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ [side.start for side in box]
+    return Volume(volume.voxels[box], affine)
+
+
+def _smoothing(moving: Grid, fixed: Grid) -> tuple[list[int], list[float]]:
+    """Along each axis of the moving grid: voxels a block to average first, and the variance (voxels²) of the Gaussian after that."""
     # Step of the fixed grid seen along each axis of the moving one, in voxels of the moving one.
-    steps = np.abs(np.linalg.inv(moving.affine[:3, :3]) @ fixed.affine[:3, :3]).max(axis=1)
-    if steps.max() <= _ALIASING_STEP:
-        return image
+    steps = np.abs(np.linalg.inv(moving.affine[:3, :3]) @ fixed.affine[:3, :3]).max(axis=1).tolist()
     # Far steps first average whole voxels, which costs nothing; the Gaussian does the rest of the smoothing on far fewer voxels.
     blocks = [max(1, int(step // 2)) if step >= _FAR_STEP else 1 for step in steps]
+    return blocks, [max((0.5 * step) ** 2 - (block**2 - 1) / 12, 0.0) if step > _ALIASING_STEP else 0.0
+                    for step, block in zip(steps, blocks, strict=True)]
+
+
+def _with_itk(volume: Volume, grid: Grid, linear: bool, blocks: list[int], variances: list[float], fill: float, moved) -> Volume:
+    import SimpleITK as sitk
+
+    image = to_itk(volume)
+    if linear:
+        image = sitk.Cast(image, sitk.sitkFloat32)
     if max(blocks) > 1:
         image = sitk.BinShrink(image, blocks)
-    variance = [max((0.5 * step) ** 2 - (block**2 - 1) / 12, 0.0) * mm**2 if step > _ALIASING_STEP else 1e-6
-                for step, block, mm in zip(steps, blocks, moving.spacing_mm, strict=True)]
-    return sitk.DiscreteGaussian(image, variance=variance, maximumKernelWidth=32, useImageSpacing=True)
+    if max(variances) > 0:
+        squared_mm = [variance * mm**2 for variance, mm in zip(variances, volume.spacing_mm, strict=True)]
+        image = sitk.DiscreteGaussian(image, variance=squared_mm, maximumKernelWidth=32, useImageSpacing=True)
+    origin, spacing, direction = itk_geometry(grid)
+    out = sitk.Resample(image, grid.shape, _itk_transform(moved), sitk.sitkLinear if linear else sitk.sitkNearestNeighbor,
+                        origin, spacing, direction, fill)
+    return Volume(sitk.GetArrayFromImage(out).transpose(2, 1, 0), grid.affine)
 
 
 def _itk_transform(moved: np.ndarray | None):

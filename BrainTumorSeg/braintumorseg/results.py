@@ -15,11 +15,13 @@ from .io.nifti import write_nifti
 from .measure import Measurements, measure
 from .model_card import ModelCard
 from .overlay import draw_overlay
+from .parallel import at_once
 from .progress import Progress
 from .quality import Flag, check
 from .report import build_report
 from .report_html import write_report_html
 from .segmentation import Segmentation
+from .sight import grey_windows
 from .steps_picture import draw_steps
 from .study import Study
 
@@ -46,8 +48,10 @@ def write_results(study: Study, segmentation: Segmentation, card: ModelCard, out
         with progress.step("measure"):
             measurements, flags = measure(segmentation), check(study, segmentation, card)
         with progress.step("draw"):
-            draw_overlay(study, segmentation, folder / "overlay.png")
-            steps = folder / "steps.png" if draw_steps(study, segmentation, folder / "steps.png") else None
+            windows = grey_windows(study, segmentation)
+            _, with_steps = at_once(lambda draw: draw[0](study, segmentation, folder / draw[1], windows),
+                                    ((draw_overlay, "overlay.png"), (draw_steps, "steps.png")))
+            steps = folder / "steps.png" if with_steps else None
         with progress.step("write"):
             write_nifti(segmentation.labels, folder / "segmentation.nii.gz")
             if dicom_source:

@@ -1,114 +1,144 @@
-"""ONNX Runtime: open a session on the best provider there is, and say truthfully which one that was."""
+"""Open a network on the best provider there is, fall to the next with the reason when one fails, and say truthfully which one ran."""
 
 from __future__ import annotations
 
-import os
 import threading
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from .errors import Cancelled, ModelError, ResourceError
+from .backend_onnxruntime import import_onnxruntime
+from .errors import BrainTumorSegError, Cancelled, ModelError, OutOfMemory, ResourceError
+from .hardware import Machine, this_machine
+from .model_card import Variant
+from .providers import DEVICES, PROVIDERS, Provider, candidates
+from .weights import choose_weights
 
-__all__ = ["DEVICES", "OutOfMemory", "Session", "import_onnxruntime", "open_session"]
+__all__ = ["DEVICES", "PROVIDERS", "OutOfMemory", "Session", "import_onnxruntime", "open_session"]
 
-DEVICES = ("auto", "cpu", "cuda")
-
-_CUDA_OPTIONS = {
-    "cudnn_conv_algo_search": "HEURISTIC",     # DEFAULT falls back to a slow algorithm with cuDNN 9
-    "cudnn_conv_use_max_workspace": "1",
-    "arena_extend_strategy": "kSameAsRequested",
-}
-
-
-class OutOfMemory(ResourceError):
-    """A forward pass did not fit; a smaller tile may."""
+_KEPT = 4   # open networks: two tasks on two devices
 
 
-@dataclass(frozen=True, eq=False)
 class Session:
-    """An open network. `provider` is the one the session really runs on; `note` says why it is not the one asked for."""
+    """An open network. It starts on the first provider that can open it, and goes on to the next when that one fails.
 
-    onnx: object
-    provider: str
-    note: str = ""
+    provider, precision, weights: what it really runs on and computes in, and the file, at this moment.
+    reasons: why not on those that came before, where there is something to tell; note: the same as one text.
+    """
+
+    def __init__(self, weights: Path, variants: Sequence[Variant], providers: Sequence[Provider], threads: int, machine: Machine):
+        self._network, self._variants, self._threads, self._machine = weights, variants, threads, machine
+        self.weights = weights
+        self._left = list(providers)
+        self._reasons: list[str] = []
+        self.fell_back = False   # while it ran
+        self._backend = self._open_next(self._reasons)
+
+    @property
+    def provider(self) -> str:
+        return self._backend.provider
+
+    @property
+    def precision(self) -> str:
+        return self._backend.precision
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        return tuple(self._reasons)
+
+    @property
+    def note(self) -> str:
+        return "; ".join(self._reasons)
 
     def run(self, channels: np.ndarray, cancel: threading.Event | None = None) -> np.ndarray:
         """Probabilities (R, I, J, K) float32, 0..1, of channels (C, I, J, K) float32.
 
-        `cancel` stops even within the pass. Raises Cancelled, OutOfMemory, or ModelError when the network cannot read the input.
+        `cancel` stops even within the pass. Raises Cancelled, OutOfMemory, or ModelError when no provider can run the network on this input.
         """
-        onnxruntime = import_onnxruntime()
-        options, finished = onnxruntime.RunOptions(), threading.Event()
-        if cancel is not None:
-            threading.Thread(target=_terminate_on, args=(cancel, finished, options), daemon=True).start()
+        while True:
+            try:
+                return self._backend.run(channels, cancel)
+            except (Cancelled, OutOfMemory):
+                raise
+            except ModelError as error:
+                if not self.fall_back(error.what):
+                    raise
+
+    def fall_back(self, why: str) -> bool:
+        """Go on with the next provider, and note why; False when there is none."""
+        if not self._left:
+            return False
+        reasons = [*self._reasons, f"{self.provider} failed: {why.rstrip('.')[:160]}"]
         try:
-            (found,) = self.onnx.run(None, {self.onnx.get_inputs()[0].name: channels[None]}, options)
-        except Exception as error:  # ORT raises many kinds, some of them private
-            if cancel is not None and cancel.is_set():
-                raise Cancelled("The run was cancelled.") from None
-            text = " ".join(str(error).split())
-            if any(sign in text.lower() for sign in ("alloc", "out of memory", "memory")):
-                raise OutOfMemory(f"A pass over {' x '.join(map(str, channels.shape[1:]))} voxels does not fit into memory.",
-                                  "Close other programs.") from None
-            raise ModelError(f"The network could not be run: {text[:300]}", "Get the network again from its maker.") from None
-        finally:
-            finished.set()
-        return found[0]
+            backend = self._open_next(reasons)
+        except BrainTumorSegError:
+            return False
+        self._backend, self._reasons, self.fell_back = backend, reasons, True
+        return True
+
+    def _open_next(self, reasons: list[str]):
+        """A backend of the next provider that can open the network; why others could not is added to `reasons`."""
+        lack, broken = None, None
+        while self._left:
+            provider = self._left.pop(0)
+            found = provider.lacking(self._machine)
+            if found is not None:
+                lack = found   # of the plainest one in the end, which everybody can have
+                if found.notable:
+                    reasons.append(f"{found.what} ({found.fix})")
+                continue
+            weights, precision, remark = choose_weights(self._network, self._variants, provider.name, self._machine.features)
+            try:
+                backend = provider.open(weights, precision, self._threads)
+            except BrainTumorSegError as error:
+                broken = error
+                reasons.append(f"{provider.name} did not start: {error.what.rstrip('.')}")
+                continue
+            if remark:
+                reasons.append(remark)
+            self.weights = weights
+            return backend
+        if broken is not None:
+            raise broken
+        raise ResourceError(f"{lack.what}.", f"{lack.fix}.")
 
 
-def open_session(weights: Path, device: str = "auto", threads: int = 0) -> Session:
-    """Open the network in an .onnx file on a device of DEVICES; `threads` 0 leaves the choice to ONNX Runtime.
+_sessions: OrderedDict[tuple, Session] = OrderedDict()
+_sessions_lock = threading.Lock()
 
-    `auto` takes CUDA when a session really starts on it, else the CPU. Raises ResourceError when no ONNX Runtime is installed, or when
-    `cuda` was asked for and cannot be had; ModelError for a file that is no network.
+
+def open_session(weights: Path, device: str = "auto", threads: int = 0, *, provider: str | None = None, variants: Sequence[Variant] = (),
+                 machine: Machine | None = None) -> Session:
+    """The network in an .onnx file, open on a device of DEVICES; the same session again for the same file in one process.
+
+    Args:
+        threads: for the network on a CPU; 0 takes all cores.
+        provider: the name of one of PROVIDERS, and only that one, whatever the device.
+        variants: the card's; each lies beside the weights.
+        machine: what to choose by; None looks.
+
+    `auto` takes CUDA when a session really starts on it, then the CPU: OpenVINO, then ONNX Runtime. Raises ResourceError when no runtime is
+    installed, or when what was asked for cannot be had; ModelError for a file that is no network.
     """
-    onnxruntime = import_onnxruntime()
-    available = onnxruntime.get_available_providers()
-    note = ""
-    if device in ("auto", "cuda") and "CUDAExecutionProvider" in available:
-        if hasattr(onnxruntime, "preload_dlls"):
-            onnxruntime.preload_dlls()  # finds the CUDA and cuDNN wheels beside it
-        session = _start(onnxruntime, weights, [("CUDAExecutionProvider", _CUDA_OPTIONS), "CPUExecutionProvider"], threads)
-        if session.get_providers()[0] == "CUDAExecutionProvider":
-            return Session(session, "CUDAExecutionProvider")
-        note = "CUDA was found but a session did not start on it; 'braintumorseg doctor' says more"
-    elif device == "cuda":
-        note = f"this ONNX Runtime has no CUDA provider (it has {', '.join(available)})"
-    if device == "cuda":
-        raise ResourceError(f"--device cuda was asked for, and {note}.",
-                            "Use --device auto, or install the GPU build: pip uninstall onnxruntime; pip install 'braintumorseg[gpu]'.")
-    session = _start(onnxruntime, weights, ["CPUExecutionProvider"], threads)
-    return Session(session, session.get_providers()[0], note)
+    state = weights.stat() if weights.is_file() else None
+    key = (weights.absolute(), state and (state.st_mtime_ns, state.st_size), device, threads, provider,
+           tuple((one.file, one.precision, one.sha256) for one in variants), id(machine))
+    with _sessions_lock:
+        session = _sessions.pop(key, None)
+        if session is None or session.fell_back:   # a study that failed on the GPU must not send all that follow to the CPU
+            session = _open(weights, device, threads, provider, variants, machine or this_machine())
+        _sessions[key] = session
+        while len(_sessions) > _KEPT:
+            _sessions.popitem(last=False)
+    return session
 
 
-def import_onnxruntime():
-    """The package, told beforehand to report nothing: since 1.32 it otherwise makes a lasting identifier of this machine and sends
-    events of every run to Microsoft (its Privacy.md). Raises ResourceError when none is installed.
-    """
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read once, when it is loaded
+def _open(weights: Path, device: str, threads: int, provider: str | None, variants: Sequence[Variant], machine: Machine) -> Session:
+    asked = f"--provider {provider}" if provider else f"--device {device}" if device != "auto" else ""
     try:
-        import onnxruntime
-    except ImportError:
-        raise ResourceError("No ONNX Runtime is installed.",
-                            "Add one of the two: pip install 'braintumorseg[cpu]', or 'braintumorseg[gpu]' for an NVIDIA GPU.") from None
-    return onnxruntime
-
-
-def _start(onnxruntime, weights: Path, providers: list, threads: int):
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 4  # what fails is raised or shows in get_providers(); ORT's own lines would reach users' terminals
-    try:
-        return onnxruntime.InferenceSession(weights.read_bytes(), options, providers=providers)
-    except Exception as error:  # as above
-        raise ModelError(f"{weights.name} cannot be opened as a network ({' '.join(str(error).split())[:200]}).",
-                         "Get it again from its maker, or update ONNX Runtime.") from None
-
-
-def _terminate_on(cancel: threading.Event, finished: threading.Event, options) -> None:
-    while not finished.is_set():
-        if cancel.wait(0.1):
-            options.terminate = True
-            return
+        return Session(weights, variants, candidates(device, provider), threads, machine)
+    except ResourceError as error:
+        what = f"{asked} was asked for, and {error.what}" if asked else f"{error.what[0].upper()}{error.what[1:]}"
+        raise ResourceError(what, error.fix or "Use --device auto.") from None

@@ -14,7 +14,7 @@ from .segmentation import Segmentation
 from .study import Study
 from .volume import Grid, Volume
 
-__all__ = ["PLANES", "Plane", "Sight", "crop_to", "middle", "on_screen", "one_slice", "shown_brain"]
+__all__ = ["PLANES", "Plane", "Sight", "Window", "crop_to", "grey_windows", "middle", "on_screen", "one_slice", "shown_brain"]
 
 WINDOW_PERCENTILES = (1.0, 99.5)
 
@@ -35,38 +35,45 @@ PLANES = (Plane("axial", 2, ("R", "L", "A", "P")), Plane("coronal", 1, ("R", "L"
            Plane("sagittal", 0, ("A", "P", "S", "I")))
 
 
+@dataclass(frozen=True)
+class Window:
+    """The grey values between which a sequence is shown, those of its brain; `background` is the value of the empty space around it, None
+    for a scan's noise."""
+
+    low: float
+    high: float
+    background: float | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Sight:
-    """One sequence seen on the reference's canonical grid, and the grey values between which it is shown."""
+    """One sequence seen on the reference's canonical grid."""
 
     volume: Volume
     grid: Grid
     moved: np.ndarray | None
-    window: tuple[float, float]
-    background: float | None   # the value outside the brain, None when the image has none
+    window: Window
 
     @classmethod
-    def of(cls, role: str, study: Study, segmentation: Segmentation, *, registered: bool = True) -> Sight:
+    def of(cls, role: str, study: Study, segmentation: Segmentation, window: Window, *, registered: bool = True) -> Sight:
         """`registered` False: where the headers put it, before registration."""
         grid, volume = study.reference.canonical().grid, study.volumes[role].canonical()
         moved = segmentation.moved.get(role) if registered else None
-        low, high, background = _window(role, study, segmentation)
         if np.prod(grid.shape) < np.prod(volume.shape) and not (moved is None and volume.grid.same_as(grid)):
             # Onto a coarse grid images are smoothed, and that is dear: once, not slice by slice.
-            volume, moved = resample(volume, grid, fill=low if background is None else background, moved=moved), None
-        return cls(volume, grid, moved, (low, high), background)
+            volume, moved = resample(volume, grid, fill=_fill(window), moved=moved), None
+        return cls(volume, grid, moved, window)
 
     def grey(self, axis: int, index: int) -> np.ndarray:
         """The slice at `index` across `axis` of the grid as uint8, 0 outside the brain."""
         if self.moved is None and self.volume.grid.same_as(self.grid):
             image = one_slice(self.volume.voxels, axis, index)
         else:
-            fill = self.window[0] if self.background is None else self.background
-            image = one_slice(resample(self.volume, self._one_slice(axis, index), fill=fill, moved=self.moved).voxels, axis, 0)
-        low, high = self.window
+            image = one_slice(resample(self.volume, self._one_slice(axis, index), fill=_fill(self.window), moved=self.moved).voxels, axis, 0)
+        low, high = self.window.low, self.window.high
         shown = np.clip((image.astype(np.float32) - low) / max(high - low, 1e-6), 0, 1)
-        if self.background is not None:
-            shown[image == self.background] = 0
+        if self.window.background is not None:
+            shown[image == self.window.background] = 0
         return (255 * shown).astype(np.uint8)
 
     def _one_slice(self, axis: int, index: int) -> Grid:
@@ -81,18 +88,30 @@ def shown_brain(study: Study, segmentation: Segmentation) -> np.ndarray:
     return brain_only_mask(study.reference.canonical()) if segmentation.brain is None else segmentation.brain.mask.canonical().voxels != 0
 
 
-def _window(role: str, study: Study, segmentation: Segmentation) -> tuple[float, float, float | None]:
-    """The grey values between which a sequence is shown, those of its brain, and that of the empty space around (None: a scan's noise)."""
-    volume = study.volumes[role]
-    if segmentation.brain is not None:
-        looks = Looks(study, segmentation.moved)
-        values, seen = looks.at(role, looks.points(segmentation.brain.mask.voxels, 100_000))
+def grey_windows(study: Study, segmentation: Segmentation) -> dict[str, Window]:
+    """Role -> the grey values between which that sequence is shown, everywhere alike."""
+    if segmentation.brain is None:
+        return {role: _window(volume) for role, volume in study.volumes.items()}
+    looks, windows = Looks(study, segmentation.moved), {}
+    points = looks.points(segmentation.brain.mask.voxels, 100_000)
+    for role, volume in study.volumes.items():
+        values, seen = looks.at(role, points)
         low, high = np.percentile(values[seen] if seen.any() else volume.voxels, WINDOW_PERCENTILES)
-        return float(low), float(high), None
+        windows[role] = Window(float(low), float(high))
+    return windows
+
+
+def _fill(window: Window) -> float:
+    """The grey value of what a sequence does not show."""
+    return window.low if window.background is None else window.background
+
+
+def _window(volume: Volume) -> Window:
+    """Of an image that shows the brain alone."""
     every = tuple(slice(None, None, max(1, n // 80)) for n in volume.shape)  # half a million voxels are enough
     sample, brain = volume.voxels[every], brain_only_mask(volume)[every]
     low, high = np.percentile(sample[brain] if brain.any() else sample, WINDOW_PERCENTILES)
-    return float(low), float(high), float(sample[~brain][0]) if not brain.all() else None
+    return Window(float(low), float(high), float(sample[~brain][0]) if not brain.all() else None)
 
 
 def middle(mask: np.ndarray) -> list[int]:

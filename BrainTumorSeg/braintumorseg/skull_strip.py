@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
@@ -10,6 +11,7 @@ import numpy as np
 from .brain import brain_only_mask, is_brain_only
 from .errors import BadImage
 from .metrics import dice
+from .parallel import at_once
 from .preprocess import mask_onto
 from .resample import seen_by
 from .study import Study
@@ -57,25 +59,33 @@ def find_study_brain(study: Study, heads: Collection[str], find: Callable[[Volum
     alone = [role for role in study.roles if role not in heads and role not in doubtful]
     asked = alone or [role for role in study.roles if role == study.reference_role or role not in doubtful]
     asked.sort(key=lambda role: role != study.reference_role)
-    grid, votes, weight, masks = study.reference.grid, 0.0, 0.0, {}
-    for number, role in enumerate(asked, 1):
+    grid, turn = study.reference.grid, threading.Lock()
+    masks: dict[str, np.ndarray] = {}
+
+    def ask(role: str) -> None:
         volume = study.volumes[role]
         found = volume.with_voxels(brain_only_mask(volume).astype(np.uint8)) if role in alone else find(volume)
-        seen = seen_by(volume.grid, grid, moved.get(role))
-        masks[role] = mask_onto(found, grid, moved.get(role))  # nothing where it sees nothing
-        share = np.float32(1.5 if number == 1 else 1.0)  # the first breaks a tie
-        votes, weight = votes + share * masks[role], weight + share * seen
-        progress(number / len(asked))
-    mask = votes > 0.5 * np.maximum(weight, 1)
+        mask = mask_onto(found, grid, moved.get(role))  # nothing where it sees nothing
+        with turn:
+            masks[role] = mask
+            progress(len(masks) / len(asked))
+
+    at_once(ask, asked)
+    sees = {role: seen_by(study.volumes[role].grid, grid, moved.get(role)) for role in asked}
+    votes = weight = np.uint8(0)
+    for role in asked:
+        share = np.uint8(3 if role == asked[0] else 2)  # the first breaks a tie
+        votes, weight = votes + share * masks[role], weight + share * np.uint8(sees[role])
+    mask = 2 * votes > np.maximum(weight, np.uint8(2))
     ml = float(np.count_nonzero(mask)) * study.reference.voxel_ml
     if ml < LEAST_BRAIN_ML:
         raise BadImage(f"No brain was found in the images (they show {ml:.0f} ml of what could be one).",
                        "Check that these are MR images of a head; for a brain that was cut out already add --stripped.")
     text = f"{'shown alone by' if alone else 'found in'} {', '.join(asked)}"
-    return StudyBrain(study.reference.with_voxels(mask.astype(np.uint8)), text, _agreement(study, mask, masks, moved))
+    return StudyBrain(study.reference.with_voxels(mask.astype(np.uint8)), text, _agreement(mask, masks, sees))
 
 
-def _agreement(study: Study, mask: np.ndarray, masks: Mapping[str, np.ndarray], moved: Mapping[str, np.ndarray]) -> dict[str, float]:
+def _agreement(mask: np.ndarray, masks: Mapping[str, np.ndarray], sees: Mapping[str, np.ndarray | bool]) -> dict[str, float]:
     if len(masks) < 2:
         return {}
-    return {role: dice(mask & seen_by(study.volumes[role].grid, study.reference.grid, moved.get(role)), one) for role, one in masks.items()}
+    return {role: dice(mask & seen, masks[role]) for role, seen in sees.items()}

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .errors import Cancelled, ResourceError
-from .runtime import OutOfMemory, Session
+from .errors import Cancelled, OutOfMemory, ResourceError
+from .runtime import Session
 
 __all__ = ["largest_tile", "predict", "tile_starts"]
 
@@ -28,16 +28,19 @@ def predict(channels: np.ndarray, session: Session, multiple: int, bytes_per_vox
         free_bytes: memory a pass may use; None asks the system.
         progress: is told the share that is done, after each pass.
 
-    A pass that does not fit is tried again with tiles of half the length; ResourceError when even the smallest does not fit.
+    A pass that does not fit is tried again with tiles of half the length, and when even the smallest does not fit, on the session's next
+    provider; ResourceError when there is none.
     """
     shape = channels.shape[1:]
     tile = largest_tile(shape, multiple, bytes_per_voxel, _free() if free_bytes is None else free_bytes)
     while True:
         try:
             return _by_tiles(channels, session, tile, progress, cancel)
-        except OutOfMemory:
+        except OutOfMemory as error:
             if max(tile) <= _SMALLEST_TILE:
-                raise
+                if not session.fall_back(error.what):
+                    raise
+                return predict(channels, session, multiple, bytes_per_voxel, free_bytes=free_bytes, progress=progress, cancel=cancel)
             tile = tuple(min(side, max(_SMALLEST_TILE, side // 2 // multiple * multiple)) for side in tile)
 
 

@@ -28,8 +28,8 @@ def segment(args, talk: Talk) -> None:
         talk.text(f"Not used: {'; '.join(f'{one.what} ({one.why})' for one in study.left_out)}")
     series = study.stacks.get(study.reference_role)
     identity = identity_asked_for(series) if args.with_identity else None
-    segmentation = run(study, model, device=args.device, threads=args.threads, registered=args.registered, stripped=args.stripped,
-                       progress=progress)
+    segmentation = run(study, model, device=args.device, threads=args.threads, provider=args.provider, registered=args.registered,
+                       stripped=args.stripped, progress=progress)
     report = write_results(study, segmentation, model.card, args.out, force=args.force, dicom_source=series or (), sr=args.sr, sc=args.sc,
                            identity=identity, progress=progress)
     talk.text(*summary(report), f"Results: {args.out}")
@@ -42,7 +42,9 @@ def summary(report: dict) -> list[str]:
     lines = ["Regions  " + "   ".join(f"{name} {ml:.1f} ml" for name, ml in volumes["regions"].items()),
              "Labels   " + "   ".join(f"{name} {ml:.1f} ml" for name, ml in volumes["labels"].items())]
     lines += [f"{'Mind' if flag['severity'] == 'warning' else 'Note'}: {flag['text']}" for flag in report["flags"]]
-    return [*lines, f"{sum(report['seconds'].values()):.1f} s with {report['model']['name']} {report['model']['version']} on {report['provider']}"]
+    return [*lines, f"{sum(report['seconds'].values()):.1f} s with {report['model']['name']} {report['model']['version']} "
+            f"on {report['provider']} ({report['precision']})",
+            *([f"Note: {report['provider_note']}"] if report["provider_note"] else [])]
 
 
 def evaluate(args, talk: Talk) -> None:

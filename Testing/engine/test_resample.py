@@ -76,3 +76,26 @@ def test_a_grid_is_seen_where_it_lies_within_the_field_of_view_half_voxels_inclu
     moved[0, 3] = 1.0                                   # 1.0, 1.7, ... 5.2
     assert seen_by(own, grid, moved)[:, 2, 1].tolist() == [True, True, True, True, False, False, False]
     assert seen_by(own, own) is True
+
+
+@pytest.mark.parametrize("degrees", [0, 9])
+def test_what_is_seen_is_what_lies_between_the_six_faces_of_the_field_of_view(degrees):
+    own = Grid((9, 8, 7), rotation(30, 1) @ np.diag([1.5, 1, 2, 1]))
+    grid = Grid((14, 12, 11), np.diag([1.0, -1, 1, 1]) @ rotation(degrees))
+    moved = rotation(7, 0)
+    moved[:3, 3] = [3.3, 2.1, -1.7]
+    places = (world(grid) @ moved[:3, :3].T + moved[:3, 3] - own.affine[:3, 3]) @ np.linalg.inv(own.affine[:3, :3]).T
+    within = ((places >= -0.5) & (places <= np.array(own.shape) - 0.5)).all(-1)
+    assert 0 < within.sum() < within.size
+    assert np.array_equal(seen_by(own, grid, moved), within)
+
+
+def test_a_part_of_a_grid_gets_what_the_whole_would_get_there():
+    rng = np.random.default_rng(1)
+    volume = Volume(rng.normal(size=(16, 18, 20)).astype(np.float32), np.eye(4))
+    grid = Grid((20, 20, 20), rotation(12) @ np.diag([0.9, 0.9, 0.9, 1]))
+    part = Grid((20, 1, 6), grid.affine @ [[1, 0, 0, 0], [0, 1, 0, 7], [0, 0, 1, 4], [0, 0, 0, 1]])
+    assert np.allclose(resample(volume, part, fill=3).voxels, resample(volume, grid, fill=3).voxels[:, 7:8, 4:10], atol=1e-5)
+    far = np.eye(4)
+    far[0, 3] = 100.0
+    assert (resample(volume, Grid((2, 3, 4), far), fill=3).voxels == 3).all()

@@ -1,69 +1,198 @@
-import sys
 import threading
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from braintumorseg.errors import Cancelled, ModelError, ResourceError
-from braintumorseg.runtime import open_session
+from braintumorseg import runtime
+from braintumorseg.errors import Cancelled, ModelError, OutOfMemory, ResourceError
+from braintumorseg.hardware import Machine, this_machine
+from braintumorseg.model_card import Variant
+from braintumorseg.providers import Lack, Provider
+from braintumorseg.runtime import Session, open_session
+
+CHANNELS = np.zeros((4, 8, 8, 8), np.float32)
+PLAIN = Machine("Linux", "x86_64", packages={"onnxruntime": "1.32.0"})
 
 
-def test_a_session_answers_with_probabilities_and_names_its_provider(toy_model):
-    session = open_session(toy_model.weights, "cpu")
-    channels = np.zeros((4, 8, 8, 8), np.float32)
+class Backend:
+    """Answers with zeros, or fails as it was told to, once for each error."""
+
+    def __init__(self, provider="fake", precision="float32", errors=()):
+        self.provider, self.precision, self.errors = provider, precision, list(errors)
+
+    def run(self, channels, cancel=None):
+        if self.errors:
+            raise self.errors.pop(0)
+        return np.zeros((3, *channels.shape[1:]), np.float32)
+
+
+def provider(name, errors=(), lack=None, fails=None, opened=None):
+    def open_it(weights, precision, threads):
+        if opened is not None:
+            opened.append((weights.name, precision, threads))
+        if fails:
+            raise fails
+        return Backend(name, precision, errors)
+
+    return Provider(name, "cpu", lambda machine: lack, open_it)
+
+
+def session(*providers, variants=(), machine=PLAIN, weights=Path("toy.onnx")):
+    return Session(weights, variants, providers, 0, machine)
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+def test_a_session_answers_with_probabilities_and_names_its_provider(toy_model, name):
+    opened = open_session(toy_model.weights, "cpu", provider=name)
+    channels = CHANNELS.copy()
     channels[3, 2, 3, 4] = 5
-    found = session.run(channels)
-    assert session.provider == "CPUExecutionProvider"
+    found = opened.run(channels)
+    assert (opened.provider, opened.precision, opened.note) == ({"openvino": "OpenVINO", "onnxruntime": "CPUExecutionProvider"}[name], "float32", "")
     assert found.shape == (3, 8, 8, 8)
+    assert np.argwhere(found[0] > 0.5).tolist() == [[2, 3, 4]]
+    other = opened.run(np.zeros((4, 16, 8, 8), np.float32))   # another size, and the first answer stays what it was
+    assert other.shape == (3, 16, 8, 8)
     assert np.argwhere(found[0] > 0.5).tolist() == [[2, 3, 4]]
 
 
-def test_a_file_that_is_no_network_is_refused_in_one_line(tmp_path):
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime", None])
+def test_a_file_that_is_no_network_is_refused_in_one_line(tmp_path, name):
     path = tmp_path / "bad.onnx"
     path.write_bytes(b"this is no network")
     with pytest.raises(ModelError, match=r"bad\.onnx cannot be opened"):
-        open_session(path, "cpu")
+        open_session(path, "cpu", provider=name)
 
 
-def test_cuda_that_is_not_there_is_an_error_when_asked_for_and_none_with_auto(toy_model):
-    import onnxruntime
-
-    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        pytest.skip("this ONNX Runtime has CUDA")
-    with pytest.raises(ResourceError, match=r"--device cuda.*braintumorseg\[gpu\]"):
-        open_session(toy_model.weights, "cuda")
-    assert open_session(toy_model.weights, "auto").provider == "CPUExecutionProvider"
-
-
-def test_without_a_runtime_both_ways_to_get_one_are_named(toy_model, monkeypatch):
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(ResourceError, match=r"braintumorseg\[cpu\].*braintumorseg\[gpu\]"):
-        open_session(toy_model.weights)
-
-
-def test_a_cancel_that_was_given_before_the_pass_stops_it(toy_model):
-    cancel = threading.Event()
-    cancel.set()
-
-    class Slow:
-        """Waits until it is told to stop, as a long pass would."""
-
-        def get_inputs(self):
-            return [type("Input", (), {"name": "channels"})]
-
-        def run(self, outputs, feed, options):
-            for _ in range(200):
-                if options.terminate:
-                    raise RuntimeError("Exiting due to terminate flag")
-                threading.Event().wait(0.01)
-            raise AssertionError("was not told to stop")
-
-    from braintumorseg.runtime import Session
-
-    with pytest.raises(Cancelled):
-        Session(Slow(), "fake").run(np.zeros((4, 8, 8, 8), np.float32), cancel)
-
-
-def test_an_input_that_the_network_cannot_read_is_a_model_error(toy_model):
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime", None])
+def test_an_input_that_the_network_cannot_read_is_a_model_error(toy_model, name):
     with pytest.raises(ModelError, match="could not be run"):
-        open_session(toy_model.weights, "cpu").run(np.zeros((3, 8, 8, 8), np.float32))
+        open_session(toy_model.weights, "cpu", provider=name).run(np.zeros((3, 8, 8, 8), np.float32))
+
+
+def test_cuda_on_a_machine_without_is_an_error_when_asked_for_and_none_with_auto(toy_model):
+    with pytest.raises(ResourceError, match=r"--device cuda was asked for, and this machine has no NVIDIA driver\. .*braintumorseg\[gpu\]"):
+        open_session(toy_model.weights, "cuda", machine=PLAIN)
+    assert open_session(toy_model.weights, "auto", machine=PLAIN).provider == "CPUExecutionProvider"
+
+
+def test_without_a_runtime_both_ways_to_get_one_are_named(toy_model):
+    with pytest.raises(ResourceError, match=r"^No ONNX Runtime.*braintumorseg\[cpu\].*braintumorseg\[gpu\]"):
+        open_session(toy_model.weights, machine=Machine("Linux", "x86_64"))
+
+
+def test_openvino_comes_before_onnx_runtime_where_it_is_installed(toy_model):
+    both = Machine("Linux", "x86_64", packages={"onnxruntime": "1.32.0", "openvino": "2026.4.1"})
+    assert open_session(toy_model.weights, machine=both).provider == "OpenVINO"
+    arm = Machine("Darwin", "arm64", packages=both.packages)
+    assert open_session(toy_model.weights, machine=arm).provider == "CPUExecutionProvider"
+
+
+def test_a_provider_that_does_not_start_is_passed_over_and_the_reason_is_kept():
+    found = session(provider("one", fails=ResourceError("a library is missing.")), provider("two"))
+    assert found.provider == "two"
+    assert found.note == "one did not start: a library is missing"
+
+
+def test_what_a_user_would_want_to_hear_is_noted_and_the_rest_is_not():
+    found = session(provider("one", lack=Lack("the driver is too old", "update it", notable=True)), provider("two", lack=Lack("not here", "")),
+                    provider("three"))
+    assert found.provider == "three"
+    assert found.note == "the driver is too old (update it)"
+
+
+def test_a_provider_that_fails_in_a_pass_gives_way_to_the_next_and_says_so():
+    found = session(provider("one", errors=[ModelError("cuDNN failed.")]), provider("two"))
+    assert found.run(CHANNELS).shape == (3, 8, 8, 8)
+    assert (found.provider, found.note) == ("two", "one failed: cuDNN failed")
+
+
+def test_neither_a_cancel_nor_a_lack_of_memory_changes_the_provider():
+    found = session(provider("one", errors=[Cancelled("x"), OutOfMemory("y")]), provider("two"))
+    for kind in (Cancelled, OutOfMemory):
+        with pytest.raises(kind):
+            found.run(CHANNELS)
+    assert found.provider == "one"
+
+
+def test_the_last_provider_has_nothing_to_fall_back_to():
+    found = session(provider("one", errors=[ModelError("broken")]), provider("two", lack=Lack("not here", "")))
+    with pytest.raises(ModelError, match="broken"):
+        found.run(CHANNELS)
+    assert (found.provider, found.note) == ("one", "")
+
+
+def test_the_variant_that_fits_is_opened(tmp_path, toy_model):
+    small = Variant("toy.onnx", "a" * 64, "bfloat16", "two", needs=("amx_bf16",))
+    opened = []
+    found = session(provider("two", opened=opened), variants=(small,), machine=Machine("Linux", "x86_64", frozenset({"amx_bf16"})))
+    assert (found.precision, opened) == ("bfloat16", [("toy.onnx", "bfloat16", 0)])
+    assert session(provider("two"), variants=(small,)).precision == "float32"
+
+
+def test_a_network_is_opened_once_in_a_process_and_again_when_its_file_changes(toy_model, tmp_path):
+    path = tmp_path / "toy.onnx"
+    path.write_bytes(toy_model.weights.read_bytes())
+    first = open_session(path, "cpu", machine=PLAIN)
+    assert open_session(path, "cpu", machine=PLAIN) is first
+    assert open_session(path, "cpu", threads=1, machine=PLAIN) is not first
+    path.write_bytes(toy_model.weights.read_bytes() + b"")
+    path.touch()
+    assert open_session(path, "cpu", machine=PLAIN) is not first
+
+
+def test_open_networks_are_bounded(toy_model):
+    for threads in range(1, 8):
+        open_session(toy_model.weights, "cpu", threads=threads, machine=PLAIN)
+    assert len(runtime._sessions) == runtime._KEPT
+
+
+def test_a_session_that_fell_back_is_not_given_to_the_next_study(toy_model, monkeypatch):
+    monkeypatch.setattr(runtime, "candidates", lambda device, name: (provider("one", errors=[ModelError("once")]), provider("two")))
+    first = open_session(toy_model.weights, machine=PLAIN)
+    first.run(CHANNELS)
+    assert first.provider == "two"
+    assert open_session(toy_model.weights, machine=PLAIN).provider == "one"
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+def test_a_cancel_stops_within_a_pass(name):
+    """The default network on a volume that takes it seconds, told to stop a moment after it began."""
+    from braintumorseg.model_zoo import load_model
+
+    opened = open_session(load_model().weights, "cpu", threads=1, provider=name)
+    cancel = threading.Event()
+    timer = threading.Timer(0.4, cancel.set)
+    timer.start()
+    ended = threading.Timer(60, lambda: None)
+    with pytest.raises(Cancelled):
+        opened.run(np.zeros((4, 192, 224, 192), np.float32), cancel)
+    ended.cancel()
+    assert np.isfinite(opened.run(np.zeros((4, 32, 32, 32), np.float32))).all()   # and the session still works
+
+
+def test_memory_that_does_not_suffice_is_told_apart_from_other_failures(toy_model):
+    from braintumorseg.backend_onnxruntime import OnnxRuntimeBackend
+
+    backend = OnnxRuntimeBackend(toy_model.weights, "CPUExecutionProvider")
+    for text, kind in (("Failed to allocate memory for requested buffer of size 8", OutOfMemory), ("cuDNN error 3", ModelError)):
+        def fail(binding, options, text=text):
+            raise RuntimeError(text)
+
+        backend.session = SimpleNamespace(io_binding=backend.session.io_binding, get_inputs=backend.session.get_inputs,
+                                          get_outputs=backend.session.get_outputs, run_with_iobinding=fail)
+        with pytest.raises(kind):
+            backend.run(CHANNELS)
+
+
+def test_a_provider_that_onnx_runtime_would_silently_leave_out_is_refused(toy_model):
+    from braintumorseg.backend_onnxruntime import OnnxRuntimeBackend
+
+    with pytest.raises(ResourceError, match="has no CUDAExecutionProvider"):
+        OnnxRuntimeBackend(toy_model.weights, "CUDAExecutionProvider")
+
+
+def test_this_machine_can_run_the_default_network():
+    machine = this_machine()
+    assert {"onnxruntime", "onnxruntime-gpu", "openvino"} & machine.packages.keys()

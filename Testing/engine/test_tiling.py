@@ -4,8 +4,7 @@ import threading
 import numpy as np
 import pytest
 
-from braintumorseg.errors import Cancelled, ResourceError
-from braintumorseg.runtime import OutOfMemory
+from braintumorseg.errors import Cancelled, OutOfMemory, ResourceError
 from braintumorseg.tiling import largest_tile, predict, tile_starts
 
 
@@ -14,12 +13,17 @@ class Fake:
 
     def __init__(self, most=10**9):
         self.most, self.seen = most, []
+        self.next_most = None   # what it can take once it has fallen back
 
     def run(self, channels, cancel=None):
         self.seen.append(channels.shape[1:])
         if channels[0].size > self.most:
             raise OutOfMemory("too large")
         return channels[:1].copy()
+
+    def fall_back(self, why):
+        self.most, self.next_most, there = self.next_most, None, self.next_most is not None
+        return there
 
 
 CHANNELS = np.random.default_rng(0).random((2, 128, 96, 160)).astype(np.float32)
@@ -45,6 +49,16 @@ def test_when_a_pass_does_not_fit_after_all_smaller_tiles_are_tried():
     found, _ = predict(CHANNELS, session, 32, 100, free_bytes=1e12)
     assert session.seen[0] == (128, 96, 160)
     assert np.allclose(found, CHANNELS[:1], atol=1e-5)
+
+
+def test_when_not_even_the_smallest_tile_fits_the_next_provider_takes_over():
+    session = Fake(most=10)
+    session.next_most = 10**9
+    found, passes = predict(CHANNELS, session, 32, 100, free_bytes=1e12)
+    assert passes == 1
+    assert np.array_equal(found, CHANNELS[:1])
+    with pytest.raises(OutOfMemory):
+        predict(CHANNELS, Fake(most=10), 32, 100, free_bytes=1e12)
 
 
 def test_when_nothing_fits_the_need_is_said_before_anything_runs():

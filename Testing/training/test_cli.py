@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from braintumorseg.cli import main as engine_main
 from braintumorseg.io.nifti import write_nifti
 from braintumorseg.model_zoo import load_model
 from braintumorseg_training.cli import main
@@ -28,7 +29,7 @@ def cases(tmp_path):
     return tmp_path
 
 
-def test_from_cases_to_a_card_with_its_numbers(cases, capsys):
+def test_from_cases_to_an_installed_network_with_its_numbers(cases, capsys, monkeypatch):
     def run(*arguments):
         assert main([str(argument) for argument in arguments]) == 0, capsys.readouterr().err
         return capsys.readouterr().out
@@ -36,16 +37,27 @@ def test_from_cases_to_a_card_with_its_numbers(cases, capsys):
     run("prepare", cases / "cases", "--labels", "brats2021", "--out", cases / "packed")
     assert "left" in run("fit", "--data", cases / "packed", "--split", cases / "split.json", "--config", cases / "config.json",
                          "--out", cases / "run", "--device", "cpu")
-    run("export", cases / "run", "--data", cases / "packed", "--split", cases / "split.json", "--out", cases / "network", "--name", "tiny")
-    model = cases / "network" / "tiny.onnx"
-    run("validate", cases / "cases", "--labels", "brats2021", "--model", model, "--split", cases / "split.json", "--out", cases / "validation",
-        "--subsets", "--write-card")
-    metrics = load_model(model).card.metrics
-    assert metrics["dice"]["WT"]["n"] == 1
-    assert "c" in metrics["split"]
-    assert len(metrics["dice_by_sequences"]) == 15
+    run("export", cases / "run", "--data", cases / "packed", "--split", cases / "split.json", "--out", cases / "network", "--name", "tiny",
+        "--validate", cases / "cases", "--labels", "brats2021", "--zip")
+    monkeypatch.setenv("BRAINTUMORSEG_MODELS", str(cases / "models"))
+    assert engine_main(["models", "add", str(cases / "network" / "tiny.zip")]) == 0
+    card = load_model("tiny").card
+    assert card.metrics["dice"]["WT"]["n"] == 1
+    assert "c" in card.metrics["split"]
+    assert len(card.metrics["dice_by_sequences"]) == 15
+    assert card.training["trained_on"] == ["a", "b"]
+    assert card.training["held_out"] == ["c"]
+    assert 0 <= card.training["parity"]["largest_difference"] <= card.training["parity"]["allowed"]
+    capsys.readouterr()
+    assert engine_main(["models", "show", "tiny"]) == 0
+    assert "(N = 1)" in capsys.readouterr().out
+
+    run("validate", cases / "cases", "--labels", "brats2021", "--model", cases / "network" / "tiny.onnx", "--split", cases / "split.json",
+        "--out", cases / "validation")
     written = {path.name for path in (cases / "validation").iterdir()}
-    assert written >= {"validation.json", "validation.csv", "validation.png", "subsets.json", "worst_c"}
+    assert written >= {"report.md", "validation.json", "validation.csv", "validation.png", "metrics.png", "worst_WT.png", "worst_case"}
+    run("compare", cases / "validation", cases / "network" / "validation_tiny", "--out", cases / "comparison")
+    assert (cases / "comparison" / "compare.md").is_file()
 
 
 @pytest.mark.parametrize("arguments, words", [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+import zipfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,19 +14,21 @@ import numpy as np
 import torch
 from torch import nn
 
-from braintumorseg.errors import ModelError
+from braintumorseg.errors import ModelError, OutputError
 from braintumorseg.labels import REGIONS
-from braintumorseg.model_card import Label, ModelCard, PostProcessing, write_card
-from braintumorseg.model_zoo import sha256_of
+from braintumorseg.model_card import Label, ModelCard, PostProcessing, read_card, write_card
+from braintumorseg.model_zoo import Model, sha256_of
 from braintumorseg.runtime import open_session
 from braintumorseg.study import ROLES
 
+from .architectures import ARCHITECTURES
+from .checkpoints import BEST, CHECKPOINT, load_checkpoint, load_weights
 from .config import Config, RunConfig, config_from
-from .data import PHANTOM, Case, Split, load_cases, load_made_up
+from .data import PHANTOM, SYNTHETIC, Case, Split, load_cases, load_made_up
 from .networks import build
-from .train import CHECKPOINT, load_checkpoint
 
-__all__ = ["LABELS", "LARGEST_DIFFERENCE", "bytes_per_voxel", "draft_card", "export", "largest_difference", "write_checked", "write_onnx"]
+__all__ = ["LABELS", "LARGEST_DIFFERENCE", "bytes_per_voxel", "draft_card", "export", "halve", "largest_difference", "pack_zip", "write_checked",
+           "write_onnx"]
 
 LARGEST_DIFFERENCE = 1e-3  # in probability, between ONNX Runtime and torch with the same float16-rounded weights
 OPSET = 18                 # read by ONNX Runtime from 1.14 on; macOS stops at 1.23
@@ -49,8 +52,14 @@ DATA_SETS = {
         "name": "BraTS-TCGA-GBM and BraTS-TCGA-LGG labels on TCIA images", "licence": "CC BY 3.0",
         "citation": "Bakas et al. 2017, Sci Data 4:170117, doi 10.7937/K9/TCIA.2017.KLXWJJ1Q and 10.7937/K9/TCIA.2017.GJQ7R0EF; "
                     "Menze et al. 2015, IEEE TMI; Clark et al. 2013, J Digit Imaging"},
+    "MSD Task01": {
+        "name": "Medical Segmentation Decathlon, Task01_BrainTumour", "licence": "CC BY-SA 4.0",
+        "citation": "Antonelli et al. 2022, Nat Commun 13:4128; Menze et al. 2015, IEEE TMI; Bakas et al. 2017, Sci Data 4:170117"},
     PHANTOM: {
         "name": "BrainTumorSeg phantoms (made up)", "licence": "MIT", "citation": "this package, braintumorseg.phantom"},
+    SYNTHETIC: {
+        "name": "Synthetic brains made from SynthSeg's label maps", "licence": "Apache-2.0 (label maps)",
+        "citation": "Billot et al. 2023, Med Image Anal 86:102789"},
 }
 
 
@@ -73,14 +82,15 @@ def draft_card(**known) -> ModelCard:
         "brain_only": True, "regions": tuple(REGIONS), "labels": LABELS, "post_processing": POST_PROCESSING, **known})
 
 
-def export(run: Path, packed: Path, split: Split, out: Path, name: str, version: str, say: Callable[[str], None], remark: str = "") -> Path:
-    """Write out/NAME.onnx and NAME.json from the averaged weights of a run; returns the .onnx path.
+def export(run: Path, packed: Path, split: Split, out: Path, name: str, version: str, say: Callable[[str], None], remark: str = "",
+           best: bool = False) -> Path:
+    """Write out/NAME.onnx and NAME.json from the averaged weights of a run, its last ones or its `best`; returns the .onnx path.
 
     `split` is the run's own: the card counts its training cases. `remark` goes into the card's account of the training.
 
     Raises ModelError, and leaves nothing, when ONNX Runtime and torch differ by more than LARGEST_DIFFERENCE anywhere on a real crop.
     """
-    saved = load_checkpoint(run / CHECKPOINT)
+    saved = load_checkpoint(run / (BEST if best else CHECKPOINT))
     config = config_from(Config, saved["config"])
     trained_on = [*load_cases(packed, split.train), *load_made_up(packed)]
     card = draft_card(
@@ -90,8 +100,11 @@ def export(run: Path, packed: Path, split: Split, out: Path, name: str, version:
         limits=("Trained on few patients before surgery: resection cavities, metastases, meningiomas and children's tumours were never seen.",
                 "Reads the brain alone: in whole heads the brain network cuts it out before, and what that misses is not seen.",
                 "Without T1ce, enhancing tumour and core are guesses; without FLAIR, oedema is underestimated."),
-        training={"steps": saved["step"], "recipe": saved["config"], "remark": remark})
-    return write_checked(build(config), saved["average"], _middle(np.array(trained_on[0].channels), config), card, out, say)
+        training={"steps": saved["step"], "recipe": saved["config"], "remark": remark, "trained_on": list(split.train),
+                  "held_out": [*split.validation, *getattr(split, "test", ())]})
+    network = build(config)
+    load_weights(network, saved["average"], f"the checkpoint of {run.name}")
+    return write_checked(network, saved["average"], _middle(np.array(trained_on[0].channels), config), card, out, say)
 
 
 def write_checked(network: nn.Module, weights: dict, crop: np.ndarray, card: ModelCard, out: Path, say: Callable[[str], None]) -> Path:
@@ -112,10 +125,29 @@ def write_checked(network: nn.Module, weights: dict, crop: np.ndarray, card: Mod
         if difference > LARGEST_DIFFERENCE:
             raise ModelError(f"ONNX Runtime and torch differ by {difference:.1e} in probability (at most {LARGEST_DIFFERENCE:.0e} is allowed).",
                              "Nothing was written; look for an operator that exports wrongly.")
-        write_card(replace(card, sha256=sha256_of(path)), path.with_suffix(".json"))
+        parity = {"largest_difference": float(f"{difference:.1e}"), "allowed": LARGEST_DIFFERENCE,
+                  "on": f"a {' x '.join(map(str, crop.shape[1:]))} crop, float16-rounded weights in both"}
+        write_card(replace(card, sha256=sha256_of(path), training={**card.training, "parity": parity}), path.with_suffix(".json"))
         for suffix in (".onnx", ".json"):
             path.with_suffix(suffix).replace(out / f"{card.name}{suffix}")
     return out / f"{card.name}.onnx"
+
+
+def pack_zip(weights: Path, path: Path) -> Path:
+    """Pack NAME.onnx, its variants and NAME.json as 'braintumorseg models add' takes them; returns `path`.
+
+    Raises OutputError, and leaves no half file.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name in Model(read_card(weights.with_suffix(".json")), weights).files:
+                archive.write(weights.with_name(name), name)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OutputError(f"{path.name} cannot be written ({error.strerror}).", "Choose a folder that is there and has room.") from None
+    return path
 
 
 def _training_data(cases: list[Case]) -> tuple[dict, ...]:
@@ -137,7 +169,7 @@ def write_onnx(network: nn.Module, example: np.ndarray, path: Path) -> None:
                           input_names=["channels"], output_names=["probabilities"],
                           dynamic_axes={"channels": {2: "i", 3: "j", 4: "k"}, "probabilities": {2: "i", 3: "j", 4: "k"}})
     model = onnx.load(path)
-    _halve(model)
+    halve(model)
     onnx.checker.check_model(model)
     onnx.save(model, path)
 
@@ -163,13 +195,16 @@ def _plain_norms(module: nn.Module) -> nn.Module:
     return module
 
 
-def _halve(model) -> None:
-    """Store float32 weights of 100 numbers or more as float16 with a Cast behind each; the arithmetic stays float32."""
+def halve(model) -> None:
+    """Store float32 weights of 100 numbers or more as float16 with a Cast behind each; the arithmetic stays float32.
+
+    Lists of numbers, one a channel, stay as they are: the steps of 8-bit integers are such.
+    """
     from onnx import TensorProto, helper, numpy_helper
 
     casts = []
     for tensor in model.graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT and np.prod(tensor.dims) >= 100:
+        if tensor.data_type == TensorProto.FLOAT and len(tensor.dims) > 1 and np.prod(tensor.dims) >= 100:
             name, half = tensor.name, numpy_helper.to_array(tensor).astype(np.float16)
             tensor.CopyFrom(numpy_helper.from_array(half, f"{name}_half"))
             casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT))
@@ -178,8 +213,9 @@ def _halve(model) -> None:
 
 
 def bytes_per_voxel(config: RunConfig) -> float:
-    """Measured with ONNX Runtime's CPU on the default network: 75 to 100 bytes, six feature maps of the first level; one more to be safe."""
-    return 7 * config.channels[0] * 4 / 8
+    """Seven feature maps of the first level in float32: what ONNX Runtime's CPU was measured to need for resunet, unet and attention_unet, and
+    more than it needs for segresnet (4.4)."""
+    return 7 * config.channels[0] * 4 / ARCHITECTURES[config.network].voxels_per_feature
 
 
 def _middle(channels: np.ndarray, config: Config) -> np.ndarray:

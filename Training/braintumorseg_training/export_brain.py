@@ -17,11 +17,11 @@ from .networks import build
 from .synthetic_heads import NORMALISATION, make_image
 from .train import CHECKPOINT, load_checkpoint
 
-__all__ = ["draft_brain_card", "export_brain"]
+__all__ = ["BRAIN_LABELS", "draft_brain_card", "export_brain"]
 
 # Below a half: brain that is left out is lost to the network that reads it next, and a millimetre more of fluid is not.
 _THRESHOLD = 0.3
-_LABELS = (Label(1, "Brain", ("12738006", "SCT", "Brain"), (250, 250, 225)),)
+BRAIN_LABELS = (Label(1, "Brain", ("12738006", "SCT", "Brain"), (250, 250, 225)),)
 
 
 def draft_brain_card(**known) -> ModelCard:
@@ -29,7 +29,7 @@ def draft_brain_card(**known) -> ModelCard:
     return ModelCard(**{
         "name": "brain", "version": "0", "task": "The brain in a whole head, MR of any sequence", "sha256": "0" * 64, "finds": "brain",
         "roles": (ANY,), "may_be_missing": (), "spacing_mm": BrainConfig.spacing_mm, "size_multiple": BrainConfig().size_multiple,
-        "bytes_per_voxel": bytes_per_voxel(BrainConfig()), "brain_only": False, "regions": FINDS["brain"], "labels": _LABELS,
+        "bytes_per_voxel": bytes_per_voxel(BrainConfig()), "brain_only": False, "regions": FINDS["brain"], "labels": BRAIN_LABELS,
         "normalisation": NORMALISATION, "post_processing": PostProcessing(thresholds={"brain": _THRESHOLD}), **known})
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from .head_maps import TISSUES
 
-__all__ = ["draw_brightness"]
+__all__ = ["SEQUENCES", "draw_brightness", "usual_brightness"]
 
 SEQUENCES = ("t1", "t1ce", "t2", "flair")
 # Tissue -> brightness in T1, T1ce, T2, FLAIR, white matter in T1 being 0.7; from textbooks' pictures, and varied widely below.
@@ -34,7 +34,7 @@ _PLACE = {tissue: place for place, tissue in enumerate(TISSUES)}
 
 def draw_brightness(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """(mean, standard deviation) of each of TISSUES, float32 (T,), 0 dark to about 1."""
-    mean = _usual(rng) if rng.random() < USUAL_SHARE else _random(rng)
+    mean = usual_brightness(int(rng.integers(len(SEQUENCES))), rng) if rng.random() < USUAL_SHARE else _random(rng)
     spread = rng.uniform(0.01, 0.07, len(TISSUES)) * rng.uniform(0.3, 1.5)
     spread[_PLACE["air"]] = 0.0
     for tissue in ("deep_soft", "mucosa", "strands", "tumour", "marrow"):
@@ -42,9 +42,9 @@ def draw_brightness(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(mean, 0, 1.3).astype(np.float32), spread.astype(np.float32)
 
 
-def _usual(rng: np.random.Generator) -> np.ndarray:
-    """A sequence's own contrast, each tissue a little off, and its fat suppressed in one of four."""
-    mean = _TABLE[:, int(rng.integers(len(SEQUENCES)))].copy()
+def usual_brightness(sequence: int, rng: np.random.Generator) -> np.ndarray:
+    """(T,) The contrast of one of SEQUENCES, each tissue a little off, and its fat suppressed in one of four."""
+    mean = _TABLE[:, sequence].copy()
     if rng.random() < 0.15:  # between two sequences, as proton density is between T1 and T2
         share = rng.uniform(0.2, 0.8)
         mean = share * mean + (1 - share) * _TABLE[:, int(rng.integers(len(SEQUENCES)))]

@@ -12,8 +12,11 @@ __all__ = ["with_lesion"]
 _PLACE = {tissue: place for place, tissue in enumerate(TISSUES)}
 
 
-def with_lesion(head: Head, rng: np.random.Generator) -> np.ndarray:
-    """The head's tissues (I, J, K) uint8 with one lesion painted over the brain; the brain's own mask stays true."""
+def with_lesion(head: Head, rng: np.random.Generator, surgery: bool = True) -> np.ndarray:
+    """The head's tissues (I, J, K) uint8 with one lesion painted over the brain; the brain's own mask stays true.
+
+    With `surgery` one lesion in four is a cavity.
+    """
     tissues = head.tissues.copy()
     reach = rng.uniform(8, 38)   # mm, from the middle to the outer edge of its oedema
     middle = _somewhere(head.brain, rng)
@@ -26,7 +29,7 @@ def with_lesion(head: Head, rng: np.random.Generator) -> np.ndarray:
     distance = distance + _bumps(part.shape, reach, rng)
     halo, solid, core = 1.0, rng.uniform(0.45, 0.85), rng.uniform(0.2, 0.8)
     kind = rng.random()
-    if kind < 0.75:
+    if kind < 0.75 or not surgery:
         spared = np.isin(part, (_PLACE["ventricle"], _PLACE["csf"], _PLACE["artery"], _PLACE["vein"]))
         part[brain & (distance < halo) & ~spared] = _PLACE["oedema"]
         inner = brain & (distance < solid)

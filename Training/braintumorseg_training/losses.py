@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import torch
 import torch.nn.functional as F
 from monai.losses import DiceLoss
@@ -13,7 +15,8 @@ __all__ = ["OverlapLoss", "RegionLoss", "region_targets"]
 
 def region_targets(labels: torch.Tensor) -> torch.Tensor:
     """(B, I, J, K) labels -> (B, R, I, J, K) float 0 or 1, regions in the order of REGIONS."""
-    return torch.stack([torch.isin(labels, torch.tensor(values, dtype=labels.dtype)) for values in REGIONS.values()], dim=1).float()
+    masks = {value: labels == value for values in REGIONS.values() for value in values}
+    return torch.stack([reduce(torch.logical_or, [masks[value] for value in values]) for values in REGIONS.values()], dim=1).float()
 
 
 class OverlapLoss(torch.nn.Module):

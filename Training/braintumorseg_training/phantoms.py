@@ -5,23 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import braintumorseg
 from braintumorseg.model_card import ModelCard
 
-from .data import PHANTOM, pack_case
+from .packing import PHANTOM, fingerprint, pack_case, read_facts
 
 __all__ = ["FIRST_SEED", "pack_phantoms"]
 
 FIRST_SEED = 10_000
 
 
-def pack_phantoms(count: int, out: Path, card: ModelCard, say: Callable[[str], None]) -> None:
-    """Make `count` phantoms in their registered, brain-only form and pack them as training cases named phantom_SEED."""
+def pack_phantoms(count: int, out: Path, card: ModelCard, say: Callable[[str], None], *, force: bool = False) -> None:
+    """Make `count` phantoms in their registered, brain-only form and pack them as training cases named phantom_SEED.
+
+    Those that this version packed there before are left as they are, unless `force`.
+    """
     if count < 1:
         return
     from braintumorseg.phantom import make_registered
 
     for number in range(count):
         seed = FIRST_SEED + number
-        study, truth = make_registered(seed)
-        pack_case(f"{PHANTOM}_{seed}", PHANTOM, study, truth, card, out)
-        say(f"{number + 1}/{count} phantom {seed} packed")
+        name, source = f"{PHANTOM}_{seed}", fingerprint((), f"phantom {seed} of {braintumorseg.__version__}", card)
+        there = not force and (out / f"{name}.npz").is_file() and read_facts(out, name).source == source
+        if not there:
+            study, truth = make_registered(seed)
+            pack_case(name, PHANTOM, study, truth, card, out, source=source)
+        say(f"{number + 1}/{count} phantom {seed} {'there already' if there else 'packed'}")

@@ -2,125 +2,116 @@
 
 from __future__ import annotations
 
-import csv
 import os
-import time
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
-from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Generator
+from contextlib import closing, nullcontext
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from braintumorseg.errors import ModelError, OutputError
+from braintumorseg.errors import Cancelled, InputError, ModelError
 from braintumorseg.labels import REGIONS, region_mask
 from braintumorseg.metrics import dice
 
-from .config import Config, RunConfig, config_from, write_config
-from .data import Case, Patches, Split, load_cases, load_made_up
+from .checkpoints import CHECKPOINT, load_checkpoint
+from .config import Config, RunConfig
+from .data import UNLABELLED, Case, Patches, Split, load_cases, load_made_up
+from .distributed import Ranks, join, pick_device
+from .interrupt import ignore_stops, noticing_stops
 from .losses import RegionLoss
-from .networks import build
+from .networks import build, encoder_of
+from .run import Run
+from .schedule import learning_rate, set_rate
+from .task import Task
 
-__all__ = ["Task", "fit", "fit_task", "load_checkpoint", "pick_device"]
-
-CHECKPOINT = "checkpoint.pt"
-LOG = "log.csv"
-# Which fields may differ between a checkpoint and the run that takes it up: they change how long, not what.
-MAY_CHANGE = {"steps", "decay_share", "learning_rate", "ema", "tumour_share", "phantom_share", "transplant", "all_sequences_share",
-              "lesion_share", "thick_share", "stripped_share", "defaced_share", "empty_share",
-              "save_every", "validate_every"}
+__all__ = ["CHECKPOINT", "Task", "fit", "fit_task", "load_checkpoint", "pick_device"]
 
 
-@dataclass(frozen=True, eq=False)
-class Task:
-    """What the loop learns from. The loop is the same for every task.
-
-    build: the network with fresh weights.
-    stream: (first, count) -> the run's inputs and targets from number `first` on, each a function of its number alone.
-    loss: (output, targets) -> scalar tensor.
-    watch: (averaged network, device) -> score by name, 0..1; None where nothing is held out.
-    scores: the names that `watch` gives.
-    about: what is learned from, in a few words.
-    """
-
-    build: Callable[[], torch.nn.Module]
-    stream: Callable[[int, int], Dataset]
-    loss: Callable
-    watch: Callable[[torch.nn.Module, torch.device], dict[str, float]] | None
-    scores: tuple[str, ...]
-    about: str
-
-
-def fit(config: Config, packed: Path, split: Split, out: Path, *, device: str = "auto", say: Callable[[str], None] = print) -> Path:
+def fit(config: Config, packed: Path, split: Split, out: Path, *, device: str = "auto", say: Callable[[str], None] = print,
+        start: Callable[[torch.nn.Module], None] | None = None) -> Path:
     """Train the tumour network until `config.steps` and return the checkpoint's path.
 
     Args:
         packed: folder of packed cases (`prepare`); cases of the cohort 'phantom' are used when they are there.
         split: names to train on and to watch; those to watch are never trained on.
         out: run folder, as in `fit_task`.
+        start: as in `fit_task`.
     """
     made_up = load_made_up(packed)
     train_cases = load_cases(packed, split.train) + made_up
     watch_cases = load_cases(packed, split.validation) if split.validation else []
+    unlabelled = [case.name for case in [*train_cases, *watch_cases] if case.cohort == UNLABELLED]
+    if unlabelled:
+        raise InputError(f"{', '.join(unlabelled[:5])} was packed without labels.", "Take it out of the split; pretrain can learn from it.")
     task = Task(build=lambda: build(config), stream=lambda first, count: Patches(train_cases, config, first, count),
                 loss=RegionLoss(config.deep_supervision),
                 watch=(lambda network, where: watch(network, watch_cases, config, where)) if watch_cases else None,
                 scores=tuple(REGIONS), about=f"{len(train_cases)} cases ({len(made_up)} made up)")
-    return fit_task(config, task, out, device=device, say=say)
+    return fit_task(config, task, out, device=device, say=say, start=start)
 
 
-def fit_task(config: RunConfig, task: Task, out: Path, *, device: str = "auto", say: Callable[[str], None] = print) -> Path:
+def fit_task(config: RunConfig, task: Task, out: Path, *, device: str = "auto", say: Callable[[str], None] = print,
+             start: Callable[[torch.nn.Module], None] | None = None) -> Path:
     """Train until `config.steps` and return the checkpoint's path; a run that was stopped goes on from its last checkpoint.
 
-    `out` is the run's folder: config.json, log.csv, checkpoint.pt (weights, averaged weights, optimiser, step).
+    Killed at any moment and started again, a run gives the losses and weights that it would have given uninterrupted. In several processes
+    (`distributed`) a step is that of one process with all their batches.
+
+    Args:
+        out: the run's folder: config.json, log.csv, curves.png and the files of `checkpoints`.
+        start: changes the fresh network in place, on its device (weights from elsewhere, parts frozen by `requires_grad`); called at the
+            beginning of a run only, not when a checkpoint is taken up.
+
+    Raises Cancelled after Ctrl-C or SIGTERM, when the step is finished and saved.
     """
-    where = pick_device(device)
-    out.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(config.seed)
-    network = task.build().to(where)
-    average = deepcopy(network).eval()                        # EMA weights: these are validated and exported
-    optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.99))
-    step = _resume(out, config, network, average, optimiser)
-    write_config(config, out / "config.json")
-    say(f"{task.about}, {sum(p.numel() for p in network.parameters()) / 1e6:.1f} M weights, on {where}, step {step} of {config.steps}")
+    ranks = join(device)
+    if config.patience and not task.watch:
+        raise ModelError("patience needs validation cases, and the split names none.", "Set patience to 0, or name some.")
+    run = Run(config, task, out, ranks, say, start)
+    weights = sum(p.numel() for p in run.network.parameters()) / 1e6
+    processes = f", {ranks.size} processes" if ranks.size > 1 else ""
+    run.say(f"{task.about}, {weights:.1f} M weights, on {ranks.device}{processes}, step {run.progress.step} of {config.steps}")
 
-    began, began_at, recent = time.time(), step, []
-    for image, labels in _batches(task, config, step):
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(config, step)
-        network.train()
-        with _precision(config, where):
-            output = network(image.to(where))                 # (B, R, I, J, K) logits
-        loss = task.loss(output, labels.to(where))
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
-        if torch.isfinite(norm):                              # one overflowing patch must not end a night's run
-            optimiser.step()
-        step += 1
-        _average(average, network, min(config.ema, (1 + step) / (10 + step)))
-        recent.append(loss.item())
-        if step % 25 == 0 or step == config.steps:
-            pace = (time.time() - began) / (step - began_at)
-            say(f"step {step}/{config.steps}  loss {np.mean(recent):.4f}  {pace:.2f} s/step  {_clock(pace * (config.steps - step))} left")
-            _log(out, task, {"step": step, "loss": round(float(np.mean(recent)), 5), "rate": f"{learning_rate(config, step):.2e}"})
-            recent = []
-        if step % config.save_every == 0 or step == config.steps:
-            _save(out, config, network, average, optimiser, step)
-        if task.watch and (step % config.validate_every == 0 or step == config.steps):
-            found = task.watch(average, where)
-            say("validation Dice  " + "  ".join(f"{name} {value:.3f}" for name, value in found.items()))
-            _log(out, task, {"step": step, **{f"dice_{name}": round(value, 4) for name, value in found.items()}})
+    forward = _forward(run.network, task, config, ranks)
+    with noticing_stops() as stop, closing(_batches(task, config, run.progress.step, ranks)) as batches:
+        if task.watch and run.is_due(config.validate_every) and run.progress.validated < run.progress.step:
+            run.validate(stop)                                # it was stopped before
+        while not run.is_over:
+            _seed(config, run.progress.step, ranks)
+            set_rate(run.optimiser, learning_rate(config, run.progress.step))
+            run.network.train()
+            run.optimiser.zero_grad(set_to_none=True)
+            total = 0.0
+            for image, labels in islice(batches, config.accumulate):
+                loss = forward(image.to(ranks.device), labels.to(ranks.device)) / config.accumulate
+                loss.backward()
+                total += loss.item()
+            ranks.sum_gradients(run.network)
+            if run.progress.step < config.freeze_encoder:
+                for module in encoder_of(run.network):
+                    module.zero_grad(set_to_none=True)        # without a gradient the optimiser leaves a weight alone
+            norm = torch.nn.utils.clip_grad_norm_(run.network.parameters(), config.clip)
+            if torch.isfinite(norm):                          # one overflowing patch must not end a night's run
+                run.optimiser.step()
+            run.progress.step += 1
+            run.progress.recent.append(total)
+            _average(run.average, run.network, min(config.ema, (1 + run.progress.step) / (10 + run.progress.step)))
+
+            stopping, looking = ranks.any(stop.asked), task.watch and run.is_due(config.validate_every)
+            if run.is_due(config.log_every):
+                run.report()
+            if stopping or looking or run.is_due(config.save_every):
+                run.save()
+            if stopping:
+                raise Cancelled(f"Stopped; step {run.progress.step} of {config.steps} is saved.", "The same command goes on from there.")
+            if looking:
+                run.validate(stop)
+    if not task.watch:                                        # or the last validation has drawn them
+        run.draw()
     return out / CHECKPOINT
-
-
-def learning_rate(config: RunConfig, step: int) -> float:
-    """Linear growth, constant, linear fall to 0: a run can be lengthened up to its fall."""
-    decay = max(1, int(config.steps * config.decay_share))
-    return config.learning_rate * min(1.0, (step + 1) / max(1, config.warm_up), max(0.0, (config.steps - step) / decay))
 
 
 @torch.inference_mode()
@@ -139,36 +130,40 @@ def watch(network: torch.nn.Module, cases: list[Case], config: Config, where: to
     return {region: float(np.mean(values)) for region, values in scores.items()}
 
 
-def pick_device(name: str) -> torch.device:
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ModelError("--device cuda was asked for and torch sees no CUDA GPU.", "Use --device cpu, or install a CUDA build of torch.")
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
-
-
-def load_checkpoint(path: Path) -> dict:
-    """The dictionary in a checkpoint. Raises ModelError when it is missing or damaged."""
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ModelError(f"There is no {path.name} in {path.parent.name}.", "Give the folder that fit wrote.") from None
-    except Exception as error:  # torch raises whatever the damaged pickle or zip raises
-        raise ModelError(f"The checkpoint {path.name} is damaged ({type(error).__name__}).", "Remove it to start again, or restore a copy.") from None
-
-
-def _batches(task: Task, config: RunConfig, step: int) -> Iterator:
-    stream = task.stream(step * config.batch, (config.steps - step) * config.batch)
-    return iter(DataLoader(stream, batch_size=config.batch, num_workers=_workers(), prefetch_factor=4, persistent_workers=True,
-                           worker_init_fn=_one_thread))
+def _batches(task: Task, config: RunConfig, step: int, ranks: Ranks) -> Generator:
+    """This process's batches from `step` on: of every `size` batches of the stream its own."""
+    whole, left = config.batch * ranks.size, (config.steps - step) * config.accumulate
+    stream = task.stream(step * config.accumulate * whole, left * whole)
+    mine = [range(first, first + config.batch) for first in range(ranks.rank * config.batch, left * whole, whole)]
+    own = torch.Generator().manual_seed(config.seed)          # or the loader, when it starts, draws from the network's
+    yield from DataLoader(stream, batch_sampler=mine, num_workers=_workers(), prefetch_factor=4, worker_init_fn=_prepare_worker, generator=own)
 
 
 def _workers() -> int:
-    return max(1, (os.cpu_count() or 2) // 2)
+    return max(1, (os.cpu_count() or 2) // 2 // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
-def _one_thread(_: int) -> None:
+def _prepare_worker(_: int) -> None:
+    ignore_stops()  # the loader ends its workers by a message, and they themselves when it is gone
     torch.set_num_threads(1)
+
+
+def _seed(config: RunConfig, step: int, ranks: Ranks) -> None:
+    """What the network draws for itself (dropout) is a function of the step, like the patches: nothing of it need be saved."""
+    torch.manual_seed(int(np.random.SeedSequence((config.seed, step, ranks.rank)).generate_state(1)[0]))
+
+
+def _forward(network: torch.nn.Module, task: Task, config: RunConfig, ranks: Ranks) -> Callable:
+    """(image, targets) -> loss of the whole batch, that of all processes."""
+    def forward(image: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        with _precision(config, ranks.device):
+            output = network(image)                           # (B, R, I, J, K) logits
+        return task.loss(ranks.gather(output), ranks.gather(labels))
+
+    if not config.compile:
+        return forward
+    network.to(memory_format=torch.channels_last_3d)          # faster only where the norms are compiled too
+    return torch.compile(forward, dynamic=False)
 
 
 def _precision(config: RunConfig, where: torch.device):
@@ -178,49 +173,3 @@ def _precision(config: RunConfig, where: torch.device):
 @torch.no_grad()
 def _average(average: torch.nn.Module, network: torch.nn.Module, decay: float) -> None:
     torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
-
-
-def _resume(out: Path, config: RunConfig, network, average, optimiser) -> int:
-    if not (out / CHECKPOINT).is_file():
-        return 0
-    saved = load_checkpoint(out / CHECKPOINT)
-    try:
-        was = config_from(type(config), saved["config"])
-    except TypeError:
-        raise ModelError(f"The run in {out.name} is another network's.", "Give another --out.") from None
-    kept = {name: getattr(was, name) for name in MAY_CHANGE if hasattr(was, name)}
-    if replace(config, **kept) != was:
-        different = [key for key, value in asdict(config).items() if key not in MAY_CHANGE and value != getattr(was, key)]
-        raise ModelError(f"The run in {out.name} was made with another {', '.join(different)}.", "Give another --out, or the same configuration.")
-    network.load_state_dict(saved["network"])
-    average.load_state_dict(saved["average"])
-    optimiser.load_state_dict(saved["optimiser"])
-    return int(saved["step"])
-
-
-def _save(out: Path, config: RunConfig, network, average, optimiser, step: int) -> None:
-    partial = out / f".{CHECKPOINT}.partial"
-    config_fields = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(config).items()}
-    try:
-        torch.save({"config": config_fields, "step": step, "network": network.state_dict(), "average": average.state_dict(),
-                    "optimiser": optimiser.state_dict()}, partial)
-        partial.replace(out / CHECKPOINT)
-    except (OSError, RuntimeError) as error:
-        partial.unlink(missing_ok=True)
-        raise OutputError(f"The checkpoint could not be written ({error}); the one before is untouched.",
-                          "Make room on the disk and run the same command again: it goes on from there.") from None
-
-
-def _log(out: Path, task: Task, row: dict) -> None:
-    names = ["step", "loss", "rate", *(f"dice_{name}" for name in task.scores)]
-    fresh = not (out / LOG).exists()
-    with (out / LOG).open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, names)
-        if fresh:
-            writer.writeheader()
-        writer.writerow(row)
-
-
-def _clock(seconds: float) -> str:
-    minutes = int(seconds // 60)
-    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"

@@ -1,57 +1,100 @@
-"""Lesions of one patient in the brain of another (CarveMix: Zhang et al., MICCAI 2021), so that a network sees tumours in more places."""
+"""Lesions where they were not: of one patient in the brain of another (CarveMix: Zhang et al., MICCAI 2021), and none where there was one.
+
+Brains are z-scored, so intensities go over as they are; the seam is blended over about 3 voxels.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from scipy import ndimage
 
-__all__ = ["transplant"]
+from .brain_view import Brain, Graft
+
+__all__ = ["heal", "mirror_of", "transplant"]
+
+HEALED = 0.97  # of a lesion must have healthy brain opposite
 
 
-def transplant(channels: torch.Tensor, labels: torch.Tensor, spots: dict, donor, rng: np.random.Generator):
-    """Carve a lesion of `donor` out, scaled to 0.4..1 of its size, and set it into this brain, wherever its middle finds brain.
+def transplant(brain: Brain, donor: Brain, scales: tuple[float, float], rng: np.random.Generator) -> Graft | None:
+    """The lesion of `donor`, scaled by a factor within `scales`, in this brain wherever its middle finds tissue; None when there is no room.
 
-    Returns new channels (C, I, J, K), labels (I, J, K) and spots; the brain's own lesion stays where the other does not cover it.
-    Both brains are z-scored, so the intensities go over as they are; the seam is blended over about 3 voxels.
+    The brain's own lesion stays where the other does not cover it.
     """
-    found = np.argwhere(donor.labels > 0)
-    if not len(found):
-        return channels, labels, spots
-    low, high = found.min(0) - 6, found.max(0) + 7
-    low, high = np.maximum(low, 0), np.minimum(high, donor.labels.shape)
-    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-    scale = rng.uniform(0.4, 1.0)
-    image = np.stack([ndimage.zoom(c.astype(np.float32), scale, order=1) for c in donor.channels[(slice(None), *box)]])
-    lesion = ndimage.zoom(donor.labels[box], scale, order=0)
+    found = ndimage.find_objects((donor.labels > 0).astype(np.uint8))
+    if not found:
+        return None
+    low = np.maximum([side.start - 6 for side in found[0]], 0)
+    image, labels = donor.box(low, np.minimum([side.stop + 6 for side in found[0]], donor.shape) - low)
+    scale = rng.uniform(*scales)
+    size = [max(4, round(side * scale)) for side in labels.shape]
+    image = F.interpolate(image[None], size=size, mode="trilinear")[0]
+    labels = F.interpolate(labels[None, None].float(), size=size, mode="nearest-exact")[0, 0].to(torch.uint8)
     if rng.random() < 0.5:
-        image, lesion = image[:, ::-1].copy(), lesion[::-1].copy()
-    brain = (channels != 0).any(0).numpy()
-    place = _place(brain, lesion > 0, rng)
+        image, labels = image.flip(1), labels.flip(0)
+    lesion = labels.numpy() > 0
+    place = _place(brain, lesion, rng) if lesion.any() else None
     if place is None:
-        return channels, labels, spots
-    at = tuple(slice(a, a + n) for a, n in zip(place, lesion.shape, strict=True))
-    weight = ndimage.gaussian_filter(ndimage.binary_dilation(lesion > 0, iterations=2).astype(np.float32), 1.0)
-    weight = weight * brain[at]
-    new_channels, new_labels = channels.float(), labels.clone()
-    mix = torch.from_numpy(weight)
-    new_channels[(slice(None), *at)] = new_channels[(slice(None), *at)] * (1 - mix) + torch.from_numpy(image) * mix
-    carried = torch.from_numpy((lesion > 0) & brain[at])
-    new_labels[at] = torch.where(carried, torch.from_numpy(lesion), new_labels[at])
-    middle = np.argwhere(carried.numpy())
-    picked = middle[rng.integers(len(middle), size=min(200, len(middle)))] + np.array(place)
-    values = new_labels.numpy()[tuple(picked.T)]
-    return new_channels, new_labels, {value: picked[values == value] for value in spots}
+        return None
+    inside = _tissue(brain, place, lesion.shape)
+    return Graft(place, image, _blended(lesion, 2) * torch.from_numpy(inside), labels, torch.from_numpy(lesion & inside))
 
 
-def _place(brain: np.ndarray, lesion: np.ndarray, rng: np.random.Generator):
+def heal(brain: Brain, mirror: int) -> Graft | None:
+    """The tissue of the other side in the place of this brain's lesion, so that none is left; None where that side is not healthy or not brain.
+
+    `mirror`: voxel i of the first axis (left to right) lies opposite voxel mirror - i.
+    """
+    found = ndimage.find_objects((brain.labels > 0).astype(np.uint8))
+    if not found:
+        return None
+    margin = 8
+    low = np.maximum([side.start - margin for side in found[0]], 0)
+    size = np.minimum([side.stop + margin for side in found[0]], brain.shape) - low
+    _, labels = brain.box(low, size)
+    opposite = low.copy()
+    opposite[0] = mirror - (low[0] + size[0] - 1)
+    image, other_labels = (x.flip(x.ndim - 3) for x in brain.box(opposite, size))
+    lesion = labels.numpy() > 0
+    usable = (image != 0).any(0).numpy() & (other_labels.numpy() == 0)
+    if usable[lesion].mean() < HEALED:
+        return None
+    inside = torch.from_numpy(usable & _tissue(brain, low, lesion.shape))
+    weight = _blended(lesion, 4) * inside
+    return Graft(low, image, weight, torch.zeros_like(labels), weight > 0.5)
+
+
+def mirror_of(brain: Brain) -> int:
+    """The mirror of `heal`: where the brain's outline (first axis left to right) agrees best with its own reflection."""
+    outline = np.array(brain.channels[:, :, ::4, ::4] != 0).any(0)
+    count = len(outline)
+    best, best_found = count - 1, -1
+    for mirror in range(count - 1 - count // 5, count + count // 5):
+        first, last = max(0, mirror - count + 1), min(count - 1, mirror)
+        part = outline[first:last + 1]
+        found = int((part & part[::-1]).sum())
+        if found > best_found:
+            best, best_found = mirror, found
+    return best
+
+
+def _blended(lesion: np.ndarray, wider: int) -> torch.Tensor:
+    return torch.from_numpy(ndimage.gaussian_filter(ndimage.binary_dilation(lesion, iterations=wider).astype(np.float32), 1.0))
+
+
+def _tissue(brain: Brain, low: np.ndarray, size) -> np.ndarray:
+    """(*size) bool: brain from voxel `low` on, which lies within the volume."""
+    return np.array(brain.channels[(slice(None), *(slice(a, a + n) for a, n in zip(low, size, strict=True)))] != 0).any(0)
+
+
+def _place(brain: Brain, lesion: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
     """First voxel of a place where nine tenths of the lesion lie in the brain; None when ten tries find none."""
     room = np.array(brain.shape) - np.array(lesion.shape)
     if (room < 1).any():
         return None
     for _ in range(10):
         place = rng.integers(0, room + 1)
-        at = tuple(slice(a, a + n) for a, n in zip(place, lesion.shape, strict=True))
-        if brain[at][lesion].mean() > 0.9:
+        if _tissue(brain, place, lesion.shape)[lesion].mean() > 0.9:
             return place
     return None

@@ -1,64 +1,139 @@
-"""The numbers of a card: the exported network run by the engine on the validation cases, as a user would run it."""
+"""The numbers of a card: the exported network run by the engine on cases that it was not trained on, as a user would run it."""
 
 from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable
-from dataclasses import asdict, replace
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
+from braintumorseg.errors import InputError, MissingFile, ModelError, ResourceError
 from braintumorseg.evaluate import CaseResult, Evaluation, evaluate_pair
-from braintumorseg.evaluation_report import METRICS, format_table, summarise, to_json, write_box_plots, write_csv
-from braintumorseg.labels import REGIONS
+from braintumorseg.evaluation_report import format_table, to_json, write_box_plots, write_csv
+from braintumorseg.labels import REGIONS, region_mask
 from braintumorseg.metrics import dice
-from braintumorseg.model_card import write_card
+from braintumorseg.model_card import ModelCard, read_card, write_card
 from braintumorseg.model_zoo import Model, load_model
 from braintumorseg.pipeline import segment
 from braintumorseg.results import write_results
+from braintumorseg.segmentation import Segmentation
 from braintumorseg.study import ROLES, Study
 from braintumorseg.volume import Volume
 
-from .data import Split, read_case
+from .card_markdown import write_card_markdown
+from .card_metrics import card_metrics, require_same_recipe, with_metrics, with_metrics_of
+from .data import Split, cohort_of, read_case
+from .markdown import clock
+from .outputs import output_into
+from .validation_pictures import draw_error, write_heat_map, write_metric_boxes
+from .validation_report import write_report
 
-__all__ = ["ENOUGH_ET_ML", "subset_names", "validate"]
+__all__ = ["PARTS", "Validation", "declared", "subset_names", "validate"]
 
-ENOUGH_ET_ML = 1.0  # cases with less enhancing tumour than this say little about its Dice
-DEFINITION = "Dice over whole cases on their native grid; both empty counts 1, one empty 0"
+PARTS = ("validation", "test", "train")
 
 
-def validate(weights: Path, cases: Path, split: Split, conventions: dict[str, str], default: str | None, out: Path, *, subsets: bool,
-             write: bool, say: Callable[[str], None]) -> Evaluation:
-    """Run the network on the split's validation cases; `out` gets tables, box plots, and a full report of the worst case.
+@dataclass(frozen=True)
+class Validation:
+    """What one network did on one part of a split.
 
-    With `subsets` also on each of the 15 subsets of sequences (Dice only). With `write` the numbers go into the card.
+    cohorts: case -> cohort. by_sequences: 't1ce + flair' -> case -> region -> Dice; {} where subsets were not asked for.
+    trained_on: those of the cases that the network learned from (nothing of it is accuracy then).
+    """
+
+    card: ModelCard
+    part: str
+    evaluation: Evaluation
+    cohorts: Mapping[str, str]
+    by_sequences: Mapping[str, Mapping[str, Mapping[str, float]]]
+    trained_on: tuple[str, ...]
+    provider: str
+    definition: str = "Dice over whole cases on their native grid; both empty counts 1, one empty 0"
+
+    @property
+    def cases(self) -> tuple[str, ...]:
+        return tuple(result.case for result in self.evaluation.results)
+
+
+@dataclass(eq=False)
+class _Tally:
+    """What has come of the cases so far. worst: of each region the case with the lowest Dice, kept with its images for the pictures."""
+
+    results: list[CaseResult] = field(default_factory=list)
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    by_sequences: dict[str, dict[str, Mapping[str, float]]] = field(default_factory=dict)
+    worst: dict[str, tuple[CaseResult, Study, Volume, Segmentation]] = field(default_factory=dict)
+    provider: str = ""
+
+    def take(self, result: CaseResult, by_subset: Mapping[str, Mapping[str, float]], study: Study, truth: Volume, found: Segmentation) -> None:
+        self.results.append(result)
+        self.provider = found.provenance.provider
+        for key, scores in by_subset.items():
+            self.by_sequences.setdefault(key, {})[result.case] = scores
+        for region in REGIONS:
+            if region not in self.worst or result.scores[region].dice < self.worst[region][0].scores[region].dice:
+                self.worst[region] = (result, study, truth, found)
+
+
+def validate(weights: Path, cases: Path, split: Split, conventions: Mapping[str, str], default: str | None, out: Path, *, subsets: bool,
+             write: bool, say: Callable[[str], None], part: str = "validation", write_of: Path | None = None, device: str = "auto") -> Validation:
+    """Run the network on one part of the split; `out` gets report.md with its tables and pictures, and a full report of the worst case.
+
+    Args:
+        cases: folder with one folder a patient; conventions, default: label convention by case, and of the others.
+        subsets: also each of the 15 subsets of sequences (Dice only).
+        write: the numbers go into the network's card; write_of: into this other card (JSON), of a network of the same recipe that was
+            trained on more cases, with a sentence that says so.
+
+    Raises InputError or MissingFile before the first case where something lacks, ModelError where a card must not get these numbers.
     """
     model = load_model(weights)
-    out.mkdir(parents=True, exist_ok=True)
-    loaded = {name: read_case(cases / name, conventions.get(name, default)) for name in split.validation}
-    results, found_by = [], {}
-    for name, (study, truth) in loaded.items():
-        found_by[name] = segment(study, model, registered=True)
-        results.append(evaluate_pair(truth, found_by[name].labels, name))
-        say(f"{name}  " + "  ".join(f"{region} {results[-1].scores[region].dice:.3f}" for region in REGIONS))
-    evaluation = Evaluation(tuple(results))
-    say(format_table(evaluation))
-    (out / "validation.json").write_text(json.dumps(to_json(evaluation), indent=2) + "\n", encoding="utf-8")
-    write_csv(evaluation, out / "validation.csv")
-    write_box_plots(evaluation, out / "validation.png")
-    worst = min(results, key=lambda result: result.scores["WT"].dice).case
-    write_results(loaded[worst][0], found_by[worst], model.card, out / f"worst_{worst}", force=True)
-
-    metrics = {"definition": DEFINITION, "split": f"{len(split.validation)} validation cases, fixed before training: {', '.join(split.validation)}",
-               "dice": _dice_rows(results)}
-    if subsets:
-        metrics["dice_by_sequences"] = _subsets(model, loaded, say)
-        (out / "subsets.json").write_text(json.dumps(metrics["dice_by_sequences"], indent=2) + "\n", encoding="utf-8")
+    names = _names(split, part)
+    trained_on = tuple(name for name in names if name in model.card.training.get("trained_on", split.train))
+    convention_of = {name: declared(name, cases, conventions.get(name, default)) for name in names}
+    if write or write_of:
+        _require_unseen(part, trained_on)
+    if write_of:
+        require_same_recipe(model.card, read_card(write_of))
+    if trained_on:
+        say(f"WARNING: {len(trained_on)} of these {len(names)} cases were trained on: the numbers show how well they were learned, not accuracy.")
+    with output_into(out):
+        tally = _run(model, cases, convention_of, subsets, device, say)
+        found = Validation(model.card, part, Evaluation(tuple(tally.results), refused=tuple(tally.refused)),
+                           {name: cohort_of(name) for name in names}, tally.by_sequences, trained_on, tally.provider)
+        _write(found, tally, out, say)
+    if tally.refused and (write or write_of):
+        raise ModelError(f"{len(tally.refused)} of {len(names)} cases could not be scored, so the card is as it was; the tables are in {out.name}.",
+                         f"Mend {', '.join(name for name, _ in tally.refused[:3])} or take them out of the split.")
     if write:
-        write_card(replace(model.card, metrics=metrics), weights.with_suffix(".json"))
-    return evaluation
+        _rewrite(with_metrics(model.card, card_metrics(found)), weights.with_suffix(".json"), say)
+    if write_of:
+        _rewrite(with_metrics_of(read_card(write_of), model.card, card_metrics(found), found.cases), write_of, say)
+    return found
+
+
+def _run(model: Model, cases: Path, convention_of: Mapping[str, str], subsets: bool, device: str, say: Callable[[str], None]) -> _Tally:
+    """Segment and score every case, one in memory at a time. A case that cannot be scored costs itself alone; InputError when none can."""
+    tally, began = _Tally(), time.monotonic()
+    for number, (name, convention) in enumerate(convention_of.items(), 1):
+        try:
+            study, truth = read_case(cases / name, convention)
+            found = segment(study, model, registered=True, device=device)
+            result = evaluate_pair(truth, found.labels, name)
+            by_subset = _by_subset(model, study, truth, found, device) if subsets else {}
+        except (InputError, ResourceError) as error:
+            tally.refused.append((name, str(error)))
+            say(f"{number}/{len(convention_of)} {name} not scored: {error}")
+            continue
+        tally.take(result, by_subset, study, truth, found)
+        left = (time.monotonic() - began) / number * (len(convention_of) - number)
+        say(f"{number}/{len(convention_of)} {name}  " + "  ".join(f"{region} {result.scores[region].dice:.3f}" for region in REGIONS)
+            + (f"  {clock(left)} left" if number < len(convention_of) else ""))
+    if not tally.results:
+        raise InputError(f"None of the {len(convention_of)} cases can be scored. {tally.refused[0][0]}: {tally.refused[0][1]}")
+    return tally
 
 
 def subset_names() -> list[tuple[str, ...]]:
@@ -66,27 +141,70 @@ def subset_names() -> list[tuple[str, ...]]:
     return [roles for count in range(len(ROLES), 0, -1) for roles in itertools.combinations(ROLES, count)]
 
 
-def _dice_rows(results: list[CaseResult]) -> dict:
-    rows = {region: asdict(summarise(results, region, METRICS[0])) for region in REGIONS}
-    enough = [result for result in results if result.scores["ET"].truth_ml >= ENOUGH_ET_ML]
-    if enough and len(enough) < len(results):
-        rows[f"ET where at least {ENOUGH_ET_ML:g} ml"] = asdict(summarise(enough, "ET", METRICS[0]))
-    return {name: {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()} for name, row in rows.items()}
+def _names(split: Split, part: str) -> tuple[str, ...]:
+    names = tuple(getattr(split, part, ()))
+    if not names:
+        raise InputError(f"The split has no {part} cases.", f"Choose another --part ({', '.join(PARTS)}) or another --split.")
+    return names
 
 
-def _subsets(model: Model, loaded: dict[str, tuple[Study, Volume]], say: Callable[[str], None]) -> dict[str, dict[str, float]]:
-    """'t1ce + flair' -> mean Dice per region over the cases (ET over those with enough of it, absent where there is none)."""
+def declared(name: str, cases: Path, convention: str | None) -> str:
+    """The convention. Raises MissingFile when the case is not there, InputError when nobody said how its labels are written."""
+    if not (cases / name).is_dir():
+        raise MissingFile(f"There is no folder {name} in {cases.name}, and the split names it.", "Give the folder that holds the split's cases.")
+    if convention is None:
+        raise InputError(f"The label convention of {name} is not declared.", "Give --labels or --table.")
+    return convention
+
+
+def _require_unseen(part: str, trained_on: tuple[str, ...]) -> None:
+    if part == "train" or trained_on:
+        raise ModelError(f"{len(trained_on) or 'All'} of these cases were trained on, so their numbers must not go into the card.",
+                         "Leave out --write-card, or measure a network that did not see them and use --write-card-of.")
+
+
+def _by_subset(model: Model, study: Study, truth: Volume, full: Segmentation, device: str) -> Mapping[str, Mapping[str, float]]:
+    """'t1ce + flair' -> region -> Dice of one case, for the subsets that the network may be given."""
     table = {}
     for roles in subset_names():
-        scores: dict[str, list[float]] = {region: [] for region in REGIONS}
-        for study, truth in loaded.values():
-            part = Study({role: study.volumes[role] for role in roles})
-            labels = segment(part, model, registered=True).labels.voxels
-            for region, values in REGIONS.items():
-                wanted = np.isin(truth.voxels, values)
-                if region != "ET" or wanted.sum() * truth.voxel_ml >= ENOUGH_ET_ML:
-                    scores[region].append(dice(wanted, np.isin(labels, values)))
-        name = " + ".join(roles)
-        table[name] = {region: round(float(np.mean(values)), 4) for region, values in scores.items() if values}
-        say(f"{name:<24}" + "  ".join(f"{region} {value:.3f}" for region, value in table[name].items()))
+        lacking = set(model.card.roles) - set(roles)
+        if lacking - set(model.card.may_be_missing) or not set(roles) <= set(study.volumes) or not set(roles) & set(model.card.roles):
+            continue
+        whole = set(roles) == set(study.volumes)
+        found = full if whole else segment(Study({role: study.volumes[role] for role in roles}), model, registered=True, device=device)
+        table[" + ".join(roles)] = {region: round(dice(region_mask(truth.voxels, region), found.region(region)), 4) for region in REGIONS}
     return table
+
+
+def _write(found: Validation, tally: _Tally, out: Path, say: Callable[[str], None]) -> None:
+    say(format_table(found.evaluation))
+    (out / "validation.json").write_text(json.dumps(_plain(found), indent=2) + "\n", encoding="utf-8")
+    write_csv(found.evaluation, out / "validation.csv")
+    write_box_plots(found.evaluation, out / "validation.png")
+    write_metric_boxes(found.evaluation.results, out / "metrics.png")
+    if found.by_sequences:
+        (out / "subsets.json").write_text(json.dumps(found.by_sequences, indent=2) + "\n", encoding="utf-8")
+        write_heat_map(found, out / "subsets.png")
+    else:
+        for stale in (out / "subsets.json", out / "subsets.png"):
+            stale.unlink(missing_ok=True)
+    for region, (result, study, truth, segmentation) in tally.worst.items():
+        draw_error(region, result, study, truth, segmentation, out / f"worst_{region}.png")
+    _, study, _, segmentation = tally.worst["WT"]
+    write_results(study, segmentation, found.card, out / "worst_case", force=True)
+    if not found.trained_on:
+        write_card_markdown(with_metrics(found.card, card_metrics(found)), out / f"{found.card.name}.md")
+    write_report(found, {region: kept[0].case for region, kept in tally.worst.items()}, out)
+    say(f"Everything with its pictures: {out / 'report.md'}")
+
+
+def _plain(found: Validation) -> dict:
+    return {"network": {"name": found.card.name, "version": found.card.version, "sha256": found.card.sha256}, "part": found.part,
+            "trained_on": list(found.trained_on), "provider": found.provider, "cohorts": dict(found.cohorts), **to_json(found.evaluation),
+            "by_sequences": found.by_sequences}
+
+
+def _rewrite(card: ModelCard, path: Path, say: Callable[[str], None]) -> None:
+    write_card(card, path)
+    write_card_markdown(card, path.with_suffix(".md"))
+    say(f"The numbers are in {path.name}, and for people in {path.with_suffix('.md').name}")

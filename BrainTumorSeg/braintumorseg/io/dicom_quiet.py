@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 __all__ = ["hush", "quiet"]
 
@@ -22,13 +23,35 @@ def hush() -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Within it pydicom neither warns nor logs, in any thread."""
-    logger = logging.getLogger("pydicom")
-    disabled = logger.disabled
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logger.disabled = True
-        try:
-            yield
-        finally:
-            logger.disabled = disabled
+    """Within it pydicom neither warns nor logs, in any thread; several threads may be within it, and leave in any order."""
+    _silence.enter()
+    try:
+        yield
+    finally:
+        _silence.leave()
+
+
+class _Silence:
+    """Warnings and loggers belong to the whole process: the first thread to enter silences them, the last to leave puts them back."""
+
+    def __init__(self):
+        self._turn, self._within, self._undo = threading.Lock(), 0, ExitStack()
+
+    def enter(self) -> None:
+        with self._turn:
+            self._within += 1
+            if self._within == 1:
+                logger = logging.getLogger("pydicom")
+                self._undo.enter_context(warnings.catch_warnings())
+                self._undo.callback(setattr, logger, "disabled", logger.disabled)
+                warnings.simplefilter("ignore")
+                logger.disabled = True
+
+    def leave(self) -> None:
+        with self._turn:
+            self._within -= 1
+            if self._within == 0:
+                self._undo.close()
+
+
+_silence = _Silence()

@@ -1,0 +1,133 @@
+"""The provider table: who can run a network, how to tell whether it can do so here, and the options it is opened with and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .backend_onnxruntime import OnnxRuntimeBackend
+from .backend_openvino import OpenVinoBackend
+from .hardware import Machine
+
+__all__ = ["DEVICES", "PROVIDERS", "Lack", "Provider", "candidates"]
+
+DEVICES = ("auto", "cpu", "cuda")
+
+_CUDA = {
+    "cudnn_conv_algo_search": "HEURISTIC",     # DEFAULT falls back to a slow algorithm with cuDNN 9; EXHAUSTIVE tries all on each new size,
+                                               # which a run of one study would wait for and never win back
+    "cudnn_conv_use_max_workspace": "1",       # else the fast algorithms are left out for want of room
+    "arena_extend_strategy": "kSameAsRequested",   # doubling would hold twice what a study needs
+}
+
+
+@dataclass(frozen=True)
+class Lack:
+    """Why a provider cannot run here, and the command that changes it. `notable`: a user would want to hear of it unasked."""
+
+    what: str
+    fix: str
+    notable: bool = False
+
+
+@dataclass(frozen=True)
+class Provider:
+    """One way to run a network.
+
+    name: what --provider, cards and doctor call it.
+    device: 'cpu' or 'cuda'.
+    lacking: a machine -> what is missing there, None when nothing is.
+    open: (weights, precision, threads) -> a backend with `run`, `provider` and `precision`.
+    automatic: chosen without being asked for.
+    """
+
+    name: str
+    device: str
+    lacking: Callable[[Machine], Lack | None]
+    open: Callable[[Path, str, int], object]
+    automatic: bool = True
+
+
+def candidates(device: str, provider: str | None) -> tuple[Provider, ...]:
+    """Who may run a network, in this order, for a --device of DEVICES and a --provider, if one was named."""
+    if provider is not None:
+        return tuple(one for one in PROVIDERS if one.name == provider)
+    return tuple(one for one in PROVIDERS if one.automatic and device in ("auto", one.device))
+
+
+def _lacks_cuda(machine: Machine) -> Lack | None:
+    """Asked before ONNX Runtime is: on a machine without a driver it prints pages, and says nothing of the reason."""
+    both = {"onnxruntime", "onnxruntime-gpu"} <= machine.packages.keys()
+    wheel = machine.packages.get("onnxruntime-gpu")
+    if both:
+        return Lack("onnxruntime and onnxruntime-gpu are both installed and overwrite each other",
+                    "pip uninstall -y onnxruntime onnxruntime-gpu, then " + _gpu_command(machine), notable=True)
+    if machine.driver_cuda is None:
+        if wheel:
+            return Lack("onnxruntime-gpu is installed, and this machine has no NVIDIA driver",
+                        "Install NVIDIA's driver, or the CPU's runtime: pip uninstall -y onnxruntime-gpu; pip install 'braintumorseg[cpu]'",
+                        notable=True)
+        return Lack("this machine has no NVIDIA driver", "Install NVIDIA's driver and then the runtime for it: pip uninstall -y onnxruntime; "
+                                                         "pip install 'braintumorseg[gpu]'")
+    has = ".".join(map(str, machine.driver_cuda))
+    if machine.driver_cuda < (12, 0):
+        return Lack(f"NVIDIA's driver runs CUDA {has}, and ONNX Runtime needs 12 or newer", "Update NVIDIA's driver to 525 or newer", notable=True)
+    if not wheel:
+        return Lack("there is an NVIDIA driver, and onnxruntime-gpu is not installed",
+                    "pip uninstall -y onnxruntime; " + _gpu_command(machine), notable=True)
+    if _number(wheel) >= _FIRST_CUDA_13 and machine.driver_cuda < (13, 0):
+        return Lack(f"onnxruntime-gpu {wheel} needs CUDA 13, and NVIDIA's driver runs CUDA {has}",
+                    f"Update NVIDIA's driver to 580 or newer, or take an older runtime: {_gpu_command(machine)}", notable=True)
+    return None
+
+
+_FIRST_CUDA_13 = (1, 27)   # the wheels of PyPI: CUDA 12 up to 1.26, CUDA 13 from there on
+
+
+def _gpu_command(machine: Machine) -> str:
+    older = machine.driver_cuda is not None and machine.driver_cuda < (13, 0)
+    return f"pip install 'onnxruntime-gpu[cuda,cudnn]>=1.23{',<1.27' if older else ''}'"
+
+
+def _number(version: str) -> tuple[int, int]:
+    major, minor, *_ = (*version.split("."), "0")
+    return int(major), int(minor)
+
+
+def _lacks_openvino(machine: Machine) -> Lack | None:
+    if not machine.x86:
+        return Lack(f"OpenVINO is for x86-64 processors, and this is {machine.processor}", "Leave out --provider")
+    if "openvino" not in machine.packages:
+        return Lack("openvino is not installed", "pip install openvino makes the network two to eight times as fast on this processor",
+                    notable=machine.system != "Darwin")  # there ONNX Runtime alone is what we install
+    return None
+
+
+def _lacks_onnxruntime(machine: Machine) -> Lack | None:
+    if not {"onnxruntime", "onnxruntime-gpu"} & machine.packages.keys():
+        return Lack("no ONNX Runtime is installed", "Add one of the two: pip install 'braintumorseg[cpu]', or 'braintumorseg[gpu]' for an NVIDIA GPU")
+    return None
+
+
+def _cuda(weights: Path, precision: str, threads: int) -> OnnxRuntimeBackend:
+    return OnnxRuntimeBackend(weights, "CUDAExecutionProvider", _CUDA, precision, threads)
+
+
+def _tensorrt(weights: Path, precision: str, threads: int) -> OnnxRuntimeBackend:
+    # Norms in float32: sums over millions of voxels overflow float16.
+    options = {"trt_fp16_enable": "1", "trt_layer_norm_fp32_fallback": "1"} if precision == "float16" else {}
+    return OnnxRuntimeBackend(weights, "TensorrtExecutionProvider", options, precision, threads)
+
+
+def _onnxruntime(weights: Path, precision: str, threads: int) -> OnnxRuntimeBackend:
+    return OnnxRuntimeBackend(weights, "CPUExecutionProvider", None, precision, threads)
+
+
+PROVIDERS = (
+    # Not automatic: it builds an engine for each size of input, which takes minutes, and needs NVIDIA's TensorRT besides.
+    Provider("tensorrt", "cuda", _lacks_cuda, _tensorrt, automatic=False),
+    Provider("cuda", "cuda", _lacks_cuda, _cuda),
+    Provider("openvino", "cpu", _lacks_openvino, OpenVinoBackend),
+    Provider("onnxruntime", "cpu", _lacks_onnxruntime, _onnxruntime),
+)

@@ -1,0 +1,248 @@
+"""Speed and memory against peers, against the machine's floor, and as volumes and studies grow; one command, see README.md.
+
+    python Testing/benchmarks/run.py [--case FOLDER] [--only NAME ...] [--out FOLDER]
+
+Writes speed.json (measurements that are not run again stay as they were), speed.md and speed.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from measured import HERE, OtherWork, machine, run_child
+from speed_report import MOST_OTHERS, draw, write_table
+
+REPEATS = 3  # of what takes seconds; the fastest counts, for the others were disturbed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--case", type=Path, help="folder with t1, t1ce, t2, flair of a brain on one 1 mm grid (default: a phantom's)")
+    parser.add_argument("--truth", type=Path, help="the case's label map (BraTS 2023), to hold ours and nnU-Net's result against")
+    parser.add_argument("--only", nargs="+", choices=tuple(BENCHMARKS), metavar="NAME", help=f"of {', '.join(BENCHMARKS)}")
+    parser.add_argument("--sides", nargs="+", type=int, default=[128, 192, 256, 384, 512], help="voxels a side of the growing volumes")
+    parser.add_argument("--out", type=Path, default=HERE / "results")
+    args = parser.parse_args()
+    kept = args.out / "speed.json"
+    result = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
+    with tempfile.TemporaryDirectory() as temporary:
+        work = Work(Path(temporary), args.case, args.sides, args.truth)
+        for name in args.only or BENCHMARKS:
+            print(f"{name} ...", flush=True)
+            with OtherWork() as others:
+                found = BENCHMARKS[name](work)
+            result[name] = {"machine": machine(), "case": work.case_name, "others_share": others.share, **found}
+            if others.share > MOST_OTHERS:
+                print(f"{name} was disturbed: other processes had {others.share:.0%} of the cores. Run it again on a quiet machine.", flush=True)
+            args.out.mkdir(parents=True, exist_ok=True)
+            kept.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+            write_table(result, args.out / "speed.md")
+            draw(result, args.out / "speed.png")
+    print((args.out / "speed.md").read_text(encoding="utf-8"))
+
+
+class Work:
+    """What the benchmarks share, made when it is first asked for: the phantom, the case as every tool gets it, our result."""
+
+    def __init__(self, folder: Path, case: Path | None, sides: list[int], truth: Path | None):
+        self.folder, self.sides, self._given, self._truth, self._made = folder, sides, case, truth, {}
+
+    @property
+    def case_name(self) -> str:
+        return self._given.name if self._given else "phantom 0"
+
+    def once(self, name: str, make: Callable):
+        if name not in self._made:
+            self._made[name] = make()
+        return self._made[name]
+
+    @property
+    def phantom(self) -> Path:
+        def make() -> Path:
+            run_child(["-m", "braintumorseg.cli", "phantom", "--out", self.folder / "phantom", "--json"])
+            return self.folder / "phantom"
+
+        return self.once("phantom", make)
+
+    @property
+    def case(self) -> Path:
+        """The given case, or the phantom's brain-only files."""
+        return self._given or self.phantom / "brain_only"
+
+    @property
+    def truth(self) -> Path | None:
+        """Its label map, where there is one."""
+        return self._truth if self._given else self.phantom / "brain_only" / "truth.nii.gz"
+
+    @property
+    def shared_case(self) -> Path:
+        """A folder in which both tools find the same images: axes growing right, anterior, superior, and clipped within the brain to the card's
+        percentiles, which nnU-Net does not do."""
+        return self.once("shared", lambda: _write_shared(self.case, self.folder / "shared"))
+
+    def ours(self) -> dict:
+        return self.once("ours", lambda: _segment(self.shared_case / "named", self.folder / "ours"))
+
+
+def _write_shared(case: Path, folder: Path) -> Path:
+    from braintumorseg.brain import brain_only_mask
+    from braintumorseg.io.nifti import write_nifti
+    from braintumorseg.model_zoo import load_model
+    from braintumorseg.read import read_study
+
+    card, study = load_model().card, read_study([case])
+    (folder / "named").mkdir(parents=True)
+    for number, role in enumerate(card.roles):
+        volume = study.volumes[role].canonical()
+        inside = brain_only_mask(volume)
+        values = volume.voxels[inside].astype(np.float32)
+        low, high = np.percentile(values, card.normalisation.clip_percentiles)
+        voxels = np.zeros(volume.shape, np.float32)
+        voxels[inside] = values.clip(low, high)
+        write_nifti(volume.with_voxels(voxels), folder / "named" / f"case_{role}.nii.gz")
+        write_nifti(volume.with_voxels(voxels), folder / f"case_{number:04d}.nii.gz")
+    return folder
+
+
+def _segment(case: Path, out: Path) -> dict:
+    """The command, in a process of its own, files to files."""
+    found = run_child(["-m", "braintumorseg.cli", "segment", case, "--out", out, "--force", "--json"], best_of=REPEATS)
+    report = found.pop("printed")
+    steps = {step: round(seconds, 3) for step, seconds in report["seconds"].items()}
+    return {**found, "provider": report["provider"], "passes": report["passes"], "steps": steps,
+            "start_up_seconds": round(found["seconds"] - sum(steps.values()), 2)}
+
+
+def nnunet(work: Work) -> dict:
+    if importlib.util.find_spec("nnunetv2") is None:
+        raise SystemExit("nnunetv2 is absent: pip install nnunetv2 into this Python, or leave it out with --only.")
+    ours, rows = work.ours(), {}
+    for name, option in (("default", []), ("no mirroring", ["--no-mirroring"])):
+        found = run_child([HERE / "peer_nnunet.py", work.shared_case, work.folder / name, *option])
+        rows[name] = {**found.pop("printed"), "process_seconds": found["seconds"], "peak_gb": found["peak_gb"]}
+        rows[name]["ours_times_faster"] = round(rows[name]["seconds"] / ours["seconds"], 1)
+    files = {name: work.folder / name / "case.nii.gz" for name in rows} | {"ours": work.folder / "ours" / "segmentation.nii.gz"}
+    dice = {f"{one} / {other}": _dice(files[one], files[other]) for one, other in
+            (("default", "no mirroring"), ("ours", "default"), ("ours", "no mirroring"))}
+    share = {region: round(dice["ours / default"][region] / value, 4) for region, value in dice["default / no mirroring"].items()}
+    if work.truth is not None:
+        dice |= {f"{name} / truth": _dice(file, work.truth) for name, file in files.items()}
+    return {"ours": ours, **rows, "dice": dice, "share_of_its_own_agreement": share}
+
+
+def _dice(one: Path, other: Path) -> dict[str, float]:
+    """Dice of two label maps, whichever way their axes run."""
+    from braintumorseg.io.nifti import read_nifti
+    from braintumorseg.labels import REGIONS, region_mask
+    from braintumorseg.metrics import dice
+
+    a, b = read_nifti(one).canonical(), read_nifti(other).canonical()
+    if not a.grid.same_as(b.grid):
+        raise SystemExit(f"{one.name} and {other.name} lie on different grids")
+    return {region: round(dice(region_mask(a.voxels, region), region_mask(b.voxels, region)), 4) for region in REGIONS}
+
+
+def monai(work: Work) -> dict:
+    from braintumorseg.metrics import dice
+    from braintumorseg.model_zoo import load_model
+
+    card = load_model().card
+    channels, ours, seconds = _predicted(work)
+    np.save(work.folder / "channels.npy", channels)
+    found = run_child([HERE / "peer_monai.py", work.folder / "channels.npy", work.folder / "monai.npy"])
+    theirs = np.load(work.folder / "monai.npy")
+    agreement = {region: round(dice(a > 0.5, b > 0.5), 4) for region, a, b in zip(card.regions, ours, theirs, strict=True)}
+    times = round(found["printed"]["seconds"] / seconds, 1)
+    return {**found["printed"], "peak_gb": found["peak_gb"], "our_network_seconds": seconds, "ours_times_faster": times, "dice": agreement}
+
+
+def _predicted(work: Work) -> tuple[np.ndarray, np.ndarray, float]:
+    """(channels, probabilities, seconds of the engine's network step) for the case."""
+    import time
+
+    from braintumorseg.model_zoo import load_model
+    from braintumorseg.preprocess import prepare
+    from braintumorseg.read import read_study
+    from braintumorseg.runtime import open_session
+    from braintumorseg.tiling import predict
+
+    def make():
+        model = load_model()
+        channels = prepare(read_study([work.shared_case / "named"]), model.card).channels
+        session, fastest = open_session(model.weights), np.inf
+        for _ in range(REPEATS + 1):
+            began = time.perf_counter()
+            found, _ = predict(channels, session, model.card.size_multiple, model.card.bytes_per_voxel)
+            fastest = min(fastest, time.perf_counter() - began)
+        return channels, found, round(fastest, 3)
+
+    return work.once("predicted", make)
+
+
+def plain_ort(work: Work) -> dict:
+    """The same .onnx file in ONNX Runtime as it comes: CPU provider, default options."""
+    import time
+
+    from braintumorseg.model_zoo import load_model
+    from braintumorseg.runtime import import_onnxruntime, open_session
+
+    model = load_model()
+    channels, ours, seconds = _predicted(work)
+    session, fastest = import_onnxruntime().InferenceSession(str(model.weights), providers=["CPUExecutionProvider"]), np.inf
+    for _ in range(REPEATS + 1):
+        began = time.perf_counter()
+        (found,) = session.run(None, {session.get_inputs()[0].name: channels[None]})
+        fastest = min(fastest, time.perf_counter() - began)
+    return {"seconds": round(fastest, 3), "our_network_seconds": seconds, "our_provider": open_session(model.weights).provider,
+            "ours_times_faster": round(fastest / seconds, 2), "largest_difference": round(float(np.abs(found[0] - ours).max()), 5)}
+
+
+def floor(work: Work) -> dict:
+    from network_floor import count_flop, peak_flops
+
+    from braintumorseg.model_zoo import load_model
+
+    channels, _, seconds = _predicted(work)
+    flop, peak = count_flop(load_model().weights, (1, *channels.shape)), peak_flops()
+    return {"voxels": list(channels.shape[1:]), "gflop": round(flop / 1e9, 1), "peak_gflop_per_second": round(peak / 1e9, 1),
+            "floor_seconds": round(flop / peak, 3), "our_network_seconds": seconds, "times_the_floor": round(seconds * peak / flop, 2)}
+
+
+def volumes(work: Work) -> dict:
+    import psutil
+
+    rows = []
+    for side in work.sides:
+        free = psutil.virtual_memory().available
+        need = 4 * side**3 * (4 + 2) + 2e9
+        if need > 0.8 * free:
+            rows.append({"side": side, "left_out": f"needs about {need / 1e9:.0f} GB, {free / 1e9:.0f} GB are free"})
+            continue
+        found = run_child([HERE / "growth.py", "segment", side])
+        rows.append({"side": side, "peak_gb": found["peak_gb"], **found["printed"]})
+    network = []
+    for side in [side for side in (96, 128, 160, 192, 256) if side <= max(work.sides)]:
+        found = run_child([HERE / "growth.py", "network", side])
+        network.append({"side": side, "peak_gb": found["peak_gb"], **found["printed"]})
+    return {"what": "one head of 256 mm in ever finer voxels, memory to results on the disk", "segment": rows, "network": network}
+
+
+def studies(work: Work) -> dict:
+    found = run_child([HERE / "growth.py", "studies", 8, work.case])
+    return {**found["printed"], "peak_gb": found["peak_gb"]}
+
+
+def steps(work: Work) -> dict:
+    return {"registered": _segment(work.case, work.folder / "registered"), "raw": _segment(work.phantom / "dicom", work.folder / "raw")}
+
+
+BENCHMARKS = {one.__name__: one for one in (steps, nnunet, monai, plain_ort, floor, volumes, studies)}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from braintumorseg.errors import InputError, ModelError
+from braintumorseg.io.nifti import write_nifti
+from braintumorseg.labels import ED, ET, NCR
+from braintumorseg.model_card import PostProcessing, read_card, write_card
+from braintumorseg_training.calibrate import best, calibrate, choose, gain, read_fold
+from braintumorseg_training.data import Split
+from toys import make_toy_study
+
+
+def test_the_number_in_use_stays_when_it_is_as_good_as_the_best():
+    assert best({0.3: 0.8, 0.5: 0.799, 0.7: 0.6}, now=0.5) == 0.5
+    assert best({0.3: 0.8, 0.35: 0.801, 0.4: 0.8, 0.5: 0.7}, now=0.5) == 0.35     # the middle of a flat top
+    assert best({}, now=0.5) == 0.5
+
+
+def test_the_gain_is_told_by_cases_that_had_no_say():
+    agreed = [{"WT": {0.4: 0.9, 0.5: 0.8}} for _ in range(4)]
+    assert choose(agreed, "WT", 0.5) == 0.4
+    assert gain(agreed, "WT", 0.5) == pytest.approx(0.1)
+    lucky = [{"WT": {0.4: 1.0, 0.5: 0.5}}, {"WT": {0.4: 0.4, 0.5: 0.5}}, {"WT": {0.4: 0.4, 0.5: 0.5}}, {"WT": {}}]
+    assert choose(lucky, "WT", 0.5) == 0.4         # one case alone pulls the mean over
+    assert gain(lucky, "WT", 0.5) < 0              # and without it nothing is won
+    assert gain(lucky[:1], "WT", 0.5) == 0
+
+
+@pytest.fixture
+def cases(tmp_path):
+    """Three toy patients in whose FLAIR a cube of 27 voxels, away from the tumour, is as bright as it and no tumour in truth."""
+    for name in ("a", "b", "c"):
+        folder = tmp_path / "cases" / name
+        folder.mkdir(parents=True)
+        study = make_toy_study((32, 32, 32))
+        flair = study.volumes["flair"].voxels.copy()
+        flair[4:7, 15:18, 15:18] = 180
+        for role, volume in study.volumes.items():
+            write_nifti(volume.with_voxels(flair) if role == "flair" else volume, folder / f"{role}.nii.gz")
+        labels = np.zeros((32, 32, 32), np.uint8)
+        for label, half in ((ED, 7), (NCR, 5), (ET, 4)):
+            labels[tuple(slice(16 - half, 16 + half) for _ in range(3))] = label
+        write_nifti(study.reference.with_voxels(labels), folder / "seg.nii.gz")
+    return tmp_path / "cases"
+
+
+def run(toy_model, cases, out, held_out=("a", "b", "c"), fixed=(), **options):
+    return calibrate([(toy_model.weights, Split((), held_out))], cases, {}, "brats2023", out, fixed=Split((), fixed), say=lambda line: None,
+                     device="cpu", **options)
+
+
+def test_an_island_that_no_truth_has_is_dropped_and_only_the_asked_card_is_written(toy_model, cases, tmp_path):
+    before = toy_model.weights.with_suffix(".json").read_text()
+    chosen = run(toy_model, cases, tmp_path / "out")
+    assert chosen == replace(PostProcessing(), smallest_lesion_ml=chosen.smallest_lesion_ml)
+    assert chosen.smallest_lesion_ml > 0.027
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"calibration.json", "calibration.md", "calibration.png"}
+    found = json.loads((tmp_path / "out" / "calibration.json").read_text())
+    assert found["numbers"]["smallest_lesion_ml"]["gain_on_cases_left_out"] > 0
+    assert toy_model.weights.with_suffix(".json").read_text() == before
+    card = tmp_path / "card.json"
+    write_card(replace(toy_model.card, metrics={"dice": {}}), card)
+    run(toy_model, cases, tmp_path / "out", cards=[card])
+    assert read_card(card).post_processing == chosen
+    assert read_card(card).metrics == {}
+    assert "3 out-of-fold cases: a, b, c" in read_card(card).training["calibration"]
+
+
+def test_cases_of_the_final_numbers_and_cases_that_were_learned_are_refused(toy_model, cases, tmp_path):
+    with pytest.raises(ModelError, match="b must stay unseen"):
+        run(toy_model, cases, tmp_path / "out", fixed=("b",))
+    card = tmp_path / "card.json"
+    write_card(replace(toy_model.card, training={"held_out": ["c"]}), card)
+    with pytest.raises(ModelError, match="c must stay unseen"):
+        run(toy_model, cases, tmp_path / "out", cards=[card])
+    weights = tmp_path / "toy.onnx"
+    weights.write_bytes(toy_model.weights.read_bytes())
+    write_card(replace(toy_model.card, training={"trained_on": ["a"]}), weights.with_suffix(".json"))
+    with pytest.raises(ModelError, match="was trained on a"):
+        run(replace(toy_model, weights=weights), cases, tmp_path / "out")
+    with pytest.raises(InputError, match="not declared"):
+        calibrate([(toy_model.weights, Split((), ("a", "b")))], cases, {}, None, tmp_path / "out", fixed=Split((), ()), say=print)
+    with pytest.raises(InputError, match="no train cases"):
+        run(toy_model, cases, tmp_path / "out", part="train")
+    with pytest.raises(InputError, match=r"MODEL\.onnx=SPLIT\.json"):
+        read_fold("fold0.onnx")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,154 @@
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from braintumorseg.errors import InputError, MissingFile, ModelError, OutputError
+from braintumorseg.io.nifti import write_nifti
+from braintumorseg.labels import ED, ET, NCR
+from braintumorseg.model_card import read_card, write_card
+from braintumorseg_training.data import Split
+from braintumorseg_training.validate import subset_names, validate
+from toys import make_toy_study
+
+SPLIT = Split(("t",), ("a", "TCIA_b"))
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory):
+    """Two toy patients: the truth of `a` is the network's answer less a slab; `TCIA_b` has no tumour in truth, though one is found."""
+    folder = tmp_path_factory.mktemp("cases")
+    for name in ("a", "TCIA_b", "t"):
+        (folder / name).mkdir()
+        study = make_toy_study((32, 32, 32))
+        for role, volume in study.volumes.items():
+            write_nifti(volume, folder / name / f"{role}.nii.gz")
+        labels = np.zeros((32, 32, 32), np.uint8)
+        if name != "TCIA_b":
+            for label, half in ((ED, 7), (NCR, 5), (ET, 4)):
+                labels[tuple(slice(16 - half, 16 + half) for _ in range(3))] = label
+            labels[:12] = 0
+        write_nifti(study.reference.with_voxels(labels), folder / name / "seg.nii.gz")
+    return folder
+
+
+@pytest.fixture
+def network(toy_model, tmp_path):
+    weights = tmp_path / "network" / "toy.onnx"
+    weights.parent.mkdir()
+    weights.write_bytes(toy_model.weights.read_bytes())
+    write_card(replace(toy_model.card, training={"trained_on": ["t"], "steps": 5, "recipe": {"patch": [8], "seed": 1}}), weights.with_suffix(".json"))
+    return weights
+
+
+def run(network, cases, out, split=SPLIT, **options):
+    said = []
+    options = {"subsets": False, "write": False, "say": said.append, "device": "cpu", **options}
+    return validate(network, cases, split, {}, "brats2023", out, **options), said
+
+
+def test_one_run_leaves_tables_and_pictures_that_the_report_shows(network, cases, tmp_path):
+    found, said = run(network, cases, tmp_path / "out", subsets=True)
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    report = (tmp_path / "out" / "report.md").read_text()
+    pictures = {line.split("](")[1].rstrip(")") for line in report.splitlines() if line.startswith("![")}
+    assert pictures == {"validation.png", "metrics.png", "worst_WT.png", "worst_TC.png", "worst_ET.png", "subsets.png"}
+    assert pictures | {"validation.json", "validation.csv", "subsets.json", "worst_case", "toy.md"} <= written
+    assert (tmp_path / "out" / "worst_case" / "report.html").is_file()
+    assert "left" in said[0]
+    with (tmp_path / "out" / "validation.csv").open() as file:
+        assert {(row["case"], row["structure"]) for row in csv.DictReader(file)} >= {("a", "WT"), ("TCIA_b", "ET")}
+    assert found.cohorts == {"a": "BraTS2021", "TCIA_b": "TCIA"}
+
+
+def test_scores_are_those_counted_by_hand(network, cases, tmp_path):
+    found, _ = run(network, cases, tmp_path / "out", subsets=True)
+    a, b = found.evaluation.results
+    assert a.scores["WT"].dice == pytest.approx(2 * 11 / (11 + 14))   # 11 of the cube's 14 layers are in the truth, all are found
+    assert b.scores["WT"].dice == 0
+    plain = json.loads((tmp_path / "out" / "validation.json").read_text())
+    assert plain["by_sequences"]["flair"]["a"]["WT"] == pytest.approx(0.88)
+    assert plain["by_sequences"]["t1"]["a"]["WT"] < 0.88                # the toy network finds WT in FLAIR
+    assert len(plain["by_sequences"]) == len(subset_names()) == 15
+
+
+def test_the_card_gets_spread_cohorts_and_subsets_and_a_page_for_people(network, cases, tmp_path):
+    run(network, cases, tmp_path / "out", subsets=True, write=True)
+    metrics = read_card(network.with_suffix(".json")).metrics
+    assert (metrics["dice"]["WT"]["n"], metrics["dice"]["WT"]["worst_case"]) == (2, "TCIA_b")
+    assert set(metrics["dice_by_cohort"]) == {"BraTS2021", "TCIA"}
+    assert metrics["dice_by_sequences"]["t1 + t1ce + t2 + flair"]["WT"] == pytest.approx(0.44)
+    page = network.with_suffix(".md").read_text()
+    for words in ("## Intended use", "## Limits", "## Training data", "| WT | 0.440 |", "t1ce + flair", "HD95 mm", "a, TCIA_b"):
+        assert words in page
+
+
+def test_numbers_of_cases_that_were_trained_on_say_so_and_stay_out_of_the_card(network, cases, tmp_path):
+    found, said = run(network, cases, tmp_path / "out", part="train")
+    assert found.trained_on == ("t",)
+    assert not (tmp_path / "out" / "toy.md").exists()
+    assert said[0].startswith("WARNING")
+    assert "trained on 1 of these cases" in (tmp_path / "out" / "report.md").read_text()
+    before = network.with_suffix(".json").read_text()
+    with pytest.raises(ModelError, match="trained on"):
+        run(network, cases, tmp_path / "again", part="train", write=True)
+    with pytest.raises(ModelError, match="trained on"):   # a split that calls them held out does not make them so
+        run(network, cases, tmp_path / "again", split=Split((), ("t",)), write=True)
+    assert network.with_suffix(".json").read_text() == before
+    assert not (tmp_path / "again").exists()
+
+
+def test_the_shipped_networks_card_says_whose_numbers_it_shows(network, cases, tmp_path, toy_model):
+    shipped = tmp_path / "shipped.json"
+    card = read_card(network.with_suffix(".json"))
+    write_card(replace(card, sha256="b" * 64, training={**card.training, "trained_on": ["t", "a", "TCIA_b"],
+                                                        "recipe": {"patch": [8], "seed": 2}}), shipped)
+    run(network, cases, tmp_path / "out", write_of=shipped)
+    metrics = read_card(shipped).metrics
+    assert metrics["dice"]["WT"]["n"] == 2
+    assert card.sha256 in metrics["split"]
+    assert "on 3 cases, all of these 2 among them: it has no held-out numbers of its own" in metrics["split"]
+    assert read_card(network.with_suffix(".json")).metrics == {}          # the measured one's card was not asked for
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"recipe": {"patch": [16], "seed": 1}}, "patch"), ({"steps": 6}, "steps taken"), ({"trained_on": ["a"]}, "Exchange the two"),
+    ({"trained_on": None}, "does not say")])
+def test_another_recipe_lends_no_numbers(network, cases, tmp_path, change, words):
+    shipped = tmp_path / "shipped.json"
+    card = read_card(network.with_suffix(".json"))
+    training = {key: value for key, value in {**card.training, **change}.items() if value is not None}
+    write_card(replace(card, training=training), shipped)
+    with pytest.raises(ModelError, match=words):
+        run(network, cases, tmp_path / "out", write_of=shipped)
+
+
+def test_what_lacks_is_said_before_the_first_case(network, cases, tmp_path):
+    with pytest.raises(InputError, match="no test cases"):
+        run(network, cases, tmp_path / "out", part="test")
+    with pytest.raises(MissingFile, match="no folder gone"):
+        run(network, cases, tmp_path / "out", split=Split((), ("a", "gone")))
+    with pytest.raises(InputError, match="not declared"):
+        validate(network, cases, SPLIT, {"a": "brats2023"}, None, tmp_path / "out", subsets=False, write=False, say=print)
+
+
+def test_a_place_that_cannot_be_written_into_is_said_before_the_first_case(network, cases, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    said = []
+    with pytest.raises(OutputError, match="file cannot be written into"):
+        run(network, cases, tmp_path / "file", say=said.append)
+    assert said == []
+
+
+def test_a_damaged_case_costs_itself_and_the_card_only(network, cases, tmp_path):
+    from shutil import copytree
+
+    copytree(cases, tmp_path / "cases")
+    (tmp_path / "cases" / "TCIA_b" / "t2.nii.gz").write_bytes(b"no image")
+    before = network.with_suffix(".json").read_text()
+    with pytest.raises(ModelError, match="1 of 2 cases"):
+        run(network, tmp_path / "cases", tmp_path / "out", write=True)
+    assert "TCIA_b: " in (tmp_path / "out" / "report.md").read_text()
+    assert network.with_suffix(".json").read_text() == before

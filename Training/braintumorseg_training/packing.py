@@ -1,0 +1,172 @@
+"""A case as training reads it: preprocessed once, on the disk as plain arrays of which a patch touches only the pages it needs.
+
+NAME.channels.npy   (C, I, J, K) float16, normalised; mapped into memory, never read whole
+NAME.labels.npy     (I, J, K) uint8
+NAME.npz            the rest, small: cohort, patient, spots, ml, where it came from; a case counts as packed when this file is there
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from braintumorseg.errors import InputError, OutputError
+from braintumorseg.labels import ED, ET, NCR
+from braintumorseg.model_card import ModelCard
+from braintumorseg.preprocess import prepare
+from braintumorseg.resample import resample
+from braintumorseg.study import Study
+from braintumorseg.volume import Volume
+
+from .case_table import patient_of
+
+__all__ = ["PHANTOM", "SPOTS", "SYNTHETIC", "UNLABELLED", "PackedFacts", "fingerprint", "forget", "open_channels", "open_labels", "pack_case",
+           "packed_names", "read_facts", "read_spots"]
+
+# Cohorts that are in no split: phantoms, brains made from label maps, and cases without labels, which are for pretraining only.
+PHANTOM, SYNTHETIC, UNLABELLED = "phantom", "synthetic", "unlabelled"
+SPOTS = 2000  # voxels of each label whose places are kept, for patches around them
+_ENDS = (".channels.npy", ".labels.npy", ".npz")
+_FORMAT = 2   # goes into the fingerprint: cases packed by an older version are packed again
+
+
+@dataclass(frozen=True)
+class PackedFacts:
+    """What a packed case says of itself without its images.
+
+    ml: NCR, ED, ET in ml. digests: of what each channel shows, wherever it is cropped; '' for an empty one. source: the fingerprint of the files
+    that it was made from.
+    """
+
+    name: str
+    cohort: str
+    patient: str
+    ml: tuple[float, float, float]
+    digests: tuple[str, ...] = ()
+    source: str = ""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def tumour_ml(self) -> float:
+        return sum(self.ml)
+
+
+def pack_case(name: str, cohort: str, study: Study, truth: Volume, card: ModelCard, out: Path, *, patient: str = "", source: str = "",
+              warnings: tuple[str, ...] = (), moved: Mapping[str, np.ndarray] | None = None, brain: Volume | None = None) -> PackedFacts:
+    """Write one case as the network's own preprocessing leaves it, whole or not at all; one of this name that is there is replaced.
+
+    `moved` and `brain` are what `preprocess.prepare` takes: none for images that are aligned and show the brain alone.
+
+    Raises OutputError when the disk is full or may not be written.
+    """
+    ready = prepare(study, card, moved, brain)
+    labels = resample(truth, ready.grid, linear=False).voxels.astype(np.uint8)  # (I, J, K)
+    channels = ready.channels.astype(np.float16)                              # (C, I, J, K)
+    rng = np.random.default_rng(0)
+    spots = {str(value): rng.permutation(np.argwhere(labels == value))[:SPOTS].astype(np.int16) for value in (NCR, ED, ET)}
+    ml = tuple(float(np.count_nonzero(labels == value)) * ready.grid.voxel_ml for value in (NCR, ED, ET))
+    digests = tuple(hashlib.sha256(channel[channel != 0].tobytes()).hexdigest() if channel.any() else "" for channel in channels)
+    facts = PackedFacts(name, cohort, patient or patient_of(name), ml, digests, source, warnings)
+    _write(facts, channels, labels, spots, out)
+    return facts
+
+
+def packed_names(packed: Path) -> list[str]:
+    """The names of all packed cases in a folder, sorted; made-up ones too."""
+    return sorted(path.stem for path in packed.glob("*.npz") if not path.name.startswith("."))
+
+
+def read_facts(packed: Path, name: str) -> PackedFacts:
+    """What a packed case says of itself. Of one that an older version packed, the volumes are counted at 1 mm."""
+    with _opened(packed, name) as file:
+        cohort = str(file["cohort"])
+        if "ml" not in file:
+            return PackedFacts(name, cohort, patient_of(name), tuple(np.count_nonzero(file["labels"] == v) / 1000 for v in (NCR, ED, ET)))
+        return PackedFacts(name, cohort, str(file["patient"]), tuple(float(n) for n in file["ml"]), tuple(str(d) for d in file["digests"]),
+                           str(file["source"]), tuple(str(w) for w in file["warnings"]))
+
+
+def read_spots(packed: Path, name: str) -> tuple[str, dict[int, np.ndarray]]:
+    """(cohort, label -> (N, 3) some of its voxels) of a packed case whose arrays are looked at, too. Raises InputError when one is damaged."""
+    with _opened(packed, name) as file:
+        told = str(file["cohort"]), {value: file[str(value)] for value in (NCR, ED, ET)}
+    if open_labels(packed, name).shape != open_channels(packed, name).shape[1:]:
+        raise _damaged(name, ValueError())
+    return told
+
+
+def open_channels(packed: Path, name: str) -> np.ndarray:
+    """(C, I, J, K) float16 on the disk, read where it is touched. Mapped privately: whoever writes to it changes a copy, never the disk."""
+    return _mapped(packed, name, ".channels.npy")
+
+
+def open_labels(packed: Path, name: str) -> np.ndarray:
+    """(I, J, K) uint8, likewise; in memory for a case that an older version packed."""
+    if (packed / f"{name}.labels.npy").is_file():
+        return _mapped(packed, name, ".labels.npy")
+    return _old_labels(packed / f"{name}.npz", name)
+
+
+@functools.cache
+def _old_labels(path: Path, name: str) -> np.ndarray:
+    with _opened(path.parent, name) as file:
+        if "labels" not in file:
+            raise _damaged(name, FileNotFoundError())
+        return file["labels"]
+
+
+def _mapped(packed: Path, name: str, end: str) -> np.ndarray:
+    try:
+        return np.load(packed / f"{name}{end}", mmap_mode="c")
+    except (OSError, ValueError) as error:
+        raise _damaged(name, error) from None
+
+
+def forget(packed: Path, name: str) -> None:
+    """Remove a packed case, if there is one of this name."""
+    for end in reversed(_ENDS):  # the .npz first: without it the case no longer counts
+        (packed / f"{name}{end}").unlink(missing_ok=True)
+
+
+def fingerprint(files: tuple[Path, ...], declared: str, card: ModelCard) -> str:
+    """What a packed case is a function of: its files (name, size, time of change), its label convention, and the preprocessing."""
+    facts = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    how = (card.roles, card.spacing_mm, card.size_multiple, asdict(card.normalisation), _FORMAT)
+    return hashlib.sha256(repr((facts, declared, how)).encode()).hexdigest()
+
+
+def _write(facts: PackedFacts, channels: np.ndarray, labels: np.ndarray, spots: dict[str, np.ndarray], out: Path) -> None:
+    partial = {end: out / f".{facts.name}.partial{end}" for end in _ENDS}
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        np.save(partial[".channels.npy"], channels)
+        np.save(partial[".labels.npy"], labels)
+        np.savez_compressed(partial[".npz"], cohort=facts.cohort, patient=facts.patient, ml=facts.ml, digests=facts.digests,
+                            source=facts.source, warnings=np.array(facts.warnings, str), **spots)
+        (out / f"{facts.name}.npz").unlink(missing_ok=True)  # while its arrays are exchanged the case is not packed
+        for end in _ENDS:
+            partial[end].replace(out / f"{facts.name}{end}")
+    except OSError as error:
+        raise OutputError(f"{facts.name} cannot be written to {out.name}: {error.strerror or error}.",
+                          "Make room there, or choose another --out; the same command again goes on where this one stopped.") from None
+    finally:
+        for path in partial.values():
+            path.unlink(missing_ok=True)
+
+
+def _opened(packed: Path, name: str):
+    try:
+        return np.load(packed / f"{name}.npz")
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise _damaged(name, error) from None
+
+
+def _damaged(name: str, error: Exception) -> InputError:
+    return InputError(f"The packed case {name} is damaged or incomplete ({type(error).__name__}).",
+                      "Run braintumorseg-train prepare again with --force.")

@@ -1,0 +1,207 @@
+"""A data set packed for training: every case read, checked and packed by several processes, and a table of what became of each."""
+
+from __future__ import annotations
+
+import csv
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from braintumorseg.errors import InputError, OutputError, ResourceError
+from braintumorseg.model_card import ModelCard
+
+from .case_checks import ODD_LABELS, check_case, declared_table
+from .case_table import CaseRow, cohort_of, patient_of
+from .layouts import Source, find_cases
+from .packing import PackedFacts, fingerprint, forget, pack_case, packed_names, read_facts
+
+__all__ = ["TABLE", "Outcome", "prepare_folder", "summary"]
+
+TABLE = "prepare.csv"
+_COLUMNS = ("case", "cohort", "patient", "status", "reason", "ncr_ml", "ed_ml", "et_ml")
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a case. `facts` of one that is packed, `refused` the reason for one that is not; `fresh` unless it was there before."""
+
+    case: str
+    cohort: str
+    patient: str
+    facts: PackedFacts | None = None
+    refused: str = ""
+    fresh: bool = True
+
+    @property
+    def status(self) -> str:
+        return "refused" if self.facts is None else "warning" if self.facts.warnings else "packed"
+
+    @property
+    def reason(self) -> str:
+        return self.refused if self.facts is None else "; ".join(self.facts.warnings)
+
+
+@dataclass(frozen=True)
+class _Job:
+    source: Source
+    row: CaseRow
+    card: ModelCard
+    out: Path
+    missing_ok: bool
+    force: bool
+
+
+def prepare_folder(folder: Path, out: Path, card: ModelCard, *, table: Mapping[str, CaseRow] | None = None, labels: str = "",
+                   layout: str | None = None, missing_ok: bool = False, workers: int = 1, force: bool = False,
+                   say: Callable[[str], None] = print) -> list[Outcome]:
+    """Pack every case of `folder` that can be trained on into `out`, and write there prepare.csv: what became of each and why.
+
+    table: what the user says of cases one by one; labels: the convention of all others. A case that was packed from the same files before is
+    left as it is, unless `force`.
+
+    Raises InputError when there is no case or none can be packed (the table is written then, too), OutputError when the disk is full,
+    ResourceError when a process dies; what is packed by then stays, and the same call goes on from there.
+    """
+    found, sources = find_cases(folder, layout)
+    say(f"{len(sources)} cases in the layout {found}")
+    jobs = [_Job(source, _known_of(source, (table or {}).get(source.name, CaseRow()), labels), card, out, missing_ok, force) for source in sources]
+    names = {source.name for source in sources}
+    seen = {digest: name for name in packed_names(out) if name not in names for digest in read_facts(out, name).digests if digest}
+    outcomes: list[Outcome] = []
+    began = time.monotonic()
+    for outcome in _run(jobs, workers):
+        outcome = _unless_seen(outcome, seen, out)
+        outcomes.append(outcome)
+        say(_line(outcomes, len(jobs), time.monotonic() - began))
+    _write_table(outcomes, out)
+    if all(outcome.facts is None for outcome in outcomes):
+        first = outcomes[0]
+        raise InputError(f"None of the {len(outcomes)} cases could be packed. {first.case}: {first.reason}", f"All reasons are in {TABLE}.")
+    return outcomes
+
+
+def summary(outcomes: list[Outcome]) -> list[str]:
+    """What became of all cases, in a few lines."""
+    by = {status: [outcome for outcome in outcomes if outcome.status == status] for status in ("packed", "warning", "refused")}
+    before = sum(not outcome.fresh for outcome in outcomes)
+    packed, warned, refused = (len(by[status]) for status in by)
+    lines = [f"{packed + warned} of {len(outcomes)} cases are packed ({before} were before, {warned} with a warning), {refused} refused: see {TABLE}"]
+    for status in ("warning", "refused"):
+        lines += [f"  {status}  {outcome.case}: {outcome.reason}" for outcome in by[status][:_SHOWN]]
+        if len(by[status]) > _SHOWN:
+            lines.append(f"  {status}  {len(by[status]) - _SHOWN} more")
+    odd = sum(ODD_LABELS in outcome.reason for outcome in outcomes)
+    if odd * 2 > len(outcomes):
+        lines.append(f"In {odd} of {len(outcomes)} cases the labels do not look as declared: before training, read what their makers say.")
+    return lines
+
+
+def _known_of(source: Source, row: CaseRow, labels: str) -> CaseRow:
+    """What the table says of a case, filled up with what --labels, the layout and the name say."""
+    return CaseRow(row.labels or labels, row.cohort or source.cohort or cohort_of(source.name), row.patient or patient_of(source.name))
+
+
+def _run(jobs: list[_Job], workers: int) -> Iterator[Outcome]:
+    """The outcomes in the jobs' order."""
+    if min(workers, len(jobs)) < 2:
+        yield from map(_one, jobs)
+        return
+    # Spawned, not forked: a process that holds threads of numerical libraries may hang when it is forked.
+    pool = ProcessPoolExecutor(min(workers, len(jobs)), mp_context=multiprocessing.get_context("spawn"), initializer=_settle)
+    try:
+        yield from pool.map(_one, jobs)
+    except BrokenProcessPool:
+        raise ResourceError("A process that packed a case was killed, most likely because the memory was full.",
+                            "Give a smaller --workers; the same command goes on where this one stopped.") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _settle() -> None:
+    """Once in each process: as many processes as cores need no threads, and Ctrl-C is the parent's to answer."""
+    import signal
+
+    import SimpleITK as sitk
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+
+
+def _one(job: _Job) -> Outcome:
+    source, row = job.source, job.row
+    told = Outcome(source.name, row.cohort, row.patient)
+    try:
+        declared = "" if source.problem else repr(declared_table(source, row.labels))
+        made_of = fingerprint(source.files, f"{declared} {row.cohort} {row.patient}", job.card)
+        if not job.force and (before := _packed_before(source.name, made_of, job)):
+            return replace(told, facts=before, fresh=False)
+        checked = check_case(source, row.labels, missing_ok=job.missing_ok)
+        facts = pack_case(source.name, row.cohort, checked.study, checked.truth, job.card, job.out, patient=row.patient, source=made_of,
+                          warnings=checked.warnings)
+        return replace(told, facts=facts)
+    except (InputError, OSError) as error:
+        forget(job.out, source.name)  # what was packed under its name is not what is refused now
+        return replace(told, refused=str(error) if isinstance(error, InputError) else f"its files cannot be read: {error.strerror}.")
+    except MemoryError:
+        raise ResourceError(f"{source.name} does not fit into memory.", "Give a smaller --workers, or close other programs.") from None
+
+
+def _packed_before(name: str, made_of: str, job: _Job) -> PackedFacts | None:
+    if not (job.out / f"{name}.npz").is_file():
+        return None
+    try:
+        facts = read_facts(job.out, name)
+    except InputError:
+        return None
+    return facts if facts.source == made_of and (job.missing_ok or all(facts.digests)) else None
+
+
+def _unless_seen(outcome: Outcome, seen: dict[str, str], out: Path) -> Outcome:
+    """Refused, and no longer packed, when one of its images is already there under another name: it would leak across a split."""
+    if outcome.facts is None:
+        return outcome
+    digests = [digest for digest in outcome.facts.digests if digest]
+    other = next((seen[digest] for digest in digests if digest in seen), None)
+    if other is None:
+        seen.update(dict.fromkeys(digests, outcome.case))
+        return outcome
+    forget(out, outcome.case)
+    return replace(outcome, facts=None, refused=f"it shows the same as {other}: an image is in both.")
+
+
+def _line(outcomes: list[Outcome], count: int, seconds: float) -> str:
+    """What became of the last one, and how long the rest will take at the pace of those that were not there before."""
+    outcome, fresh = outcomes[-1], sum(outcome.fresh for outcome in outcomes)
+    words = "refused" if outcome.facts is None else "packed" if outcome.fresh else "there already"
+    left = seconds / fresh * (count - len(outcomes)) if fresh else 0.0
+    shown = f", {left / 60:.0f} min left" if left >= 90 else f", {left:.0f} s left" if left else ""
+    return f"{len(outcomes)}/{count} {outcome.case} {words}{': ' + outcome.reason if outcome.reason else ''}{shown}"
+
+
+def _write_table(outcomes: list[Outcome], out: Path) -> None:
+    """prepare.csv with these cases' rows; those of cases that other data sets brought into the same folder stay."""
+    path, partial = out / TABLE, out / f".{TABLE}.partial"
+    rows = {}
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if path.is_file():
+            with path.open(newline="", encoding="utf-8") as file:
+                rows = {row["case"]: row for row in csv.DictReader(file)}
+        for outcome in outcomes:
+            ml = [f"{value:.2f}" for value in outcome.facts.ml] if outcome.facts else ["", "", ""]
+            values = (outcome.case, outcome.cohort, outcome.patient, outcome.status, outcome.reason, *ml)
+            rows[outcome.case] = dict(zip(_COLUMNS, values, strict=True))
+        with partial.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, _COLUMNS, extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(rows[name] for name in sorted(rows))
+        partial.replace(path)
+    except (OSError, KeyError, csv.Error) as error:
+        raise OutputError(f"{TABLE} cannot be written to {out.name} ({error}).", "Make room there, or move the file away.") from None
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,119 @@
+"""A network as exported -> the same network with 8-bit convolutions, or in float16: other .onnx files for other kernels."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from braintumorseg.errors import ResourceError
+
+from .export import halve
+
+__all__ = ["kept_in_float", "layers_by_work", "quantise", "to_float16", "widened"]
+
+
+def quantise(weights: Path, samples: Sequence[np.ndarray], kept: Collection[str], out: Path) -> None:
+    """Write `out`: convolutions on 8-bit integers but for those named in `kept`, their ranges taken from `samples` (C, I, J, K) float32.
+
+    The form is ONNX's own (QuantizeLinear and DequantizeLinear around float nodes), which OpenVINO and ONNX Runtime both read. Ranges are the
+    plain minima and maxima, averaged over the samples: cutting outliers off cost ten times the Dice on our networks. Biases are not
+    corrected, for the norm behind each convolution takes them away.
+    """
+    nncf = _import_nncf()
+    from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters
+
+    model = nncf.quantize(
+        widened(weights), nncf.Dataset([{"channels": sample[None]} for sample in samples]), subset_size=len(samples),
+        preset=nncf.QuantizationPreset.MIXED,   # leaky ReLU leaves a lopsided range: symmetric steps would waste half of the 8 bits
+        target_device=nncf.TargetDevice.CPU, ignored_scope=nncf.IgnoredScope(names=sorted(kept)),
+        advanced_parameters=AdvancedQuantizationParameters(disable_bias_correction=True))
+    _save(model, out)
+
+
+def kept_in_float(layers: Sequence[tuple[str, float]], share: float) -> set[str]:
+    """The first and the last of the layers (name, work), and the cheapest others that together make up at most this share of the work.
+
+    First and last touch images and probabilities, where 8 bits show; the cheap ones are the coarse levels, which decide most and cost least.
+    """
+    total = sum(work for _, work in layers)
+    kept, spent = {layers[0][0], layers[-1][0]}, 0.0
+    for name, work in sorted(layers[1:-1], key=lambda layer: layer[1]):
+        if spent + work > share * total:
+            break
+        kept.add(name)
+        spent += work
+    return kept
+
+
+def layers_by_work(weights: Path, shape: Sequence[int]) -> list[tuple[str, float]]:
+    """(name, multiplications) of each convolution of an .onnx, in order, for an input (C, I, J, K) of this shape."""
+    import onnx
+
+    model = widened(weights)
+    for dimension, length in zip(model.graph.input[0].type.tensor_type.shape.dim, (1, *shape), strict=True):
+        dimension.dim_value = length
+    model = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    shapes = {value.name: [d.dim_value for d in value.type.tensor_type.shape.dim]
+              for value in (*model.graph.value_info, *model.graph.input, *model.graph.output)}
+    sizes = {tensor.name: float(np.prod(tensor.dims)) for tensor in model.graph.initializer}
+    found = []
+    for node in model.graph.node:
+        if node.op_type in ("Conv", "ConvTranspose"):
+            at = shapes[node.output[0] if node.op_type == "Conv" else node.input[0]]
+            found.append((node.name, float(np.prod(at[2:])) * sizes[node.input[1]]))
+    return found
+
+
+def to_float16(weights: Path, out: Path) -> None:
+    """Write `out`: convolutions and what lies between in float16; norms and the last sigmoid, input and output stay float32."""
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    # A sum over millions of voxels is beyond what float16 can hold.
+    model = convert_float_to_float16(widened(weights), keep_io_types=True, op_block_list=["InstanceNormalization", "Sigmoid"])
+    _save(model, out)
+
+
+def widened(weights: Path):
+    """The ONNX model with its float16 weights as float32, without the Casts that do so at run time."""
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load(weights)
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    nodes = []
+    for node in model.graph.node:
+        if node.op_type == "Cast" and node.input[0] in stored:
+            tensor = stored[node.input[0]]
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), node.output[0]))
+        elif node.op_type == "Identity" and node.input[0] in stored:   # one constant under two names
+            model.graph.initializer.append(numpy_helper.from_array(numpy_helper.to_array(stored[node.input[0]]).copy(), node.output[0]))
+        else:
+            nodes.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model
+
+
+def _save(model, out: Path) -> None:
+    import onnx
+
+    halve(model)
+    onnx.checker.check_model(model)
+    with tempfile.TemporaryDirectory(dir=out.parent) as temporary:
+        onnx.save(model, Path(temporary) / out.name)
+        (Path(temporary) / out.name).replace(out)
+
+
+def _import_nncf():
+    os.environ["NNCF_CI"] = "1"  # its only switch against sending events to its makers; read once, when it is loaded
+    try:
+        import nncf
+    except ImportError:
+        raise ResourceError("INT8 needs the package nncf.", "Install it with the training package: pip install 'braintumorseg[training]'.") from None
+    logging.getLogger("nncf").setLevel(logging.ERROR)
+    return nncf
