@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["braintumorseg_training.train", "braintumorseg_training.cli", "children"])
+_context.set_forkserver_preload(["braintumorseg_training.train", "braintumorseg_training.transfer", "braintumorseg_training.cli", "torch._dynamo",
+                                 "matplotlib.backends.backend_agg", "children"])
 
 
 class Child:

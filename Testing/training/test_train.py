@@ -2,12 +2,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.utils.data import Dataset
 
-from braintumorseg.errors import ModelError, OutputError
-from braintumorseg_training import train
+from braintumorseg.errors import ModelError
+from braintumorseg_training import run as running
 from braintumorseg_training.data import Split
-from braintumorseg_training.schedule import learning_rate
-from braintumorseg_training.train import fit, load_checkpoint
+from braintumorseg_training.run_log import read_log
+from braintumorseg_training.train import Task, fit, fit_task, load_checkpoint
 
 SPLIT = Split(("case0", "case1", "case2"), ("case3",))
 
@@ -40,39 +41,101 @@ def test_training_lowers_the_loss(packed, tiny, tmp_path):
     assert any("validation Dice" in line for line in said)
 
 
-def test_the_rate_grows_holds_and_falls_to_nothing(tiny):
-    config = replace(tiny, steps=100, warm_up=10, decay_share=0.2, learning_rate=1.0)
-    rates = [learning_rate(config, step) for step in range(101)]
-    assert rates[0] == pytest.approx(0.1)
-    assert rates[50] == 1.0
-    assert rates[90] == pytest.approx(0.5)
-    assert rates[100] == 0.0
-
-
-def test_a_full_disk_keeps_the_checkpoint_before(packed, tiny, tmp_path, monkeypatch):
-    fit(replace(tiny, steps=2), packed, SPLIT, tmp_path, device="cpu", say=quiet)
-
-    def full(*arguments):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(train.torch, "save", full)
-    with pytest.raises(OutputError, match="No space left"):
-        fit(tiny, packed, SPLIT, tmp_path, device="cpu", say=quiet)
-    assert load_checkpoint(tmp_path / "checkpoint.pt")["step"] == 2
-    assert not list(tmp_path.glob(".*"))
-
-
 def test_another_network_cannot_take_up_a_run_and_a_damaged_checkpoint_is_said(packed, tiny, tmp_path):
+    said = []
     fit(replace(tiny, steps=2), packed, SPLIT, tmp_path, device="cpu", say=quiet)
     with pytest.raises(ModelError, match="another channels"):
         fit(replace(tiny, channels=(8, 16)), packed, SPLIT, tmp_path, device="cpu", say=quiet)
     (tmp_path / "checkpoint.pt").write_bytes(b"broken")
+    fit(replace(tiny, steps=3), packed, SPLIT, tmp_path, device="cpu", say=said.append)
+    assert "damaged" in said[0]                                # and the one before it is taken up
+    for name in ("checkpoint.pt", "checkpoint.previous.pt"):
+        (tmp_path / name).write_bytes(b"broken")
     with pytest.raises(ModelError, match="damaged"):
         fit(tiny, packed, SPLIT, tmp_path, device="cpu", say=quiet)
 
 
-def test_a_gpu_that_is_not_there_is_said():
-    if torch.cuda.is_available():
-        pytest.skip("there is a GPU")
-    with pytest.raises(ModelError, match="--device cuda"):
-        train.pick_device("cuda")
+class Numbers(Dataset):
+    """Input number n is eight numbers that n seeds; the target is their sum."""
+
+    def __init__(self, first, count):
+        self.first, self.count = first, count
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        x = torch.randn(8, generator=torch.Generator().manual_seed(self.first + index))
+        return x, x.sum()[None]
+
+
+def line(dropout=0.0, scores=None):
+    """A line to be fitted; validations give the scores one after the other."""
+    return Task(build=lambda: torch.nn.Sequential(torch.nn.Dropout(dropout), torch.nn.Linear(8, 1)), stream=Numbers,
+                loss=torch.nn.functional.mse_loss, watch=(lambda network, where: {"a": scores.pop(0)}) if scores else None, scores=("a",),
+                about="numbers")
+
+
+def logged(folder):
+    return [row["loss"] for row in read_log(folder) if row["loss"]]
+
+
+def test_what_dropout_draws_is_the_same_after_a_run_is_taken_up(tiny, tmp_path):
+    config = replace(tiny, log_every=1, decay_share=0.0)
+    fit_task(replace(config, steps=3), line(dropout=0.5), tmp_path / "parts", device="cpu", say=quiet)
+    torch.rand(7)   # whatever another process had drawn
+    for name in ("parts", "whole"):
+        fit_task(config, line(dropout=0.5), tmp_path / name, device="cpu", say=quiet)
+    assert logged(tmp_path / "parts") == logged(tmp_path / "whole")
+    fit_task(config, line(), tmp_path / "without", device="cpu", say=quiet)
+    assert logged(tmp_path / "without") != logged(tmp_path / "whole")
+
+
+def test_two_batches_of_one_accumulated_make_the_step_of_one_batch_of_two(tiny, tmp_path):
+    config = replace(tiny, log_every=1)
+    fit_task(replace(config, batch=2), line(), tmp_path / "whole", device="cpu", say=quiet)
+    fit_task(replace(config, accumulate=2), line(), tmp_path / "parts", device="cpu", say=quiet)
+    assert [float(loss) for loss in logged(tmp_path / "parts")] == pytest.approx([float(loss) for loss in logged(tmp_path / "whole")], abs=2e-5)
+
+
+def test_a_run_ends_when_validations_get_no_better_and_the_best_weights_are_kept_apart(tiny, tmp_path):
+    config = replace(tiny, steps=50, validate_every=2, patience=2)
+    said = []
+    fit_task(config, line(scores=[0.3, 0.5, 0.4, 0.5, 0.9]), tmp_path, device="cpu", say=said.append)
+    assert "ended at step 8: 2 validations without a better mean Dice than 0.5000" in said[-1]
+    best = load_checkpoint(tmp_path / "best.pt")
+    assert (best["step"], best["scores"]) == (4, {"a": 0.5})
+    assert set(best) == {"config", "step", "scores", "average"}
+    assert load_checkpoint(tmp_path / "checkpoint.pt")["step"] == 8
+    fit_task(config, line(scores=[0.9]), tmp_path, device="cpu", say=said.append)       # and it stays ended
+    assert load_checkpoint(tmp_path / "checkpoint.pt")["step"] == 8
+    with pytest.raises(ModelError, match="patience needs validation cases"):
+        fit_task(config, line(), tmp_path / "none", device="cpu", say=quiet)
+
+
+def test_a_run_killed_while_it_validated_does_that_first(tiny, tmp_path):
+    def killed(network, where):
+        raise KeyboardInterrupt
+
+    config = replace(tiny, steps=4, validate_every=2)
+    with pytest.raises(KeyboardInterrupt):
+        fit_task(config, replace(line(), watch=killed), tmp_path, device="cpu", say=quiet)
+    fit_task(config, line(scores=[0.1, 0.2]), tmp_path, device="cpu", say=quiet)
+    assert [(row["step"], row["dice_a"]) for row in read_log(tmp_path) if row["dice_a"]] == [("2", "0.1"), ("4", "0.2")]
+
+
+def test_curves_are_drawn_and_without_matplotlib_that_is_said_once(tiny, tmp_path, monkeypatch):
+    fit_task(tiny, line(scores=[0.5]), tmp_path / "with", device="cpu", say=quiet)
+    assert (tmp_path / "with" / "curves.png").stat().st_size > 10_000
+    monkeypatch.setattr(running, "find_spec", lambda name: None)
+    said = []
+    fit_task(replace(tiny, validate_every=2), line(scores=[0.5, 0.5, 0.5]), tmp_path / "without", device="cpu", say=said.append)
+    assert sum("matplotlib is not installed" in one for one in said) == 1
+    assert not (tmp_path / "without" / "curves.png").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tiny, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Exception, match=r"run could not be written") as error:
+        fit_task(tiny, line(), tmp_path / "file" / "run", device="cpu", say=quiet)
+    assert "\n" not in str(error.value)

@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--name", default="glioma")
     verb.add_argument("--version", default="0.1.0")
     verb.add_argument("--remark", default="", help="what else the card should say of the training")
+    verb.add_argument("--best", action="store_true", help="the weights of the best validation, not the last ones")
     verb.add_argument("--validate", type=Path, metavar="CASES",
                       help="also measure it on the split's validation cases in this folder, and fill in its card")
     verb.add_argument("--labels", choices=tuple(CONVENTIONS), help="with --validate: label convention of every case")
@@ -76,7 +77,8 @@ def _export(args) -> None:
     from .validate import validate
 
     split, conventions = read_split(args.split), read_conventions(args.table) if args.table else {}
-    path = export(args.run_folder, args.data, split, args.out, args.name, args.version, say=print, remark=args.remark)
+    path = export(args.run_folder, args.data, split, args.out, args.name, args.version, say=print, remark=args.remark,
+                  best=args.best)
     if args.validate:
         validate(path, args.validate, split, conventions, args.labels, args.out / f"validation_{args.name}", subsets=True, write=True, say=print)
     print(pack_zip(path, path.with_suffix(".zip")) if args.zip else path)

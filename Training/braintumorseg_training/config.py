@@ -80,8 +80,8 @@ class RunConfig:
                 self._refuse(f"{name} is above 0")
         if min(self.spacing_mm) <= 0:
             self._refuse("spacing_mm is above 0")
-        if min(self.patch) < self.size_multiple:
-            self._refuse("patch is above 0")
+        if min(self.patch) < self.size_multiple or max(self.patch) == self.size_multiple:
+            self._refuse(f"patch {list(self.patch)} leaves a single voxel, or none, at the deepest of {len(self.channels)} levels")
         for field in fields(self):
             if field.name.endswith("_share") and not 0 <= getattr(self, field.name) <= 1:
                 self._refuse(f"{field.name} is a share, 0 to 1")
@@ -93,7 +93,7 @@ class RunConfig:
         if isinstance(default, tuple):
             fits = isinstance(value, tuple) and all(_is_a(type(default[0]), one) for one in value) and (name == "channels"
                                                                                                         or len(value) == len(default))
-            wanted = f"a list of {'' if name == 'channels' else f'{len(default)} '}{_WORDS[type(default[0])]}s"
+            wanted = f"a list of {'' if name == 'channels' else f'{len(default)} '}{_WORDS[type(default[0])].removeprefix('a ')}s"
         else:
             fits, wanted = _is_a(type(default), value), _WORDS[type(default)]
         if not fits:
@@ -186,7 +186,7 @@ class PretrainConfig(RunConfig):
             self._refuse("held_out_share 1 leaves nothing to learn from")
 
 
-_WORDS = {bool: "true or false", int: "whole number", float: "number", str: "word"}
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}
 
 
 def _is_a(kind: type, value) -> bool:

@@ -124,10 +124,11 @@ def is_first() -> bool:
 
 
 @contextmanager
-def together() -> Iterator[None]:
-    """Around a run: of an error, or of a stop, in several processes only the first one to notice speaks; the others end with it."""
+def together(device: str) -> Iterator[None]:
+    """Around a verb: of an error, or of a stop, in several processes only the first one to notice speaks; the others end with it."""
     store = _shared_store()
     try:
+        join(device)  # first of all, so that the end of one process reaches those that are still reading
         yield
     except BaseException as error:
         if store is not None and not _is_first_to_fail(store):

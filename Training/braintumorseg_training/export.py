@@ -21,10 +21,11 @@ from braintumorseg.model_zoo import Model, sha256_of
 from braintumorseg.runtime import open_session
 from braintumorseg.study import ROLES
 
+from .architectures import ARCHITECTURES
+from .checkpoints import BEST, CHECKPOINT, load_checkpoint, load_weights
 from .config import Config, RunConfig, config_from
 from .data import PHANTOM, SYNTHETIC, Case, Split, load_cases, load_made_up
 from .networks import build
-from .train import CHECKPOINT, load_checkpoint
 
 __all__ = ["LABELS", "LARGEST_DIFFERENCE", "bytes_per_voxel", "draft_card", "export", "halve", "largest_difference", "pack_zip", "write_checked",
            "write_onnx"]
@@ -81,14 +82,15 @@ def draft_card(**known) -> ModelCard:
         "brain_only": True, "regions": tuple(REGIONS), "labels": LABELS, "post_processing": POST_PROCESSING, **known})
 
 
-def export(run: Path, packed: Path, split: Split, out: Path, name: str, version: str, say: Callable[[str], None], remark: str = "") -> Path:
-    """Write out/NAME.onnx and NAME.json from the averaged weights of a run; returns the .onnx path.
+def export(run: Path, packed: Path, split: Split, out: Path, name: str, version: str, say: Callable[[str], None], remark: str = "",
+           best: bool = False) -> Path:
+    """Write out/NAME.onnx and NAME.json from the averaged weights of a run, its last ones or its `best`; returns the .onnx path.
 
     `split` is the run's own: the card counts its training cases. `remark` goes into the card's account of the training.
 
     Raises ModelError, and leaves nothing, when ONNX Runtime and torch differ by more than LARGEST_DIFFERENCE anywhere on a real crop.
     """
-    saved = load_checkpoint(run / CHECKPOINT)
+    saved = load_checkpoint(run / (BEST if best else CHECKPOINT))
     config = config_from(Config, saved["config"])
     trained_on = [*load_cases(packed, split.train), *load_made_up(packed)]
     card = draft_card(
@@ -100,7 +102,9 @@ def export(run: Path, packed: Path, split: Split, out: Path, name: str, version:
                 "Without T1ce, enhancing tumour and core are guesses; without FLAIR, oedema is underestimated."),
         training={"steps": saved["step"], "recipe": saved["config"], "remark": remark, "trained_on": list(split.train),
                   "held_out": [*split.validation, *getattr(split, "test", ())]})
-    return write_checked(build(config), saved["average"], _middle(np.array(trained_on[0].channels), config), card, out, say)
+    network = build(config)
+    load_weights(network, saved["average"], f"the checkpoint of {run.name}")
+    return write_checked(network, saved["average"], _middle(np.array(trained_on[0].channels), config), card, out, say)
 
 
 def write_checked(network: nn.Module, weights: dict, crop: np.ndarray, card: ModelCard, out: Path, say: Callable[[str], None]) -> Path:
@@ -209,8 +213,9 @@ def halve(model) -> None:
 
 
 def bytes_per_voxel(config: RunConfig) -> float:
-    """Measured with ONNX Runtime's CPU on the default network: 75 to 100 bytes, six feature maps of the first level; one more to be safe."""
-    return 7 * config.channels[0] * 4 / 8
+    """Seven feature maps of the first level in float32: what ONNX Runtime's CPU was measured to need for resunet, unet and attention_unet, and
+    more than it needs for segresnet (4.4)."""
+    return 7 * config.channels[0] * 4 / ARCHITECTURES[config.network].voxels_per_feature
 
 
 def _middle(channels: np.ndarray, config: Config) -> np.ndarray:

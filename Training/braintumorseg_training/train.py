@@ -109,7 +109,8 @@ def fit_task(config: RunConfig, task: Task, out: Path, *, device: str = "auto", 
                 raise Cancelled(f"Stopped; step {run.progress.step} of {config.steps} is saved.", "The same command goes on from there.")
             if looking:
                 run.validate(stop)
-    run.draw()
+    if not task.watch:                                        # or the last validation has drawn them
+        run.draw()
     return out / CHECKPOINT
 
 
@@ -134,7 +135,8 @@ def _batches(task: Task, config: RunConfig, step: int, ranks: Ranks) -> Generato
     whole, left = config.batch * ranks.size, (config.steps - step) * config.accumulate
     stream = task.stream(step * config.accumulate * whole, left * whole)
     mine = [range(first, first + config.batch) for first in range(ranks.rank * config.batch, left * whole, whole)]
-    yield from DataLoader(stream, batch_sampler=mine, num_workers=_workers(), prefetch_factor=4, worker_init_fn=_prepare_worker)
+    own = torch.Generator().manual_seed(config.seed)          # or the loader, when it starts, draws from the network's
+    yield from DataLoader(stream, batch_sampler=mine, num_workers=_workers(), prefetch_factor=4, worker_init_fn=_prepare_worker, generator=own)
 
 
 def _workers() -> int:

@@ -50,7 +50,7 @@ def _fit(args) -> None:
     from .train import fit
     from .transfer import begin_from
 
-    with together():
+    with together(args.device):
         config, start = begin_from(configuration(args, Config), args.init, args.out, say)
         fit(config, args.data, read_split(args.split), args.out, device=args.device, say=say, start=start)
 
@@ -61,7 +61,7 @@ def _fit_brain(args) -> None:
     from .distributed import together
     from .fit_brain import fit_brain
 
-    with together():
+    with together(args.device):
         fit_brain(configuration(args, BrainConfig), args.maps, read_split(args.split), args.out, device=args.device, say=say)
 
 

@@ -59,7 +59,7 @@ def _pretrain(args) -> None:
     from .distributed import together
     from .pretrain import pretrain
 
-    with together():
+    with together(args.device):
         pretrain(configuration(args, PretrainConfig), args.data, read_split(args.split), args.out, device=args.device, say=say)
 
 
