@@ -7,7 +7,8 @@ from pathlib import Path
 __all__ = ["make_wheelhouse", "probe"]
 
 MODULES = {"numpy": "numpy", "scipy": "scipy", "SimpleITK": "SimpleITK", "nibabel": "nibabel", "pydicom": "pydicom", "python_gdcm": "gdcm",
-           "highdicom": "highdicom", "pillow": "PIL", "psutil": "psutil", "onnxruntime": "onnxruntime"}
+           "highdicom": "highdicom", "pillow": "PIL", "psutil": "psutil", "onnxruntime": "onnxruntime",
+           "openvino": "openvino"}
 
 
 def make_wheelhouse(folder: Path, leave_out: tuple = (), broken: tuple = ()) -> Path:
