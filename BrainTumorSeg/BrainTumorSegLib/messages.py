@@ -17,4 +17,5 @@ def show(label, text: str, warning: bool = False) -> None:
 
 def provider_name(provider: str) -> str:
     """The engine's name of a provider as a user knows it."""
-    return {"CPUExecutionProvider": _("CPU"), "OpenVINO": _("CPU (OpenVINO)"), "CUDAExecutionProvider": _("NVIDIA GPU (CUDA)")}.get(provider, provider)
+    names = {"CPUExecutionProvider": _("CPU"), "OpenVINO": _("CPU (OpenVINO)"), "CUDAExecutionProvider": _("NVIDIA GPU (CUDA)")}
+    return names.get(provider, provider)
