@@ -1,6 +1,7 @@
 import shutil
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,10 +9,12 @@ import pytest
 from braintumorseg.errors import ResourceError
 from braintumorseg.hardware import Machine
 from braintumorseg.model_card import read_card
+from braintumorseg_training import variants as module
 from braintumorseg_training.reduced_precision import kept_in_float, layers_by_work, quantise
 from braintumorseg_training.variants import Trial, change, make_variants
 
 PLAIN = Machine("Linux", "x86_64", packages={"onnxruntime": "1.32.0"})
+AMX = Machine("Linux", "x86_64", frozenset({"amx_bf16", "vnni"}), packages={"onnxruntime": "1.32.0", "openvino": "2026.4.1"})
 INPUT = np.random.default_rng(0).normal(size=(4, 16, 16, 16)).astype(np.float32)
 
 
@@ -22,29 +25,54 @@ def weights(toy_model, tmp_path):
     return tmp_path / "toy.onnx"
 
 
+@pytest.fixture(autouse=True)
+def any_processor(monkeypatch):
+    """Sessions that run whatever they are asked for, so that every variant can be judged on every processor."""
+    def open_it(weights, device, *, provider, variants):
+        return SimpleNamespace(provider="fake", precision=variants[0].precision if variants else "float32", note="",
+                               run=lambda channels, cancel=None: np.zeros((3, *channels.shape[1:]), np.float32))
+
+    monkeypatch.setattr(module, "open_session", open_it)
+
+
+def quantised(monkeypatch):
+    """quantise copies the network; returns the lists of layers that it left in float."""
+    kept = []
+    monkeypatch.setattr(module, "quantise", lambda weights, samples, layers, out: (kept.append(layers), shutil.copy(weights, out)))
+    return kept
+
+
 def trial(*scores):
     """Its one case gets these Dice one after the other: first the float32 network, then each variant."""
     left = list(scores)
-    return Trial(list, {"case": INPUT}, lambda name, probabilities: {"WT": left.pop(0)})
+    return Trial(lambda: [INPUT], {"case": INPUT}, lambda name, probabilities: {"WT": left.pop(0)})
 
 
 def test_a_variant_that_loses_little_is_named_by_the_card_with_what_it_lost(weights):
     said = []
-    card = make_variants(weights, trial(0.900, 0.898), ["float16"], said.append, PLAIN)
+    card = make_variants(weights, trial(0.900, 0.898), ["bfloat16"], said.append, AMX)
     (variant,) = card.variants
-    assert (variant.file, variant.precision, variant.provider) == ("toy.float16.onnx", "float16", "cuda")
+    assert (variant.file, variant.precision, variant.provider, variant.needs) == ("toy.onnx", "bfloat16", "openvino", ("amx_bf16",))
     assert variant.parity["change_in_points"] == {"WT": {"mean": -0.2, "worst": -0.2}}
     assert variant.parity["cases"] == ["case"]
-    assert (weights.parent / variant.file).is_file()
     assert read_card(weights.with_suffix(".json")).variants == card.variants
-    assert said[-1] == "toy.json names float16."
+    assert said[-1] == "toy.json names bfloat16."
 
 
-def test_a_variant_that_loses_more_is_not_named_and_its_file_goes(weights):
+def test_int8_that_loses_too_much_is_tried_again_with_less_of_it(weights, monkeypatch):
+    kept = quantised(monkeypatch)
+    card = make_variants(weights, trial(0.900, 0.896, 0.899), ["int8"], lambda text: None, AMX)
+    assert [variant.file for variant in card.variants] == ["toy.int8.onnx"]
+    assert (weights.parent / "toy.int8.onnx").is_file()
+    assert len(kept) == 2
+
+
+def test_a_variant_that_loses_too_much_in_every_way_is_not_named_and_its_file_goes(weights, monkeypatch):
+    quantised(monkeypatch)
     said = []
-    assert make_variants(weights, trial(0.900, 0.896), ["float16"], said.append, PLAIN).variants == ()
-    assert not (weights.parent / "toy.float16.onnx").exists()
-    assert "not used" in said[1]
+    assert make_variants(weights, trial(0.900, *[0.896] * 4), ["int8"], said.append, AMX).variants == ()
+    assert not (weights.parent / "toy.int8.onnx").exists()
+    assert sum("not used" in line for line in said) == 4
     assert said[-1] == "toy.json names no variant."
 
 
