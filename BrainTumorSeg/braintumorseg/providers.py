@@ -115,9 +115,7 @@ def _cuda(weights: Path, precision: str, threads: int) -> OnnxRuntimeBackend:
 
 
 def _tensorrt(weights: Path, precision: str, threads: int) -> OnnxRuntimeBackend:
-    # Norms in float32: sums over millions of voxels overflow float16.
-    options = {"trt_fp16_enable": "1", "trt_layer_norm_fp32_fallback": "1"} if precision == "float16" else {}
-    return OnnxRuntimeBackend(weights, "TensorrtExecutionProvider", options, precision, threads)
+    return OnnxRuntimeBackend(weights, "TensorrtExecutionProvider", None, precision, threads)
 
 
 def _onnxruntime(weights: Path, precision: str, threads: int) -> OnnxRuntimeBackend:

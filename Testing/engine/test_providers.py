@@ -97,13 +97,13 @@ def fake(monkeypatch):
 
 def test_cuda_is_opened_with_its_libraries_and_never_with_the_slow_default_search(fake, tmp_path):
     runtime = fake(["CUDAExecutionProvider", "CPUExecutionProvider"])
-    backend = TABLE["cuda"].open(tmp_path / "x.onnx", "float16", 3)
+    backend = TABLE["cuda"].open(tmp_path / "x.onnx", "float32", 3)
     (name, options), last = runtime.asked
     assert (name, last) == ("CUDAExecutionProvider", "CPUExecutionProvider")
     assert options["cudnn_conv_algo_search"] == "HEURISTIC"
     assert options["cudnn_conv_use_max_workspace"] == "1"
     assert runtime.preloaded
-    assert (backend.provider, backend.precision, runtime.threads) == ("CUDAExecutionProvider", "float16", 3)
+    assert (backend.provider, backend.precision, runtime.threads) == ("CUDAExecutionProvider", "float32", 3)
 
 
 def test_a_cuda_session_that_silently_became_a_cpu_one_is_refused(fake, tmp_path):
@@ -112,11 +112,3 @@ def test_a_cuda_session_that_silently_became_a_cpu_one_is_refused(fake, tmp_path
     fake(["CPUExecutionProvider"])
     with pytest.raises(ResourceError, match="did not start on it"):
         TABLE["cuda"].open(tmp_path / "x.onnx", "float32", 0)
-
-
-def test_tensorrt_computes_in_float16_only_where_the_card_has_shown_that_it_may(fake, tmp_path):
-    runtime = fake(["TensorrtExecutionProvider"])
-    TABLE["tensorrt"].open(tmp_path / "x.onnx", "float32", 0)
-    assert runtime.asked[0][1] == {}
-    TABLE["tensorrt"].open(tmp_path / "x.onnx", "float16", 0)
-    assert runtime.asked[0][1]["trt_fp16_enable"] == "1"
