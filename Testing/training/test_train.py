@@ -43,12 +43,14 @@ def test_training_lowers_the_loss(packed, tiny, tmp_path):
 
 def test_another_network_cannot_take_up_a_run_and_a_damaged_checkpoint_is_said(packed, tiny, tmp_path):
     said = []
-    fit(replace(tiny, steps=2), packed, SPLIT, tmp_path, device="cpu", say=quiet)
+    fit(replace(tiny, steps=4), packed, SPLIT, tmp_path, device="cpu", say=quiet)     # saves after 2 and 4, and once more after the validation
     with pytest.raises(ModelError, match="another channels"):
         fit(replace(tiny, channels=(8, 16)), packed, SPLIT, tmp_path, device="cpu", say=quiet)
     (tmp_path / "checkpoint.pt").write_bytes(b"broken")
-    fit(replace(tiny, steps=3), packed, SPLIT, tmp_path, device="cpu", say=said.append)
-    assert "damaged" in said[0]                                # and the one before it is taken up
+    fit(replace(tiny, steps=5), packed, SPLIT, tmp_path, device="cpu", say=said.append)
+    assert "damaged" in said[0]
+    assert "step 2" in said[0]                                # the validation's saving has not taken the place of the one before
+    assert [load_checkpoint(tmp_path / name)["step"] for name in ("checkpoint.pt", "checkpoint.previous.pt")] == [5, 4]
     for name in ("checkpoint.pt", "checkpoint.previous.pt"):
         (tmp_path / name).write_bytes(b"broken")
     with pytest.raises(ModelError, match="damaged"):

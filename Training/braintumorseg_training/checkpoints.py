@@ -1,7 +1,7 @@
 """What a run leaves on the disk to go on from, and its best weights. Each file is whole or not there, and the one before is kept.
 
     checkpoint.pt            weights, averaged weights, optimiser, where the run stands
-    checkpoint.previous.pt   the same, of one saving before
+    checkpoint.previous.pt   the same, of the step that was saved before
     best.pt                  the averaged weights of the best validation, nothing else: what a full disk or a damaged checkpoint cannot take
 """
 
@@ -62,11 +62,14 @@ class Progress:
 
 
 def save_checkpoint(out: Path, config: RunConfig, processes: int, progress: Progress, network: nn.Module, average: nn.Module,
-                    optimiser: torch.optim.Optimizer) -> None:
-    """Write out/checkpoint.pt; the one there becomes checkpoint.previous.pt. Raises OutputError, and both are as they were."""
+                    optimiser: torch.optim.Optimizer, *, again: bool = False) -> None:
+    """Write out/checkpoint.pt; the one there becomes checkpoint.previous.pt. Raises OutputError, and both are as they were.
+
+    again: the one there is of this same step (before its validation): it is replaced, so that the previous one stays that of an earlier step.
+    """
     _save(out / CHECKPOINT, {"config": plain_fields(config), "processes": processes, "step": progress.step, "progress": asdict(progress),
                              "network": network.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict()},
-          keep=out / PREVIOUS)
+          keep=None if again else out / PREVIOUS)
 
 
 def save_best(out: Path, config: RunConfig, step: int, scores: dict[str, float], average: nn.Module) -> None:

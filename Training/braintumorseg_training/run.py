@@ -50,6 +50,7 @@ class Run:
         torch.manual_seed(config.seed)
         self.network = task.build().to(ranks.device)
         self.progress = Progress()
+        self.saved_at = 0  # the step of the checkpoint on the disk
         saved = self._saved()
         if saved is None and start is not None:
             start(self.network)
@@ -89,7 +90,9 @@ class Run:
 
     def save(self) -> None:
         if self.ranks.first:
-            save_checkpoint(self.out, self.config, self.ranks.size, self.progress, self.network, self.average, self.optimiser)
+            save_checkpoint(self.out, self.config, self.ranks.size, self.progress, self.network, self.average, self.optimiser,
+                            again=self.saved_at == self.progress.step)
+            self.saved_at = self.progress.step
 
     def validate(self, stop: Stop) -> None:
         """Score the averaged weights; keep them apart when they are the best so far. The checkpoint before is of this step."""
@@ -130,6 +133,7 @@ class Run:
         load_weights(self.average, saved["average"], f"the checkpoint of {self.out.name}")
         self.optimiser.load_state_dict(saved["optimiser"])
         self.progress = Progress(**saved["progress"]) if "progress" in saved else Progress(step=saved["step"], validated=saved["step"])
+        self.saved_at = self.progress.step
 
 
 def _silent(line: str) -> None:
