@@ -39,7 +39,7 @@ _LOOK_EVERY_S = 0.5
 
 @dataclass(frozen=True)
 class Options:
-    """How every study of a cohort is segmented, as `segment` takes it. `device` and `threads` change only how fast."""
+    """How every study of a cohort is segmented, as `segment` takes it. `device`, `threads` and `provider` change only how fast."""
 
     model: str = "glioma"
     device: str = "auto"
@@ -50,6 +50,7 @@ class Options:
     sr: bool = False
     sc: bool = False
     with_identity: bool = False
+    provider: str | None = None
 
     def made(self, model: Model) -> dict[str, object]:
         """What makes the results, for the manifest."""
@@ -123,8 +124,8 @@ def _segment(entry: Entry, model: Model, options: Options, out: Path, progress: 
         study = read_study(entry.paths, **entry.roles, study=entry.study, fill_gaps=options.fill_gaps, progress=tell, cancel=progress.cancel)
     series = study.stacks.get(study.reference_role)
     identity = identity_asked_for(series) if options.with_identity else None
-    segmentation = segment(study, model, device=options.device, threads=options.threads, registered=options.registered,
-                           stripped=options.stripped, progress=progress, turn=turn)
+    segmentation = segment(study, model, device=options.device, threads=options.threads, provider=options.provider,
+                           registered=options.registered, stripped=options.stripped, progress=progress, turn=turn)
     return write_results(study, segmentation, model.card, out, force=True, dicom_source=series or (), sr=options.sr, sc=options.sc,
                          identity=identity, progress=progress)
 

@@ -84,7 +84,8 @@ class Actor:
             if self._model.card.sha256 != self._sha256:
                 raise ModelError(f"A node of the cluster has other weights for {self._model.card.name} than this machine.",
                                  "Install the same version on all.")
-            open_session(self._model.weights, self._options.device, self._options.threads, variants=self._model.card.variants)
+            open_session(self._model.weights, self._options.device, self._options.threads, provider=self._options.provider,
+                         variants=self._model.card.variants)
         except BrainTumorSegError as error:
             return error
         return None
