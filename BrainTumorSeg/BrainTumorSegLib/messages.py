@@ -16,5 +16,6 @@ def show(label, text: str, warning: bool = False) -> None:
 
 
 def provider_name(provider: str) -> str:
-    """ONNX Runtime's name of a device as a user knows it."""
-    return {"CPUExecutionProvider": _("CPU"), "CUDAExecutionProvider": _("NVIDIA GPU (CUDA)")}.get(provider, provider)
+    """The engine's name of a provider as a user knows it."""
+    names = {"CPUExecutionProvider": _("CPU"), "OpenVINO": _("CPU (OpenVINO)"), "CUDAExecutionProvider": _("NVIDIA GPU (CUDA)")}
+    return names.get(provider, provider)

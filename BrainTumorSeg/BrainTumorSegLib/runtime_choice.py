@@ -23,7 +23,9 @@ class Runtime:
 
 
 RUNTIMES = {one.name: one for one in (
-    Runtime("cpu", ("onnxruntime>=1.23",), 160, 720, "runs on the processor"),
+    Runtime("cpu", ("onnxruntime>=1.23",
+                    "openvino>=2025.4; sys_platform != 'darwin' and (platform_machine == 'x86_64' or platform_machine == 'AMD64')"),
+            220, 900, "runs on the processor"),
     # The last ONNX Runtime with wheels for macOS on Intel, which is what Slicer is on every Mac.
     Runtime("cpu-macos", ("onnxruntime>=1.23,<1.24",), 165, 750, "runs on the processor"),
     Runtime("cuda12", ("onnxruntime-gpu[cuda,cudnn]>=1.23,<1.27",), 2100, 4400, "runs on an NVIDIA GPU (CUDA 12)"),

@@ -28,7 +28,9 @@ PLATFORMS = {
 
 def pip_command(out: Path, python: str, system: str, runtime: str) -> list[str]:
     """pip's command that downloads wheels only, for that system's and that version's Python."""
-    requirements = read_requirements(Path(__file__).with_name("requirements.txt")) + RUNTIMES[runtime].requirements
+    # pip would hold the conditions behind a ';' against the computer it runs on; those of the runtime hold for every system it is offered for.
+    requirements = [line.split(";")[0].strip() for line in read_requirements(Path(__file__).with_name("requirements.txt"))
+                    + RUNTIMES[runtime].requirements]
     platforms = [word for tag in PLATFORMS[system] for word in ("--platform", tag)]
     return [sys.executable, "-m", "pip", "download", "--only-binary=:all:", "--disable-pip-version-check", "--dest", str(out),
             "--python-version", python, "--implementation", "cp", *platforms, *requirements]

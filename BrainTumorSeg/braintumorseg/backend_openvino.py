@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +53,7 @@ class OpenVinoBackend:
 
     def run(self, channels: np.ndarray, cancel: threading.Event | None = None) -> np.ndarray:
         """(R, I, J, K) float32 of channels (C, I, J, K) float32. Raises Cancelled, OutOfMemory, or ModelError."""
-        with self._lock:
+        with _turn(self._lock, cancel):
             try:
                 return self._infer(np.ascontiguousarray(channels[None], np.float32), cancel)
             except RuntimeError as error:  # OpenVINO has this one kind
@@ -92,3 +94,15 @@ class OpenVinoBackend:
                 self._compiled.popitem(last=False)
         self._compiled.move_to_end(shape)
         return self._compiled[shape]
+
+
+@contextmanager
+def _turn(lock: threading.Lock, cancel: threading.Event | None) -> Iterator[None]:
+    """The lock held; a cancel ends the wait for it, too."""
+    while not lock.acquire(timeout=_POLL_MS / 1000):
+        if cancel is not None and cancel.is_set():
+            raise Cancelled("The run was cancelled.")
+    try:
+        yield
+    finally:
+        lock.release()

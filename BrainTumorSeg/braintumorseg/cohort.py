@@ -124,8 +124,8 @@ def _segment(entry: Entry, model: Model, options: Options, out: Path, progress: 
         study = read_study(entry.paths, **entry.roles, study=entry.study, fill_gaps=options.fill_gaps, progress=tell, cancel=progress.cancel)
     series = study.stacks.get(study.reference_role)
     identity = identity_asked_for(series) if options.with_identity else None
-    segmentation = segment(study, model, device=options.device, threads=options.threads, provider=options.provider,
-                           registered=options.registered, stripped=options.stripped, progress=progress, turn=turn)
+    segmentation = segment(study, model, device=options.device, threads=options.threads, provider=options.provider, registered=options.registered,
+                           stripped=options.stripped, progress=progress, turn=turn)
     return write_results(study, segmentation, model.card, out, force=True, dicom_source=series or (), sr=options.sr, sc=options.sc,
                          identity=identity, progress=progress)
 

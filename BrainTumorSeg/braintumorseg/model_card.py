@@ -15,7 +15,7 @@ __all__ = ["ANY", "FINDS", "Label", "ModelCard", "Normalisation", "PostProcessin
 
 # What a network finds -> the regions that come out of it, in this order, each inside the one before.
 FINDS = {"tumour": tuple(REGIONS), "brain": ("brain",)}
-PRECISIONS = ("float16", "bfloat16", "int8")
+PRECISIONS = ("bfloat16", "int8")
 ANY = "any"  # the only role of a network that reads one image of whatever sequence
 
 
@@ -61,7 +61,7 @@ class Variant:
     """Another way to run the same network, that was held against the float32 one and lost next to nothing.
 
     file, sha256: of its .onnx, beside the network's own; or the network's own, run in another precision.
-    precision: 'float16', 'bfloat16' or 'int8', what the convolutions are computed in.
+    precision: 'bfloat16' or 'int8', what the convolutions are computed in.
     provider: which entry of the provider table it is for.
     needs: features of the processor (`hardware.FEATURES`), all of which must be there.
     parity: how it was checked: the change of the mean Dice of each region, in points, and on what.

@@ -100,7 +100,7 @@ def _lacks_openvino(machine: Machine) -> Lack | None:
         return Lack(f"OpenVINO is for x86-64 processors, and this is {machine.processor}", "Leave out --provider")
     if "openvino" not in machine.packages:
         return Lack("openvino is not installed", "pip install openvino makes the network two to eight times as fast on this processor",
-                    notable=machine.system != "Darwin")  # there ONNX Runtime alone is what we install
+                    notable=machine.system != "Darwin" and "onnxruntime-gpu" not in machine.packages)  # there we install ONNX Runtime alone
     return None
 
 
@@ -115,9 +115,7 @@ def _cuda(weights: Path, precision: str, threads: int) -> OnnxRuntimeBackend:
 
 
 def _tensorrt(weights: Path, precision: str, threads: int) -> OnnxRuntimeBackend:
-    # Norms in float32: sums over millions of voxels overflow float16.
-    options = {"trt_fp16_enable": "1", "trt_layer_norm_fp32_fallback": "1"} if precision == "float16" else {}
-    return OnnxRuntimeBackend(weights, "TensorrtExecutionProvider", options, precision, threads)
+    return OnnxRuntimeBackend(weights, "TensorrtExecutionProvider", None, precision, threads)
 
 
 def _onnxruntime(weights: Path, precision: str, threads: int) -> OnnxRuntimeBackend:

@@ -34,6 +34,7 @@ class Session:
         self._left = list(providers)
         self._reasons: list[str] = []
         self.fell_back = False   # while it ran
+        self._lock = threading.Lock()   # several studies may run on one session, each in its thread
         self._backend = self._open_next(self._reasons)
 
     @property
@@ -58,25 +59,29 @@ class Session:
         `cancel` stops even within the pass. Raises Cancelled, OutOfMemory, or ModelError when no provider can run the network on this input.
         """
         while True:
+            backend = self._backend
             try:
-                return self._backend.run(channels, cancel)
+                return backend.run(channels, cancel)
             except (Cancelled, OutOfMemory):
                 raise
             except ModelError as error:
-                if not self.fall_back(error.what):
+                if not self.fall_back(backend.provider, error.what):
                     raise
 
-    def fall_back(self, why: str) -> bool:
-        """Go on with the next provider, and note why; False when there is none."""
-        if not self._left:
-            return False
-        reasons = [*self._reasons, f"{self.provider} failed: {why.rstrip('.')[:160]}"]
-        try:
-            backend = self._open_next(reasons)
-        except BrainTumorSegError:
-            return False
-        self._backend, self._reasons, self.fell_back = backend, reasons, True
-        return True
+    def fall_back(self, failed: str, why: str) -> bool:
+        """Go on with the provider after `failed`, and note why; False when there is none. Another thread may have done so already."""
+        with self._lock:
+            if self.provider != failed:
+                return True
+            if not self._left:
+                return False
+            reasons = [*self._reasons, f"{failed} failed: {why.rstrip('.')[:160]}"]
+            try:
+                backend = self._open_next(reasons)
+            except BrainTumorSegError:
+                return False
+            self._backend, self._reasons, self.fell_back = backend, reasons, True
+            return True
 
     def _open_next(self, reasons: list[str]):
         """A backend of the next provider that can open the network; why others could not is added to `reasons`."""

@@ -24,7 +24,7 @@ class Provenance:
     sha256: str
     provider: str                                  # what the session really used, such as 'OpenVINO' or 'CPUExecutionProvider'
     provider_note: str = ""                        # why it was not the one asked for, if so
-    precision: str = "float32"                     # what it computed in: float32, float16, bfloat16 or int8
+    precision: str = "float32"                     # what it computed in: float32, bfloat16 or int8
     weights: str = ""                              # the file that was run: the network's own, or a variant's
     passes: int = 1                                # forward passes: 1, or the number of tiles
     reference: str = ""                            # role whose grid carries the result

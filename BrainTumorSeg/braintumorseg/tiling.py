@@ -34,11 +34,12 @@ def predict(channels: np.ndarray, session: Session, multiple: int, bytes_per_vox
     shape = channels.shape[1:]
     tile = largest_tile(shape, multiple, bytes_per_voxel, _free() if free_bytes is None else free_bytes)
     while True:
+        provider = session.provider
         try:
             return _by_tiles(channels, session, tile, progress, cancel)
         except OutOfMemory as error:
             if max(tile) <= _SMALLEST_TILE:
-                if not session.fall_back(error.what):
+                if not session.fall_back(provider, error.what):
                     raise
                 return predict(channels, session, multiple, bytes_per_voxel, free_bytes=free_bytes, progress=progress, cancel=cancel)
             tile = tuple(min(side, max(_SMALLEST_TILE, side // 2 // multiple * multiple)) for side in tile)

@@ -41,7 +41,9 @@ def test_segment_writes_every_file_and_prints_the_volumes(patient, model, tmp_pa
     assert "WT 2.7 ml" in text
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
     assert report["volumes_ml"]["regions"]["ET"] == pytest.approx(0.512)
-    assert report["provider"] == "CPUExecutionProvider"
+    assert report["provider"] in ("OpenVINO", "CPUExecutionProvider", "CUDAExecutionProvider")
+    assert (report["precision"], report["weights"]) == ("float32", "toy.onnx")
+    assert f"on {report['provider']} (float32)" in text
     assert "Müller" not in (out / "report.json").read_text(encoding="utf-8")
     assert np.abs(read_volume(out / "segmentation.nii.gz").affine - read_volume(patient / "case_t1ce.nii.gz").affine).max() < 1e-6
 
@@ -229,6 +231,14 @@ def test_models_are_listed_and_shown(capsys):
     assert json.loads(run(capsys, "models", "show", "glioma", "--json")[1])["sha256"]
 
 
+def test_the_provider_that_was_asked_for_runs_the_network(patient, model, tmp_path, capsys):
+    code, out, _ = run(capsys, "segment", patient, "--out", tmp_path / "out", "--model", model, "--registered", "--provider", "onnxruntime", "--json")
+    assert code == 0
+    report = json.loads(out.splitlines()[-1])
+    assert (report["provider"], report["provider_note"]) == ("CPUExecutionProvider", "")
+    assert run(capsys, "segment", patient, "--out", tmp_path / "two", "--model", model, "--registered", "--provider", "cuda")[0] == 1
+
+
 def test_doctor_says_which_provider_a_session_really_used(capsys):
     code, out, _ = run(capsys, "doctor")
     assert code == 0
@@ -238,7 +248,7 @@ def test_doctor_says_which_provider_a_session_really_used(capsys):
 def test_help_and_import_load_no_scientific_package():
     program = ("import sys; import braintumorseg.cli as cli\n"
                "try: cli.main(['segment', '--help'])\nexcept SystemExit: pass\n"
-               "heavy = {'numpy', 'scipy', 'SimpleITK', 'nibabel', 'pydicom', 'highdicom', 'onnxruntime', 'PIL'} & set(sys.modules)\n"
+               "heavy = {'numpy', 'scipy', 'SimpleITK', 'nibabel', 'pydicom', 'highdicom', 'onnxruntime', 'openvino', 'PIL'} & set(sys.modules)\n"
                "sys.exit(f'loaded: {heavy}' if heavy else 0)")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

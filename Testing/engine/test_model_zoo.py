@@ -88,3 +88,45 @@ def test_what_is_no_zip_or_holds_other_things_is_refused(tmp_path):
 def test_the_embedded_network_cannot_be_removed():
     with pytest.raises(ModelError, match="cannot be removed"):
         remove_model("glioma")
+
+
+def variant_archive(toy_model, folder, leave_out=()):
+    """A zip of the toy network with a second file that its card names as its INT8 variant."""
+    from dataclasses import replace
+
+    from braintumorseg.model_card import Variant, write_card
+    from braintumorseg.weights import sha256_of
+
+    shutil.copy(toy_model.weights, folder / "toy.onnx")
+    shutil.copy(toy_model.weights, folder / "toy.int8.onnx")
+    write_card(replace(toy_model.card, variants=(Variant("toy.int8.onnx", sha256_of(toy_model.weights), "int8", "openvino", ("vnni",)),)),
+               folder / "toy.json")
+    with zipfile.ZipFile(folder / "toy.zip", "w") as file:
+        for name in ("toy.onnx", "toy.int8.onnx", "toy.json"):
+            if name not in leave_out:
+                file.write(folder / name, name)
+    return folder / "toy.zip"
+
+
+def test_variants_come_and_go_with_their_network(toy_model, tmp_path, own_folder):
+    add_model(variant_archive(toy_model, tmp_path))
+    model = load_model("toy")
+    assert model.files == ("toy.onnx", "toy.int8.onnx", "toy.json")
+    assert model.card.variants[0].needs == ("vnni",)
+    assert all((own_folder / name).is_file() for name in model.files)
+    remove_model("toy")
+    assert not any(own_folder.iterdir())
+
+
+def test_an_archive_without_a_variant_that_its_card_names_is_refused_whole(toy_model, tmp_path, own_folder):
+    with pytest.raises(ModelError, match=r"int8 variant toy\.int8\.onnx is missing.*Zip it again"):
+        add_model(variant_archive(toy_model, tmp_path, leave_out=("toy.int8.onnx",)))
+    assert not any(own_folder.iterdir())
+
+
+def test_an_archive_with_a_file_that_nobody_names_is_refused(archive, own_folder):
+    with zipfile.ZipFile(archive, "a") as file:
+        file.writestr("toy/other.onnx", b"x")
+    with pytest.raises(ModelError, match=r"other\.onnx, which its card does not name"):
+        add_model(archive)
+    assert not any(own_folder.iterdir())

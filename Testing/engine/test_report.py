@@ -105,7 +105,8 @@ def test_the_report_survives_json_and_keeps_its_keys():
     again = json.loads(json.dumps(report, allow_nan=False))
     assert again == report
     assert set(report) == {"format", "research_use_only", "volumes_ml", "lesions", "enhancing_mm", "flags", "sequences", "left_out", "missing",
-                           "reference", "alignment", "brain", "model", "provider", "provider_note", "passes", "seconds", "software"}
+                           "reference", "alignment", "brain", "model", "provider", "provider_note", "precision",
+                           "weights", "passes", "seconds", "software"}
     assert report["format"] == "braintumorseg report 1"
     assert report["volumes_ml"] == {"labels": {"NCR": 0.0, "ED": 1.0, "ET": 0.003},
                                     "regions": {"WT": 1.003, "TC": 0.003, "ET": 0.003}}
@@ -123,7 +124,7 @@ def test_the_report_survives_json_and_keeps_its_keys():
 def test_the_page_says_what_a_reader_must_know(tmp_path):
     _, page = written(tmp_path, *made())
     for words in ("For research use only", "Whole tumour (WT) NCR + ED + ET 1.0", "Edema (ED) 1.0", "T1 is missing",
-                  "CPUExecutionProvider no CUDA device was found", "a" * 64, "same grid", "Time: 3.8 s in all", "CC BY 4.0",
+                  "CPUExecutionProvider float32 no CUDA device was found", "a" * 64, "same grid", "Time: 3.8 s in all", "CC BY 4.0",
                   "Someone 2021", "19", "WT 0.876 0.700 case 3", "Adults only.", "5 cases", "L 14, P 14, S 14", "And 1 smaller"):
         assert words in page.text, words
 

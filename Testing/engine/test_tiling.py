@@ -11,6 +11,8 @@ from braintumorseg.tiling import largest_tile, predict, tile_starts
 class Fake:
     """A session that answers with the first channel, and cannot take more than `most` voxels."""
 
+    provider = "fake"
+
     def __init__(self, most=10**9):
         self.most, self.seen = most, []
         self.next_most = None   # what it can take once it has fallen back
@@ -21,7 +23,8 @@ class Fake:
             raise OutOfMemory("too large")
         return channels[:1].copy()
 
-    def fall_back(self, why):
+    def fall_back(self, failed, why):
+        assert failed == self.provider
         self.most, self.next_most, there = self.next_most, None, self.next_most is not None
         return there
 

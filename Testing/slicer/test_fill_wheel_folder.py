@@ -28,6 +28,12 @@ def test_it_asks_pip_for_wheels_of_the_other_system(script, monkeypatch, tmp_pat
     assert "SimpleITK>=2.5" in command
 
 
+def test_the_conditions_of_this_computer_do_not_decide_for_another(script, tmp_path):
+    command = script.pip_command(tmp_path, "3.12", "windows", "cpu")
+    assert "openvino>=2025.4" in command
+    assert not any(";" in word for word in command)
+
+
 def test_a_mac_gets_the_last_runtime_that_it_can_use(script, tmp_path):
     assert "onnxruntime>=1.23,<1.24" in script.pip_command(tmp_path, "3.12", "macos", "cpu-macos")
 

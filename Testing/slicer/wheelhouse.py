@@ -7,7 +7,8 @@ from pathlib import Path
 __all__ = ["make_wheelhouse", "probe"]
 
 MODULES = {"numpy": "numpy", "scipy": "scipy", "SimpleITK": "SimpleITK", "nibabel": "nibabel", "pydicom": "pydicom", "python_gdcm": "gdcm",
-           "highdicom": "highdicom", "pillow": "PIL", "psutil": "psutil", "onnxruntime": "onnxruntime"}
+           "highdicom": "highdicom", "pillow": "PIL", "psutil": "psutil", "onnxruntime": "onnxruntime",
+           "openvino": "openvino"}
 
 
 def make_wheelhouse(folder: Path, leave_out: tuple = (), broken: tuple = ()) -> Path:
@@ -16,11 +17,11 @@ def make_wheelhouse(folder: Path, leave_out: tuple = (), broken: tuple = ()) -> 
     for name, module in MODULES.items():
         if name in leave_out:
             continue
-        info = f"{name}-99.0.dist-info"
-        files = {f"{module}/__init__.py": "raise ImportError('damaged')" if name in broken else "__version__ = '99.0'",
-                 f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 99.0\n",
+        info = f"{name}-9999.0.dist-info"
+        files = {f"{module}/__init__.py": "raise ImportError('damaged')" if name in broken else "__version__ = '9999.0'",
+                 f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 9999.0\n",
                  f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n"}
-        with zipfile.ZipFile(folder / f"{name}-99.0-py3-none-any.whl", "w") as wheel:
+        with zipfile.ZipFile(folder / f"{name}-9999.0-py3-none-any.whl", "w") as wheel:
             for path, text in files.items():
                 wheel.writestr(path, text)
             wheel.writestr(f"{info}/RECORD", "".join(f"{path},,\n" for path in files) + f"{info}/RECORD,,\n")

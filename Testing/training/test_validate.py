@@ -60,7 +60,7 @@ def test_one_run_leaves_tables_and_pictures_that_the_report_shows(network, cases
     assert "left" in said[0]
     with (tmp_path / "out" / "validation.csv").open() as file:
         assert {(row["case"], row["structure"]) for row in csv.DictReader(file)} >= {("a", "WT"), ("TCIA_b", "ET")}
-    assert found.cohorts == {"a": "BraTS2021", "TCIA_b": "TCIA"}
+    assert found.cohorts == {"a": "other", "TCIA_b": "TCIA"}
 
 
 def test_scores_are_those_counted_by_hand(network, cases, tmp_path):
@@ -78,7 +78,7 @@ def test_the_card_gets_spread_cohorts_and_subsets_and_a_page_for_people(network,
     run(network, cases, tmp_path / "out", subsets=True, write=True)
     metrics = read_card(network.with_suffix(".json")).metrics
     assert (metrics["dice"]["WT"]["n"], metrics["dice"]["WT"]["worst_case"]) == (2, "TCIA_b")
-    assert set(metrics["dice_by_cohort"]) == {"BraTS2021", "TCIA"}
+    assert set(metrics["dice_by_cohort"]) == {"other", "TCIA"}
     assert metrics["dice_by_sequences"]["t1 + t1ce + t2 + flair"]["WT"] == pytest.approx(0.44)
     page = network.with_suffix(".md").read_text()
     for words in ("## Intended use", "## Limits", "## Training data", "| WT | 0.440 |", "t1ce + flair", "HD95 mm", "a, TCIA_b"):

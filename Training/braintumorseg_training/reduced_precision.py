@@ -1,4 +1,4 @@
-"""A network as exported -> the same network with 8-bit convolutions, or in float16: other .onnx files for other kernels."""
+"""A network as exported -> the same network with 8-bit convolutions: another .onnx file for other kernels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from braintumorseg.errors import ResourceError
 
 from .export import halve
 
-__all__ = ["kept_in_float", "layers_by_work", "quantise", "to_float16", "widened"]
+__all__ = ["kept_in_float", "layers_by_work", "quantise", "widened"]
 
 
 def quantise(weights: Path, samples: Sequence[np.ndarray], kept: Collection[str], out: Path) -> None:
@@ -67,15 +67,6 @@ def layers_by_work(weights: Path, shape: Sequence[int]) -> list[tuple[str, float
             at = shapes[node.output[0] if node.op_type == "Conv" else node.input[0]]
             found.append((node.name, float(np.prod(at[2:])) * sizes[node.input[1]]))
     return found
-
-
-def to_float16(weights: Path, out: Path) -> None:
-    """Write `out`: convolutions and what lies between in float16; norms and the last sigmoid, input and output stay float32."""
-    from onnxruntime.transformers.float16 import convert_float_to_float16
-
-    # A sum over millions of voxels is beyond what float16 can hold.
-    model = convert_float_to_float16(widened(weights), keep_io_types=True, op_block_list=["InstanceNormalization", "Sigmoid"])
-    _save(model, out)
 
 
 def widened(weights: Path):

@@ -24,13 +24,13 @@ from .data import Split, load_cases, read_case
 from .fit_brain import HELD_OUT_SEED
 from .head_maps import read_heads
 from .outputs import output_into
-from .reduced_precision import kept_in_float, layers_by_work, quantise, to_float16
+from .reduced_precision import kept_in_float, layers_by_work, quantise
 from .synthetic_heads import SyntheticHeads
 from .validate import declared
 
 __all__ = ["KINDS", "MOST_POINTS", "Trial", "brain_trial", "change", "make_variants", "tumour_trial"]
 
-KINDS = ("bfloat16", "int8", "float16")   # in this order in the card: the engine takes the first that fits
+KINDS = ("bfloat16", "int8")   # in this order in the card: the engine takes the first that fits
 MOST_POINTS = 0.3                          # by which the mean Dice of no region may fall
 LARGEST_MB = 12.0                          # a file that is committed
 _SHARES = (0.0, 0.1, 0.25, 0.5)            # of the work that INT8 leaves in float32, until the rest passes
@@ -111,9 +111,8 @@ def make_variants(weights: Path, trial: Trial, kinds: Sequence[str], say: Callab
                 found.append(passed)
         card = replace(model.card, variants=tuple(found))
         write_card(card, weights.with_suffix(".json"))
-        for kind in ("int8", "float16"):   # what no card names any more
-            if kind not in {variant.precision for variant in found}:
-                _file(weights, kind).unlink(missing_ok=True)
+        if "int8" not in {variant.precision for variant in found}:   # what no card names any more
+            _file(weights, "int8").unlink(missing_ok=True)
     say(f"{weights.with_suffix('.json').name} names {', '.join(variant.precision for variant in found) or 'no variant'}.")
     return card
 
@@ -143,15 +142,12 @@ def _passing(kind: str, model: Model, trial: Trial, exact: Mapping, machine: Mac
 
 def _candidates(kind: str, model: Model, trial: Trial, machine: Machine, say: Callable[[str], None]) -> Iterator[tuple[Variant, str]]:
     path = _file(model.weights, kind)
-    needs = {"bfloat16": ("amx_bf16",), "int8": ("vnni",), "float16": ()}[kind]
+    needs = {"bfloat16": ("amx_bf16",), "int8": ("vnni",)}[kind]
     if lacking := set(needs) - machine.features:
         say(f"{kind}: not tried, for this processor has no {', '.join(sorted(lacking))}")
         return
     if kind == "bfloat16":   # the same file; the kernels round on the way
         yield Variant(model.weights.name, model.card.sha256, kind, "openvino", needs), "bfloat16"
-    elif kind == "float16":
-        to_float16(model.weights, path)
-        yield Variant(path.name, sha256_of(path), kind, "cuda"), "float16 (judged on a CPU, which rounds what lies between the layers)"
     else:
         samples = trial.samples()
         layers = layers_by_work(model.weights, samples[0].shape)
@@ -163,13 +159,10 @@ def _candidates(kind: str, model: Model, trial: Trial, machine: Machine, say: Ca
 
 def _scores(model: Model, trial: Trial, variants: tuple[Variant, ...]) -> dict[str, Mapping[str, float]]:
     """Case -> region -> Dice of the network, as the engine runs it on a CPU: with this one variant, or in float32."""
-    if variants and variants[0].provider == "cuda":   # no GPU is needed to judge: ONNX Runtime's CPU runs the file, too
-        session = open_session(model.weights.with_name(variants[0].file), "cpu", provider="onnxruntime")
-    else:
-        session = open_session(model.weights, "cpu", provider="openvino" if variants else None, variants=variants)
-        if variants and session.precision != variants[0].precision:
-            raise ModelError(f"The {variants[0].precision} variant did not run: {session.note or session.precision}.",
-                             "'braintumorseg doctor' says what this machine can do.")
+    session = open_session(model.weights, "cpu", provider="openvino" if variants else None, variants=variants)
+    if variants and session.precision != variants[0].precision:
+        raise ModelError(f"The {variants[0].precision} variant did not run: {session.note or session.precision}.",
+                         "'braintumorseg doctor' says what this machine can do.")
     scores = {}
     for name, channels in trial.inputs.items():
         probabilities, _ = predict(channels, session, model.card.size_multiple, model.card.bytes_per_voxel)

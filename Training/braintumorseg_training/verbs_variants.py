@@ -12,15 +12,15 @@ from .verbs_fit import HEADS_SPLIT, OWN_SPLIT, say
 
 __all__ = ["add_verbs"]
 
-KINDS = ("bfloat16", "int8", "float16")
+KINDS = ("bfloat16", "int8")
 
 
 def add_verbs(verbs: argparse._SubParsersAction) -> None:
     """Define the verb on the command line's parser."""
     verb = verbs.add_parser(
         "variants", help="make an exported network's faster variants, and name those in its card that lose next to nothing",
-        description="bfloat16: the same file, run so on processors with AMX. int8: a file of a quarter of the size for processors with VNNI, its "
-                    "ranges from training cases. float16: a file for GPUs. Each is held against the float32 network on the validation cases: where "
+        description="bfloat16: the same file, run so on processors with AMX. int8: another file, for processors with VNNI, its "
+                    "ranges from training cases. Each is held against the float32 network on the validation cases: where "
                     "the mean Dice of a region falls by more than 0.3 points it is not used.")
     verb.add_argument("model", type=Path, metavar="NAME.onnx", help="with NAME.json beside it; the variants are written beside them")
     verb.add_argument("--data", type=Path, help="a tumour network: folder that prepare wrote; the split's training cases calibrate INT8")
@@ -29,7 +29,7 @@ def add_verbs(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument("--table", type=Path, help="CSV with columns case, labels: the convention case by case")
     verb.add_argument("--maps", type=Path, help="a brain network: folder of the label maps")
     verb.add_argument("--split", type=Path, help="the split that the network was trained with (default: the shipped ones)")
-    verb.add_argument("--kind", action="append", choices=KINDS, help="which (may be repeated; default: bfloat16 and int8)")
+    verb.add_argument("--kind", action="append", choices=KINDS, help="which (may be repeated; default: both)")
     verb.set_defaults(run=_variants)
 
 
@@ -49,4 +49,4 @@ def _variants(args) -> None:
             raise InputError(f"{card.name} finds tumours, and is calibrated on packed cases and judged on cases.", "Give --data and --cases.")
         trial = tumour_trial(card, args.data, args.cases, read_split(args.split or OWN_SPLIT), read_conventions(args.table) if args.table else {},
                              args.labels)
-    make_variants(args.model, trial, args.kind or ("bfloat16", "int8"), say)
+    make_variants(args.model, trial, args.kind or KINDS, say)

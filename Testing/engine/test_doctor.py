@@ -1,0 +1,78 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from braintumorseg.doctor import examine, format_findings
+from braintumorseg.errors import ResourceError
+from braintumorseg.hardware import Machine
+from braintumorseg.model_card import Variant
+from braintumorseg.model_zoo import Model
+
+GOOD = Machine("Linux", "x86_64", frozenset({"avx2", "amx_bf16"}), None, {"onnxruntime": "1.32.0", "openvino": "2026.4.1"})
+
+
+class FakeSession:
+    provider, precision, weights, note, reasons = "OpenVINO", "bfloat16", Path("glioma.onnx"), "", ()
+
+    def run(self, channels):
+        return np.zeros((3, *channels.shape[1:]), np.float32)
+
+
+def look(machine=GOOD, gpus=list, open_it=lambda *_, **__: FakeSession(), models=list):
+    return examine(machine, gpus, open_it, models)
+
+
+def test_a_machine_that_has_what_it_needs_is_well():
+    found = look()
+    assert found["problems"] == []
+    text = format_findings(found)
+    assert "All is well." in text
+    assert "glioma really ran on OpenVINO in bfloat16 (glioma.onnx)" in text
+    assert "avx2, amx_bf16" in text
+    assert "s for the network of a usual study" in text
+    assert [one["name"] for one in found["providers"] if one["here"]] == ["openvino", "onnxruntime"]
+
+
+@pytest.mark.parametrize(("machine", "what", "fix"), [
+    (replace(GOOD, packages={**GOOD.packages, "onnxruntime-gpu": "1.32.0"}), "overwrite each other", "pip uninstall -y onnxruntime onnxruntime-gpu"),
+    (replace(GOOD, packages={"onnxruntime-gpu": "1.32.0", "openvino": "2026.4.1"}), "has no NVIDIA driver", "pip install 'braintumorseg[cpu]'"),
+    (replace(GOOD, packages={"onnxruntime-gpu": "1.32.0"}, driver_cuda=(12, 4)), "needs CUDA 13", "<1.27"),
+    (replace(GOOD, packages={"onnxruntime": "1.32.0"}), "Openvino is not installed", "pip install openvino")])
+def test_each_thing_that_is_missing_comes_once_with_its_command(machine, what, fix):
+    problems = look(machine)["problems"]
+    (problem,) = [one for one in problems if what in one["what"]]
+    assert fix in problem["fix"]
+    assert len(problems) == len({one["what"] for one in problems})
+    assert "All is well" not in format_findings(look(machine))
+
+
+def test_gpus_and_their_driver_are_shown():
+    found = look(replace(GOOD, driver_cuda=(13, 0)), lambda: [{"name": "NVIDIA H200", "memory_gb": 140.4, "driver": "580.82"}])
+    assert "NVIDIA H200 with 140.4 GB, driver 580.82; the driver runs CUDA 13.0" in format_findings(found)
+
+
+def test_a_variant_whose_file_is_missing_is_named_with_the_network(toy_model):
+    card = replace(toy_model.card, variants=(Variant("toy.int8.onnx", "b" * 64, "int8", "openvino"),))
+    (problem,) = look(models=lambda: [Model(card, toy_model.weights)])["problems"]
+    assert problem["what"] == "Of toy, the int8 variant toy.int8.onnx is missing."
+    assert problem["fix"] == "Get the network again from its maker."
+
+
+def test_a_provider_that_failed_is_a_problem():
+    class FellBack(FakeSession):
+        reasons = ("cuda did not start: a library is missing",)
+
+    (problem,) = look(open_it=lambda *_, **__: FellBack())["problems"]
+    assert problem["what"] == "Cuda did not start: a library is missing."
+
+
+def test_without_any_runtime_it_says_so_and_does_not_fall_over():
+    def none(*_, **__):
+        raise ResourceError("No ONNX Runtime is installed.", "pip install 'braintumorseg[cpu]'.")
+
+    found = look(replace(GOOD, packages={}), open_it=none)
+    assert found["session"] is None
+    assert "none could be run" in format_findings(found)
+    assert any(one["what"] == "No ONNX Runtime is installed." for one in found["problems"])

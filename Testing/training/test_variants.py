@@ -1,0 +1,113 @@
+import shutil
+import sys
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from braintumorseg.errors import ResourceError
+from braintumorseg.hardware import Machine
+from braintumorseg.model_card import read_card
+from braintumorseg_training import variants as module
+from braintumorseg_training.reduced_precision import kept_in_float, layers_by_work, quantise
+from braintumorseg_training.variants import Trial, change, make_variants
+
+PLAIN = Machine("Linux", "x86_64", packages={"onnxruntime": "1.32.0"})
+AMX = Machine("Linux", "x86_64", frozenset({"amx_bf16", "vnni"}), packages={"onnxruntime": "1.32.0", "openvino": "2026.4.1"})
+INPUT = np.random.default_rng(0).normal(size=(4, 16, 16, 16)).astype(np.float32)
+
+
+@pytest.fixture
+def weights(toy_model, tmp_path):
+    shutil.copy(toy_model.weights, tmp_path / "toy.onnx")
+    shutil.copy(toy_model.weights.with_suffix(".json"), tmp_path / "toy.json")
+    return tmp_path / "toy.onnx"
+
+
+@pytest.fixture(autouse=True)
+def any_processor(monkeypatch):
+    """Sessions that run whatever they are asked for, so that every variant can be judged on every processor."""
+    def open_it(weights, device, *, provider, variants):
+        return SimpleNamespace(provider="fake", precision=variants[0].precision if variants else "float32", note="",
+                               run=lambda channels, cancel=None: np.zeros((3, *channels.shape[1:]), np.float32))
+
+    monkeypatch.setattr(module, "open_session", open_it)
+
+
+def quantised(monkeypatch):
+    """quantise copies the network; returns the lists of layers that it left in float."""
+    kept = []
+    monkeypatch.setattr(module, "quantise", lambda weights, samples, layers, out: (kept.append(layers), shutil.copy(weights, out)))
+    return kept
+
+
+def trial(*scores):
+    """Its one case gets these Dice one after the other: first the float32 network, then each variant."""
+    left = list(scores)
+    return Trial(lambda: [INPUT], {"case": INPUT}, lambda name, probabilities: {"WT": left.pop(0)})
+
+
+def test_a_variant_that_loses_little_is_named_by_the_card_with_what_it_lost(weights):
+    said = []
+    card = make_variants(weights, trial(0.900, 0.898), ["bfloat16"], said.append, AMX)
+    (variant,) = card.variants
+    assert (variant.file, variant.precision, variant.provider, variant.needs) == ("toy.onnx", "bfloat16", "openvino", ("amx_bf16",))
+    assert variant.parity["change_in_points"] == {"WT": {"mean": -0.2, "worst": -0.2}}
+    assert variant.parity["cases"] == ["case"]
+    assert read_card(weights.with_suffix(".json")).variants == card.variants
+    assert said[-1] == "toy.json names bfloat16."
+
+
+def test_int8_that_loses_too_much_is_tried_again_with_less_of_it(weights, monkeypatch):
+    kept = quantised(monkeypatch)
+    card = make_variants(weights, trial(0.900, 0.896, 0.899), ["int8"], lambda text: None, AMX)
+    assert [variant.file for variant in card.variants] == ["toy.int8.onnx"]
+    assert (weights.parent / "toy.int8.onnx").is_file()
+    assert len(kept) == 2
+
+
+def test_a_variant_that_loses_too_much_in_every_way_is_not_named_and_its_file_goes(weights, monkeypatch):
+    quantised(monkeypatch)
+    said = []
+    assert make_variants(weights, trial(0.900, *[0.896] * 4), ["int8"], said.append, AMX).variants == ()
+    assert not (weights.parent / "toy.int8.onnx").exists()
+    assert sum("not used" in line for line in said) == 4
+    assert said[-1] == "toy.json names no variant."
+
+
+def test_what_this_processor_cannot_judge_is_not_tried(weights):
+    said = []
+    assert make_variants(weights, trial(0.9), ["bfloat16", "int8"], said.append, PLAIN).variants == ()
+    assert [line for line in said if "not tried" in line] == ["bfloat16: not tried, for this processor has no amx_bf16",
+                                                              "int8: not tried, for this processor has no vnni"]
+
+
+def test_a_warning_when_the_cases_were_trained_on(weights):
+    said = []
+    make_variants(weights, replace(trial(0.9), trained_on=("case",)), [], said.append, PLAIN)
+    assert "WARNING: 1 of them were trained on" in said[1]
+
+
+def test_the_change_is_that_of_the_mean_and_of_the_worst_case():
+    exact, other = {"a": {"WT": 0.9}, "b": {"WT": 0.8}}, {"a": {"WT": 0.91}, "b": {"WT": 0.77}}
+    assert change(exact, other) == {"WT": {"mean": -1.0, "worst": -3.0}}
+
+
+def test_first_last_and_cheapest_layers_stay_in_float():
+    layers = [("first", 1), ("large", 70), ("small", 4), ("middle", 24), ("last", 1)]
+    assert kept_in_float(layers, 0.0) == {"first", "last"}
+    assert kept_in_float(layers, 0.05) == {"first", "small", "last"}
+    assert kept_in_float(layers, 0.30) == {"first", "small", "middle", "last"}
+
+
+def test_the_work_of_a_layer_is_its_multiplications(toy_model):
+    ((_, work),) = layers_by_work(toy_model.weights, (4, 8, 8, 8))
+    assert work == 8**3 * 3 * 4
+
+
+def test_int8_without_its_package_is_one_line(toy_model, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    with pytest.raises(ResourceError, match=r"needs the package nncf.*braintumorseg\[training\]"):
+        quantise(toy_model.weights, [INPUT], (), tmp_path / "out.onnx")
+    assert not any(tmp_path.iterdir())
