@@ -58,7 +58,8 @@ def _workers(args, options, model) -> Iterator:
         with ray_workers(args.ray, options, model.card.sha256, args.out.resolve(), args.at_once) as workers:
             yield workers
         return
-    open_session(model.weights, options.device, options.threads)   # what would fail for every study fails once, before the first
+    # What would fail for every study fails once, before the first.
+    open_session(model.weights, options.device, options.threads, provider=options.provider, variants=model.card.variants)
     turn = threading.Lock()
     yield Lanes(args.at_once or at_once_here(), lambda entry, progress: segment_entry(entry, model, options, args.out, progress, turn))
 

@@ -244,6 +244,17 @@ def test_the_network_takes_one_study_at_a_time_while_others_are_read(studies, to
     assert most == [1, 1, 1, 1]
 
 
+def test_the_provider_asked_for_runs_every_study(studies, toy_model, tmp_path, capsys):
+    assert run(capsys, *command(studies, tmp_path / "out", toy_model, "--provider", "onnxruntime", "--device", "cpu"))[0] == 0
+    assert {line["provider"] for line in lines_of(tmp_path / "out", "done")} == {"CPUExecutionProvider"}
+
+
+def test_a_provider_that_cannot_be_had_ends_the_run_before_the_first_study(studies, toy_model, tmp_path, capsys):
+    code, _, err = run(capsys, *command(studies, tmp_path / "out", toy_model, "--provider", "tensorrt"))
+    assert code == 1 and err.strip().count("\n") <= 1
+    assert lines_of(tmp_path / "out") == []
+
+
 class FakeWorkers:
     """Does what `does` says of a study, at once and `room` at a time."""
 
