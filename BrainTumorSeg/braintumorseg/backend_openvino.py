@@ -1,4 +1,4 @@
-"""A network on OpenVINO: the processor's own kernels for 3-D convolutions, two to eight times as fast as ONNX Runtime's.
+"""A network on OpenVINO: the processor's own kernels for 3-D convolutions, faster here than ONNX Runtime's.
 
 The package `openvino` and not the plug-in for ONNX Runtime: measured on the default network, the plug-in was slower and no wheel of it exists for
 some systems. A graph is compiled for each size of input, for fixed sizes run a fifth faster than free ones and compile in 0.2 s: too little for a
