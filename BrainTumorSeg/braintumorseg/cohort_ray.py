@@ -132,7 +132,7 @@ class RayWorkers:
         one.in_work[one.actor.segment.remote(entry)] = entry
 
     def finished(self, seconds: float) -> list[tuple[Entry, Outcome]]:
-        if time.monotonic() - self._looked > _LOOK_FOR_NODES_EVERY_S:
+        if not self._hired or time.monotonic() - self._looked > _LOOK_FOR_NODES_EVERY_S:
             self._hire()
         self._require_somebody()
         promises = [promise for one in self._hired for promise in ([one.opening] if one.opening is not None else one.in_work)]
@@ -193,11 +193,14 @@ class RayWorkers:
 
     def _hire(self) -> None:
         """Ask for the workers that nodes should have and have not."""
-        self._looked = time.monotonic()
+        self._looked, self._given_up = time.monotonic(), False
         strategy = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
         for node in self._ray.nodes():
             name, cores, gpus = node["NodeID"], int(node["Resources"].get("CPU", 0)), int(node["Resources"].get("GPU", 0))
-            if not node["Alive"] or self._losses[name] >= _MOST_LOSSES:
+            if not node["Alive"]:
+                continue
+            if self._losses[name] >= _MOST_LOSSES:
+                self._given_up = True
                 continue
             on_gpu = gpus > 0 and self._options.device != "cpu"
             wanted = gpus if on_gpu else cores // (self._options.threads or cores) if cores else 0
@@ -215,6 +218,6 @@ class RayWorkers:
         now = time.monotonic()
         if any(one.opening is None for one in self._hired):
             self._somebody = now
-        elif now - self._somebody > _NOBODY_FOR_S or (not self._hired and self._losses):
+        elif now - self._somebody > _NOBODY_FOR_S or (not self._hired and self._given_up):
             raise ResourceError("No node of the Ray cluster can work: each is busy, or its workers end at once.",
                                 "See 'ray status'; braintumorseg must be installed on every node, with the extra cpu or gpu.")
