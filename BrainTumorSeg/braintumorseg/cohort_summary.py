@@ -8,10 +8,12 @@ import io
 import os
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
 from .cohort_manifest import Record, manifests_in, read_records
+from .errors import OutputError
 from .html_page import Html, Number, join, page, section, table, tag, text
 from .labels import REGIONS
 from .measure import LABEL_VALUES
@@ -115,5 +117,9 @@ def _replace(path: Path, content: str) -> None:
     try:
         partial.write_text(content, encoding="utf-8", errors="backslashreplace")
         os.replace(partial, path)
+    except OSError as error:
+        raise OutputError(f"{path.name} cannot be written ({error.strerror or type(error).__name__}).",
+                          "Free some space, or make the folder yours to write; then 'braintumorseg cohort --summary DIR' writes it.") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ from PIL import Image
 
 from braintumorseg.cohort_manifest import Record, open_manifest
 from braintumorseg.cohort_summary import format_ended, summarise, write_summary
+from braintumorseg.errors import OutputError
 
 ML = {"WT": 3.0, "TC": 2.0, "ET": 1.25, "NCR": 0.75, "ED": 1.0}
 FLAGS = ({"code": "no_contrast", "severity": "warning", "text": "T1ce <shows> no contrast."}, {"code": "small", "severity": "info", "text": "small"})
@@ -63,6 +64,13 @@ def test_what_a_shard_adds_while_the_summary_is_written_is_in_it(cohort, monkeyp
     monkeypatch.setattr(cohort_summary, "read_records", reading)
     assert [record.id for record in write_summary(cohort)] == ["Zöe", "Doe & <b>", "late"]
     assert "late" in (cohort / "cohort.csv").read_text(encoding="utf-8")
+
+
+def test_a_summary_that_cannot_be_written_is_said_in_one_line_and_leaves_nothing(cohort):
+    (cohort / "cohort.csv").mkdir()
+    with pytest.raises(OutputError, match=r"cohort\.csv cannot be written \(Is a directory\)"):
+        write_summary(cohort)
+    assert [path.name for path in cohort.iterdir() if path.name.startswith(".cohort.csv")] == []
 
 
 def test_terminals_and_logs_get_numbers_and_no_names(cohort):
