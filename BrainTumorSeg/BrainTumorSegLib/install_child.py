@@ -147,7 +147,8 @@ def _check_imports(packages: Path, requirements: Sequence[str], cancel: threadin
     names = [re.match(r"[\w-]+", requirement).group() for requirement in requirements]
     modules = ", ".join([*(_MODULES.get(name, name) for name in names), "onnxruntime"])
     code = f"import sys; sys.path.insert(0, {str(packages)!r}); import {modules}"
-    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                               env={**os.environ, "ORT_DISABLE_TELEMETRY": "1"})  # ONNX Runtime would report that it was loaded
     errors: list[bytes] = []
     reader = threading.Thread(target=lambda: errors.append(process.stderr.read()), daemon=True)
     reader.start()

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import nibabel
 import numpy as np
@@ -110,18 +111,41 @@ def test_no_error_names_anybody(patient, toy_model, tmp_path, spoil):
 
 
 def test_the_runtime_reports_nothing_and_leaves_no_trace(toy_study, toy_model, tmp_path):
-    """ONNX Runtime with telemetry leaves .ses in TMPDIR and a database of events in the user's cache."""
+    """ONNX Runtime with telemetry leaves .ses in TMPDIR and a database of events in the user's cache, OpenVINO an identifier in HOME/intel."""
     places = {name: tmp_path / name for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "in")}
     for place in places.values():
         place.mkdir()
     for role, volume in toy_study.volumes.items():
         write_nifti(volume, places["in"] / f"case_{role}.nii.gz")
-    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    environment = {name: value for name, value in os.environ.items() if name not in ("ORT_DISABLE_TELEMETRY", "CI", "TF_BUILD", "JENKINS_URL")}
     environment |= {name: str(place) for name, place in places.items()}
     done = subprocess.run([sys.executable, "-m", "braintumorseg.cli", "segment", str(places["in"]), "--out", str(tmp_path / "out"), "--model",
                            str(toy_model.weights)], env=environment, check=False)
     assert done.returncode == 0
     assert [path for name, place in places.items() if name != "in" for path in place.rglob("*")] == []
+
+
+_WATCHED = """import os, sys
+for name in ("CI", "TF_BUILD", "JENKINS_URL"):   # where OpenVINO reports nothing by itself
+    os.environ.pop(name, None)
+seen = []
+sys.addaudithook(lambda event, _: seen.append(event) if event in ("socket.connect", "socket.getaddrinfo", "os.fork", "os.posix_spawn") else None)
+import numpy as np
+from pathlib import Path
+from braintumorseg.runtime import open_session
+{also}
+for provider in ("openvino", "onnxruntime"):
+    open_session(Path(sys.argv[1]), provider=provider).run(np.zeros((4, 8, 8, 8), np.float32))
+import time; time.sleep(0.5)   # a sender would work in a thread
+print(sorted(set(seen)))"""
+
+
+@pytest.mark.skipif(find_spec("openvino") is None, reason="needs openvino")
+@pytest.mark.parametrize(("also", "seen"), [("", "[]"), ("import socket; socket.getaddrinfo('localhost', 80)", "['socket.getaddrinfo']")])
+def test_neither_runtime_opens_a_connection(toy_model, also, seen):
+    """OpenVINO by itself sends an event when it is imported, from a forked process; the second case proves the watch."""
+    done = subprocess.run([sys.executable, "-c", _WATCHED.format(also=also), str(toy_model.weights)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == seen
 
 
 def test_free_text_of_a_nifti_header_goes_nowhere(toy_study, toy_model, tmp_path):

@@ -15,7 +15,8 @@ from braintumorseg.providers import Lack, Provider
 from braintumorseg.runtime import Session, open_session
 
 CHANNELS = np.zeros((4, 8, 8, 8), np.float32)
-OPENVINO = pytest.param("openvino", marks=pytest.mark.skipif(find_spec("openvino") is None, reason="needs openvino"))
+NEEDS_OPENVINO = pytest.mark.skipif(find_spec("openvino") is None, reason="needs openvino")   # not imported: by itself that is reported
+OPENVINO = pytest.param("openvino", marks=NEEDS_OPENVINO)
 PLAIN = Machine("Linux", "x86_64", packages={"onnxruntime": "1.32.0"})
 
 
@@ -85,8 +86,8 @@ def test_without_a_runtime_both_ways_to_get_one_are_named(toy_model):
         open_session(toy_model.weights, machine=Machine("Linux", "x86_64"))
 
 
+@NEEDS_OPENVINO
 def test_openvino_comes_before_onnx_runtime_where_it_is_installed(toy_model):
-    pytest.importorskip("openvino")
     both = Machine("Linux", "x86_64", packages={"onnxruntime": "1.32.0", "openvino": "2026.4.1"})
     assert open_session(toy_model.weights, machine=both).provider == "OpenVINO"
     arm = Machine("Darwin", "arm64", packages=both.packages)
@@ -143,8 +144,8 @@ def test_two_studies_that_fail_on_one_provider_together_skip_no_provider_between
     assert (found.provider, found.note) == ("two", "one failed: cuDNN failed")
 
 
+@NEEDS_OPENVINO
 def test_a_cancel_ends_the_wait_for_another_study_on_openvino(toy_model):
-    pytest.importorskip("openvino")
     from braintumorseg.backend_openvino import OpenVinoBackend
 
     backend, cancel = OpenVinoBackend(toy_model.weights), threading.Event()

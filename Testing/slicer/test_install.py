@@ -176,7 +176,8 @@ class Real:
 
 
 @pytest.fixture
-def real(host, tmp_path):
+def real(host, tmp_path, monkeypatch):
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)   # set for all tests; an installation has to see to it itself
     return Real(host, tmp_path)
 
 

@@ -9,6 +9,7 @@ __all__ = ["make_wheelhouse", "probe"]
 MODULES = {"numpy": "numpy", "scipy": "scipy", "SimpleITK": "SimpleITK", "nibabel": "nibabel", "pydicom": "pydicom", "python_gdcm": "gdcm",
            "highdicom": "highdicom", "pillow": "PIL", "psutil": "psutil", "onnxruntime": "onnxruntime",
            "openvino": "openvino"}
+_ONLY_IN_SILENCE = "import os\nif os.environ.get('ORT_DISABLE_TELEMETRY') != '1': raise ImportError('it would report')\n"
 
 
 def make_wheelhouse(folder: Path, leave_out: tuple = (), broken: tuple = ()) -> Path:
@@ -18,7 +19,8 @@ def make_wheelhouse(folder: Path, leave_out: tuple = (), broken: tuple = ()) -> 
         if name in leave_out:
             continue
         info = f"{name}-9999.0.dist-info"
-        files = {f"{module}/__init__.py": "raise ImportError('damaged')" if name in broken else "__version__ = '9999.0'",
+        watched = _ONLY_IN_SILENCE if name == "onnxruntime" else ""
+        files = {f"{module}/__init__.py": "raise ImportError('damaged')" if name in broken else watched + "__version__ = '9999.0'",
                  f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 9999.0\n",
                  f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n"}
         with zipfile.ZipFile(folder / f"{name}-9999.0-py3-none-any.whl", "w") as wheel:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import tempfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -102,6 +103,7 @@ def _save(model, out: Path) -> None:
 
 def _import_nncf():
     os.environ["NNCF_CI"] = "1"  # its only switch against sending events to its makers; read once, when it is loaded
+    sys.modules.setdefault("openvino_telemetry", None)  # and OpenVINO's, which it may load (see braintumorseg.backend_openvino)
     try:
         import nncf
     except ImportError:
