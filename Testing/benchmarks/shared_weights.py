@@ -9,6 +9,7 @@ import torch
 from braintumorseg.model_zoo import load_model
 from braintumorseg_training.config import Config
 from braintumorseg_training.networks import ResidualUNet, build
+from braintumorseg_training.transfer import read_weights
 
 
 class SharedNetwork(ResidualUNet):
@@ -25,18 +26,8 @@ def channels() -> tuple[int, ...]:
 
 def weights_of(onnx_file: Path) -> dict[str, torch.Tensor]:
     """The state dict in an exported network, float32. The head that only training uses is not exported: zeros stand for it."""
-    import onnx
-    from onnx import numpy_helper
-
     state = build(Config(channels=channels())).state_dict()
-    graph = onnx.load(onnx_file).graph
-    found = {tensor.name.removeprefix("network.").removesuffix("_half"): torch.from_numpy(numpy_helper.to_array(tensor).copy()).float()
-             for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Identity":  # of two tensors with the same numbers torch writes one, and this for the other
-            one, other = (name.removeprefix("network.") for name in (node.input[0], node.output[0]))
-            if one in found:
-                found[other] = found[one]
+    found = {name.removeprefix("network."): tensor for name, tensor in read_weights(onnx_file).items()}
     missing = [name for name in state if name not in found and not name.startswith("side_head.")]
     if missing:
         raise SystemExit(f"{onnx_file.name} lacks the weights {', '.join(missing[:3])}: was it exported by another version?")

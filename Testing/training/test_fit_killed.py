@@ -6,6 +6,7 @@ import random
 import signal
 import time
 
+import psutil
 import pytest
 import torch
 
@@ -41,6 +42,7 @@ def assert_same_run(one, other):
 
 
 def test_killed_at_random_moments_a_run_gives_the_same_losses_and_weights_to_the_bit(fit, tmp_path):
+    assert Child(["--help"], tmp_path / "help").wait() == 0     # the server that forks has started: it would count as the run's own time
     began = time.monotonic()
     assert fit("whole").wait() == 0
     lasts = time.monotonic() - began
@@ -55,6 +57,22 @@ def test_killed_at_random_moments_a_run_gives_the_same_losses_and_weights_to_the
     assert killed
     assert_same_run(tmp_path / "parts", tmp_path / "whole")
     assert not list((tmp_path / "parts").glob(".*"))
+
+
+def test_a_killed_run_leaves_no_process_behind(fit, tmp_path):
+    child = fit("killed", "steps=2000")
+    until = time.monotonic() + 60
+    while not (tmp_path / "killed" / "log.csv").is_file():
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    others = psutil.Process(child.pid).children(recursive=True)    # its data workers, and what forks them
+    assert others
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    _, alive = psutil.wait_procs(others, timeout=20)
+    for left in alive:
+        left.kill()
+    assert not alive
 
 
 def test_a_run_that_is_told_to_stop_finishes_its_step_and_saves(fit, tmp_path):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-__all__ = ["Stop", "ignore_stops", "noticing_stops"]
+__all__ = ["Stop", "end_with", "ignore_stops", "noticing_stops"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_LOOK_EVERY_S = 2.0
 
 
 class Stop:
@@ -44,3 +47,24 @@ def ignore_stops() -> None:
     """For child processes: the parent says when they end, though the terminal or SLURM signals them too."""
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+
+
+def end_with(process: int) -> None:
+    """For child processes: end as soon as `process` (its number) has, even when it was killed and could not say so.
+
+    torch's own workers look at the process that forked them, and that is another one where a fork server does (Python's default from 3.14 on).
+    """
+    import psutil
+
+    try:
+        other = psutil.Process(process)
+    except psutil.NoSuchProcess:
+        os._exit(1)
+
+    def watch():
+        with suppress(psutil.NoSuchProcess):
+            while other.is_running() and other.status() != psutil.STATUS_ZOMBIE:
+                time.sleep(_LOOK_EVERY_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator
 from contextlib import closing, nullcontext
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from .checkpoints import CHECKPOINT, load_checkpoint
 from .config import Config, RunConfig
 from .data import UNLABELLED, Case, Patches, Split, load_cases, load_made_up
 from .distributed import Ranks, join, pick_device
-from .interrupt import ignore_stops, noticing_stops
+from .interrupt import end_with, ignore_stops, noticing_stops
 from .losses import RegionLoss
 from .networks import build, encoder_of
 from .run import Run
@@ -136,15 +137,17 @@ def _batches(task: Task, config: RunConfig, step: int, ranks: Ranks) -> Generato
     stream = task.stream(step * config.accumulate * whole, left * whole)
     mine = [range(first, first + config.batch) for first in range(ranks.rank * config.batch, left * whole, whole)]
     own = torch.Generator().manual_seed(config.seed)          # or the loader, when it starts, draws from the network's
-    yield from DataLoader(stream, batch_sampler=mine, num_workers=_workers(), prefetch_factor=4, worker_init_fn=_prepare_worker, generator=own)
+    yield from DataLoader(stream, batch_sampler=mine, num_workers=_workers(), prefetch_factor=4, generator=own,
+                          worker_init_fn=partial(_prepare_worker, os.getpid()))
 
 
 def _workers() -> int:
     return max(1, (os.cpu_count() or 2) // 2 // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
-def _prepare_worker(_: int) -> None:
-    ignore_stops()  # the loader ends its workers by a message, and they themselves when it is gone
+def _prepare_worker(trainer: int, _: int) -> None:
+    ignore_stops()  # the loader ends its workers by a message
+    end_with(trainer)
     torch.set_num_threads(1)
 
 
