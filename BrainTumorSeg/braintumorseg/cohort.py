@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
@@ -70,7 +70,7 @@ LOST = Outcome("lost")
 
 
 class Workers(Protocol):
-    """Whoever takes studies. `stop` ends them, at the latest between two steps of a study, and leaves nothing half-written."""
+    """Whoever takes studies."""
 
     def has_room(self) -> bool: ...
 
@@ -82,7 +82,9 @@ class Workers(Protocol):
     def share(self) -> float:
         """How much of what was submitted and has not ended is done, in studies; 0 where that is not known."""
 
-    def stop(self) -> None: ...
+    def stop(self) -> list[tuple[Entry, Outcome]]:
+        """End them, at the latest between two steps of a study, with nothing half-written. Those that came to their end nevertheless, and
+        perhaps some that `finished` has told of."""
 
 
 def segment_entry(entry: Entry, model: Model, options: Options, out: Path, progress: Progress | None = None,
@@ -139,6 +141,7 @@ class Lanes:
         self._work = work
         self._cancel = threading.Event()
         self._in_work: dict[Future, Entry] = {}
+        self._told: dict[Future, Entry] = {}   # at the last call: an interrupt may have kept it from being written down
         self._shares: dict[str, float] = {}
 
     def has_room(self) -> bool:
@@ -151,17 +154,20 @@ class Lanes:
         self._in_work[self._pool.submit(self._work, entry, Progress(tell, self._cancel))] = entry
 
     def finished(self, seconds: float) -> list[tuple[Entry, Outcome]]:
-        ended = [(self._in_work.pop(future), future.result()) for future in wait(self._in_work, seconds, FIRST_COMPLETED).done]
-        for entry, _ in ended:
+        ended = [(future, self._in_work[future], future.result()) for future in wait(self._in_work, seconds, FIRST_COMPLETED).done]
+        self._told = {future: self._in_work.pop(future) for future, _, _ in ended}
+        for _, entry, _ in ended:
             self._shares.pop(entry.id, None)
-        return ended
+        return [(entry, outcome) for _, entry, outcome in ended]
 
     def share(self) -> float:
         return sum(list(self._shares.values()))
 
-    def stop(self) -> None:
+    def stop(self) -> list[tuple[Entry, Outcome]]:
         self._cancel.set()
         self._pool.shutdown(wait=True, cancel_futures=True)
+        return [(entry, future.result()) for future, entry in {**self._told, **self._in_work}.items()
+                if not future.cancelled() and future.exception() is None]
 
 
 def at_once_here() -> int:
@@ -206,40 +212,78 @@ def run_cohort(entries: Sequence[Entry], workers: Workers, manifest: Manifest, *
     """Have every one of `entries` segmented by `workers`, and write down what becomes of each.
 
     One that does not fit into memory beside others is tried again alone; one whose worker is lost, by another. `listener` is told how
-    far all are, `ended` of each study that ended. Raises Cancelled; the workers have stopped then, in any case.
+    far all are, `ended` of each study that ended. Raises Cancelled; the workers have stopped then, in any case, and what they finished
+    meanwhile is written down too.
     """
-    waiting, alone, in_work = deque(entries), deque(), set()
-    began, total, failed, done = time.monotonic(), len(entries), 0, 0
+    run = _Run(entries, manifest, ended)
     try:
-        while waiting or alone or in_work:
-            while (waiting and workers.has_room()) or (alone and not waiting and not in_work and workers.has_room()):
-                entry = (waiting or alone).popleft()
-                manifest.write(_begun(entry, manifest.records.get(entry.id)))
+        while not run.over:
+            while (entry := run.next(workers.has_room)) is not None:
                 workers.submit(entry)
-                in_work.add(entry.id)
             for entry, outcome in workers.finished(_LOOK_EVERY_S):
-                in_work.discard(entry.id)
-                begun = manifest.records[entry.id]
-                if outcome.state == "lost" and begun.begun < MOST_DEATHS:
-                    waiting.append(entry)
-                elif outcome.fields.get("kind") in _OF_MEMORY and in_work:
-                    alone.append(entry)
-                    manifest.write(replace(begun, begun=0, at=time.time()))
-                else:
-                    record = _died(begun) if outcome.state == "lost" else replace(
-                        begun, state=outcome.state, begun=0, at=time.time(), **outcome.fields)
-                    manifest.write(record)
-                    done, failed = done + (record.state == "done"), failed + (record.state == "failed")
-                    ended(record)
-            share = min((done + failed + workers.share()) / total, 1.0)
-            left = (time.monotonic() - began) * (1 - share) / share if share else None
-            listener(Update("cohort", share, left, {"studies": total, "finished": done + failed, "failed": failed}))
+                run.settle(entry, outcome)
+            listener(run.update(workers.share()))
             if cancel is not None and cancel.is_set():
-                raise Cancelled(f"The run was cancelled; {done} of {total} studies are done and kept.", "The same command goes on from there.")
+                raise KeyboardInterrupt
     except KeyboardInterrupt:
-        raise Cancelled(f"The run was cancelled; {done} of {total} studies are done and kept.", "The same command goes on from there.") from None
-    finally:
-        workers.stop()
+        run.settle_last(workers.stop())
+        raise Cancelled(f"The run was cancelled; {run.done} of {len(entries)} studies are done and kept.",
+                        "The same command goes on from there.") from None
+    except BaseException:
+        run.settle_last(workers.stop())
+        raise
+    workers.stop()
+
+
+class _Run:
+    """Which studies wait, are in work and have ended, and the manifest that says so."""
+
+    def __init__(self, entries: Sequence[Entry], manifest: Manifest, ended: Callable[[Record], None]):
+        self._waiting, self._alone, self._in_work = deque(entries), deque(), set()
+        self._manifest, self._ended = manifest, ended
+        self._total, self._began = len(entries), time.monotonic()
+        self.done = self.failed = 0
+
+    @property
+    def over(self) -> bool:
+        return not (self._waiting or self._alone or self._in_work)
+
+    def next(self, has_room: Callable[[], bool]) -> Entry | None:
+        """The study to begin now, written down as begun; None where none waits or there is no room."""
+        if not (self._waiting or (self._alone and not self._in_work)) or not has_room():
+            return None
+        entry = (self._waiting or self._alone).popleft()
+        self._manifest.write(_begun(entry, self._manifest.records.get(entry.id)))
+        self._in_work.add(entry.id)
+        return entry
+
+    def settle(self, entry: Entry, outcome: Outcome) -> None:
+        """Write down what became of a study, or have it tried again."""
+        self._in_work.discard(entry.id)
+        begun = self._manifest.records[entry.id]
+        if outcome.state == "lost" and begun.begun < MOST_DEATHS:
+            self._waiting.append(entry)
+        elif outcome.fields.get("kind") in _OF_MEMORY and self._in_work:
+            self._alone.append(entry)
+            self._manifest.write(replace(begun, begun=0, at=time.time()))
+        else:
+            record = _died(begun) if outcome.state == "lost" else replace(begun, state=outcome.state, begun=0, at=time.time(), **outcome.fields)
+            self._manifest.write(record)
+            self.done, self.failed = self.done + (record.state == "done"), self.failed + (record.state == "failed")
+            self._ended(record)
+
+    def settle_last(self, ended: Iterable[tuple[Entry, Outcome]]) -> None:
+        """Of a run that stops early: write down those that are done and not known to be."""
+        for entry, outcome in ended:
+            if outcome.state == "done" and self._manifest.records[entry.id].state == "begun":
+                self.settle(entry, outcome)
+
+    def update(self, share: float) -> Update:
+        """How far all are; `share`: what is done of those in work."""
+        finished = self.done + self.failed
+        part = min((finished + share) / self._total, 1.0)
+        left = (time.monotonic() - self._began) * (1 - part) / part if part else None
+        return Update("cohort", part, left, {"studies": self._total, "finished": finished, "failed": self.failed})
 
 
 _OF_MEMORY = ("ResourceError", "OutOfMemory")

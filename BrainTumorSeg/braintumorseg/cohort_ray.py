@@ -158,16 +158,17 @@ class RayWorkers:
     def share(self) -> float:
         return 0.0
 
-    def stop(self) -> None:
+    def stop(self) -> list[tuple[Entry, Outcome]]:
         """Ask all to stop between two steps, which leaves nothing half-written, and wait for that; then end them."""
         for one in self._hired:
             one.actor.stop.remote()
-        promises = [promise for one in self._hired for promise in one.in_work]
-        if promises:
-            self._ray.wait(promises, num_returns=len(promises), timeout=_STOP_WITHIN_S)
+        in_work = {promise: (one, entry) for one in self._hired for promise, entry in one.in_work.items()}
+        kept = self._ray.wait(list(in_work), num_returns=len(in_work), timeout=_STOP_WITHIN_S)[0] if in_work else []
+        ended = [(in_work[promise][1], self._kept(in_work[promise][0], promise)) for promise in kept]
         for one in self._hired:
             self._ray.kill(one.actor)
         self._hired.clear()
+        return ended
 
     def _free(self) -> _Hired | None:
         """The least busy worker that has room; None where none has."""

@@ -200,6 +200,7 @@ class FakeWorkers:
 
     def stop(self):
         self.stopped = True
+        return []
 
 
 DONE = Outcome("done", {"seconds": 1.0})
@@ -239,6 +240,39 @@ def test_the_workers_are_stopped_however_the_run_ends(manifest, error):
     with pytest.raises(Cancelled, match=r"of 3 studies are done and kept.*goes on"):
         run_cohort(entries("a", "b", "c"), workers, manifest, cancel=cancel)
     assert workers.stopped
+
+
+def test_what_ends_while_a_cancelled_run_stops_is_kept(manifest, tmp_path):
+    cancel, begun = threading.Event(), threading.Event()
+
+    def work(entry, progress):
+        if entry.id == "a":
+            begun.wait()
+            cancel.set()
+            progress.cancel.wait()      # the run is stopping, and this study is past its last look
+        else:
+            begun.set()
+            progress.cancel.wait()
+            raise Cancelled("The run was cancelled.")
+        return DONE
+
+    with pytest.raises(Cancelled, match="1 of 3 studies"):
+        run_cohort(entries("a", "b", "c"), Lanes(2, work), manifest, cancel=cancel)
+    assert {name: record.state for name, record in manifest.records.items()} == {"a": "done", "b": "begun"}
+
+
+def test_what_was_told_of_when_the_run_was_interrupted_is_written_down_once(manifest, tmp_path, monkeypatch):
+    lanes, real = Lanes(1, lambda entry, progress: DONE), Lanes.finished
+
+    def interrupted(self, seconds):
+        while not real(self, seconds):
+            pass
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Lanes, "finished", interrupted)
+    with pytest.raises(Cancelled, match="1 of 2 studies"):
+        run_cohort(entries("a", "b"), lanes, manifest)
+    assert [line["id"] for line in lines_of(tmp_path / "out", "done")] == ["a"]
 
 
 def test_a_study_that_the_run_died_at_three_times_is_left_out(tmp_path):
