@@ -28,7 +28,7 @@ TINY_PATCH = [64, 64, 64]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", type=Path, help="folder with one folder a patient: t1, t1ce, t2, flair, seg (.nii.gz)")
+    parser.add_argument("cases", type=Path, help="folder of cases, as for `braintumorseg-train prepare`")
     parser.add_argument("--labels", choices=("brats2021", "brats2023"), help="label convention of every case")
     parser.add_argument("--table", type=Path, help="CSV with columns case, labels: the convention case by case")
     parser.add_argument("--packed", type=Path, required=True, help="folder that braintumorseg-train prepare wrote, for ours")
@@ -40,32 +40,34 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="try the script out: two cases, a small patch")
     parser.add_argument("--out", type=Path, required=True, help="folder for nnunet_training.json and .md; both keep what is not run again")
     args = parser.parse_args()
+    from braintumorseg_training.case_folder import CaseFolder
+    from braintumorseg_training.case_table import read_table
     from braintumorseg_training.cli import OWN_SPLIT
-    from braintumorseg_training.data import Split, read_conventions, read_split
+    from braintumorseg_training.data import Split, read_split
 
     split = read_split(args.split or OWN_SPLIT)
     if args.tiny:
         split = Split(split.train[:1], split.validation[:1], "two cases, to try the script out")
-    conventions = read_conventions(args.table) if args.table else {}
+    folder = CaseFolder(args.cases, args.labels or "", read_table(args.table) if args.table else {})
     args.out.mkdir(parents=True, exist_ok=True)
     kept = args.out / "nnunet_training.json"
     result = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
     for name, run in (("nnunet", nnunet), ("ours", ours)):
         if args.only in (None, name):
             with tempfile.TemporaryDirectory() as temporary:
-                evaluation, about = run(args, split, conventions, Path(temporary))
+                evaluation, about = run(args, split, folder, Path(temporary))
             result[name] = {**about, "machine": machine(), "validation": list(split.validation), "train": len(split.train), **scored(evaluation)}
             kept.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     (args.out / "nnunet_training.md").write_text(table(result), encoding="utf-8")
     print(table(result))
 
 
-def nnunet(args, split, conventions: dict[str, str], work: Path):
+def nnunet(args, split, folder, work: Path):
     """(evaluation, what was done) of plain nnU-Net in the folder `work`."""
     for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
         os.environ[variable] = str(work / variable)
     os.environ.setdefault("nnUNet_n_proc_DA", str(max(1, (os.cpu_count() or 2) // 2)))  # workers beside the training, as ours has
-    loaded = to_nnunet(args, split, conventions, work / "nnUNet_raw" / DATASET)
+    loaded = to_nnunet(split, folder, work / "nnUNet_raw" / DATASET)
     plans = plan(work, args.tiny)
     trainer, seconds = trained(plans, work, split, args.minutes)
     began = time.perf_counter()
@@ -82,27 +84,23 @@ def nnunet(args, split, conventions: dict[str, str], work: Path):
                         "last_loss": round(float(np.mean(trainer.losses[-5:])), 4) if trainer.losses else None}
 
 
-def to_nnunet(args, split, conventions: dict[str, str], folder: Path) -> dict:
+def to_nnunet(split, folder, out: Path) -> dict:
     """Write the split's cases as nnU-Net reads them, regions as labels; name -> truth of those to validate on."""
     from braintumorseg.io.nifti import write_nifti
     from braintumorseg.study import ROLES
-    from braintumorseg_training.data import read_case
 
-    names = [*split.train, *split.validation]
+    cases = folder.find([*split.train, *split.validation])
     for part in ("imagesTr", "labelsTr"):
-        (folder / part).mkdir(parents=True)
+        (out / part).mkdir(parents=True)
     truths = {}
-    for name in names:
-        convention = conventions.get(name, args.labels)
-        if convention is None:
-            raise SystemExit(f"The label convention of {name} is not declared: give --labels or --table.")
-        study, truth = read_case(args.cases / name, convention)
+    for name, case in cases.items():
+        study, truth = case.read()
         for number, role in enumerate(ROLES):
-            write_nifti(study.volumes[role], folder / "imagesTr" / f"{name}_{number:04d}.nii.gz")
-        write_nifti(truth, folder / "labelsTr" / f"{name}.nii.gz")
+            write_nifti(study.volumes[role], out / "imagesTr" / f"{name}_{number:04d}.nii.gz")
+        write_nifti(truth, out / "labelsTr" / f"{name}.nii.gz")
         truths |= {name: truth} if name in split.validation else {}
-    (folder / "dataset.json").write_text(json.dumps({
-        "channel_names": {"0": "T1", "1": "T1ce", "2": "T2", "3": "FLAIR"}, "file_ending": ".nii.gz", "numTraining": len(names),
+    (out / "dataset.json").write_text(json.dumps({
+        "channel_names": {"0": "T1", "1": "T1ce", "2": "T2", "3": "FLAIR"}, "file_ending": ".nii.gz", "numTraining": len(cases),
         "labels": {"background": 0, "whole tumour": [1, 2, 3], "tumour core": [1, 3], "enhancing tumour": [3]}, "regions_class_order": [2, 1, 3]}))
     return truths
 
@@ -179,7 +177,7 @@ def predicted(trainer, work: Path, names, mirroring: bool) -> dict[str, Path]:
     return {name: out / f"{name}.nii.gz" for name in names}
 
 
-def ours(args, split, conventions: dict[str, str], work: Path):
+def ours(args, split, folder, work: Path):
     """(evaluation, what was done) of `fit`, export and validate, in the folder `work`."""
     from dataclasses import replace
 
@@ -204,8 +202,8 @@ def ours(args, split, conventions: dict[str, str], work: Path):
     seconds = time.perf_counter() - began
     export(work / "run", args.packed, split, work / "network", "compared", "0.0.0", say=print)
     began = time.perf_counter()
-    evaluation = validate(work / "network" / "compared.onnx", args.cases, split, conventions, args.labels, work / "validation", subsets=False,
-                          write=False, say=print)
+    evaluation = validate(work / "network" / "compared.onnx", folder, split, work / "validation", subsets=False, write=False,
+                          say=print).evaluation
     return evaluation, {"minutes": round(seconds / 60, 2), "steps": steps, "patch": list(config.patch), "batch": config.batch,
                         "predict_seconds_a_case": round((time.perf_counter() - began) / len(split.validation), 1), "tiny": args.tiny}
 

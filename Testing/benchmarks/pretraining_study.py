@@ -51,7 +51,7 @@ def main() -> None:
 
 def options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("cases", type=Path, help="folder with one folder a patient, as for `braintumorseg-train prepare`")
+    parser.add_argument("cases", type=Path, help="folder of cases, as for `braintumorseg-train prepare`")
     parser.add_argument("--split", type=Path, required=True, help="JSON with train (learned from) and validation (scored)")
     parser.add_argument("--labels", choices=("brats2021", "brats2023"), help="label convention of every case")
     parser.add_argument("--table", type=Path, help="CSV with columns case, labels: the convention case by case")
@@ -78,20 +78,26 @@ def choose_cases(names: list[str], size: int, seed: int) -> list[str]:
 def pack(args, split: dict, base: dict) -> None:
     """The split's training cases at the base's spacing, and the further studies beside them; what is packed already stays."""
     from braintumorseg_training.config import Config, config_from
-    from braintumorseg_training.data import pack_case, read_case, read_conventions
+    from braintumorseg_training.data import pack_case
     from braintumorseg_training.export import draft_card
     from braintumorseg_training.unlabelled import pack_unlabelled
 
     config = config_from(Config, base)
     card = draft_card(spacing_mm=config.spacing_mm, size_multiple=config.size_multiple)
-    conventions = read_conventions(args.table) if args.table else {}
-    for name in split["train"]:
+    for name, case in labelled(args, split["train"]).items():
         if not (args.work / "packed" / f"{name}.npz").is_file():
-            study, truth = read_case(args.cases / name, conventions.get(name, args.labels))
-            pack_case(name, "study", study, truth, card, args.work / "packed")
+            pack_case(name, "study", *case.read(), card, args.work / "packed")
     studies = [study for study in args.unlabelled if not (args.work / "unlabelled" / f"{study.resolve().name}.npz").is_file()]
     if studies:
         pack_unlabelled(studies, args.work / "unlabelled", card, print)
+
+
+def labelled(args, names: list[str]) -> dict:
+    """Name -> case to be read, found in the folder as `braintumorseg-train prepare` finds it."""
+    from braintumorseg_training.case_folder import CaseFolder
+    from braintumorseg_training.case_table import read_table
+
+    return CaseFolder(args.cases, args.labels or "", read_table(args.table) if args.table else {}).find(names)
 
 
 def make_cell(args, split: dict, base: dict, size: int, seed: int, arm: str) -> tuple[dict, bool]:
@@ -157,12 +163,11 @@ def score(args, weights: Path, names: list[str]) -> dict[str, dict]:
     from braintumorseg.metrics import dice
     from braintumorseg.model_zoo import load_model
     from braintumorseg.pipeline import segment
-    from braintumorseg_training.data import read_case, read_conventions
 
-    model, conventions = load_model(weights), read_conventions(args.table) if args.table else {}
+    model = load_model(weights)
     rows = {}
-    for name in names:
-        study, truth = read_case(args.cases / name, conventions.get(name, args.labels))
+    for name, case in labelled(args, names).items():
+        study, truth = case.read()
         found = segment(study, model, registered=True).labels.voxels
         rows[name] = {region: round(dice(region_mask(truth.voxels, region), region_mask(found, region)), 4) for region in REGIONS}
         rows[name]["et_ml"] = round(float(np.count_nonzero(region_mask(truth.voxels, "ET"))) * truth.voxel_ml, 2)

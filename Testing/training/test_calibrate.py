@@ -4,12 +4,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from braintumorseg.errors import InputError, ModelError
+from braintumorseg.errors import InputError, MissingFile, ModelError
 from braintumorseg.io.nifti import write_nifti
 from braintumorseg.labels import ED, ET, NCR
 from braintumorseg.model_card import PostProcessing, read_card, write_card
 from braintumorseg_training.calibrate import best, calibrate, choose, gain, read_fold
+from braintumorseg_training.case_folder import CaseFolder
 from braintumorseg_training.data import Split
+from toy_datasets import toy_case, write_msd
 from toys import make_toy_study
 
 
@@ -48,8 +50,8 @@ def cases(tmp_path):
 
 
 def run(toy_model, cases, out, held_out=("a", "b", "c"), fixed=(), **options):
-    return calibrate([(toy_model.weights, Split((), held_out))], cases, {}, "brats2023", out, fixed=Split((), fixed), say=lambda line: None,
-                     device="cpu", **options)
+    folder = cases if isinstance(cases, CaseFolder) else CaseFolder(cases, "brats2023")
+    return calibrate([(toy_model.weights, Split((), held_out))], folder, out, fixed=Split((), fixed), say=lambda line: None, device="cpu", **options)
 
 
 def test_an_island_that_no_truth_has_is_dropped_and_only_the_asked_card_is_written(toy_model, cases, tmp_path):
@@ -69,6 +71,12 @@ def test_an_island_that_no_truth_has_is_dropped_and_only_the_asked_card_is_writt
     assert "3 out-of-fold cases: a, b, c" in read_card(card).training["calibration"]
 
 
+def test_the_decathlons_cases_are_calibrated_on_where_they_lie(toy_model, tmp_path):
+    folder = write_msd(tmp_path / "msd", {name: toy_case(seed, (32, 32, 32)) for seed, name in enumerate("ab")})
+    run(toy_model, CaseFolder(folder), tmp_path / "out", held_out=("a", "b"))
+    assert set(json.loads((tmp_path / "out" / "calibration.json").read_text())["cases"]) == {"a", "b"}
+
+
 def test_cases_of_the_final_numbers_and_cases_that_were_learned_are_refused(toy_model, cases, tmp_path):
     with pytest.raises(ModelError, match="b must stay unseen"):
         run(toy_model, cases, tmp_path / "out", fixed=("b",))
@@ -81,8 +89,10 @@ def test_cases_of_the_final_numbers_and_cases_that_were_learned_are_refused(toy_
     write_card(replace(toy_model.card, training={"trained_on": ["a"]}), weights.with_suffix(".json"))
     with pytest.raises(ModelError, match="was trained on a"):
         run(replace(toy_model, weights=weights), cases, tmp_path / "out")
-    with pytest.raises(InputError, match="not declared"):
-        calibrate([(toy_model.weights, Split((), ("a", "b")))], cases, {}, None, tmp_path / "out", fixed=Split((), ()), say=print)
+    with pytest.raises(InputError, match="a: its label convention is not declared"):
+        run(toy_model, CaseFolder(cases), tmp_path / "out")
+    with pytest.raises(MissingFile, match="lacks d of the split"):
+        run(toy_model, cases, tmp_path / "out", held_out=("a", "d"))
     with pytest.raises(InputError, match="no train cases"):
         run(toy_model, cases, tmp_path / "out", part="train")
     with pytest.raises(InputError, match=r"MODEL\.onnx=SPLIT\.json"):

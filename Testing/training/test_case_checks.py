@@ -7,13 +7,18 @@ import pytest
 from braintumorseg.errors import BadImage, GridMismatch, InputError, MissingFile, NotAnImage, UnknownLabels
 from braintumorseg.study import ROLES
 from braintumorseg.volume import Volume
-from braintumorseg_training.case_checks import ODD_LABELS, check_case, read_case
-from braintumorseg_training.layouts import find_cases, one_case
+from braintumorseg_training.case_checks import ODD_LABELS, check_case
+from braintumorseg_training.layouts import find_cases
 from toy_datasets import BRATS2023, toy_case, write_brats, write_msd, write_nnunet, write_plain
 
 
+def one(folder):
+    (source,) = find_cases(folder)[1]
+    return source
+
+
 def check(folder, convention="brats2023", **how):
-    return check_case(one_case(folder), convention, **how)
+    return check_case(one(folder), convention, **how)
 
 
 def relabelled(case, values):
@@ -40,8 +45,7 @@ def test_every_layout_leads_to_the_same_images_and_labels(tmp_path):
     write_msd(tmp_path / "msd", {"BRATS_001": case})
     write_nnunet(tmp_path / "nnunet", {"p1": case})
     for folder, convention in (("plain", "brats2023"), ("brats", "brats2021"), ("brats23", "brats2023"), ("msd", ""), ("nnunet", "")):
-        (source,) = find_cases(tmp_path / folder)[1]
-        checked = check_case(source, convention)
+        checked = check(tmp_path / folder, convention)
         assert checked.warnings == (), folder
         assert checked.study.roles == ROLES
         for role in ROLES:
@@ -51,10 +55,10 @@ def test_every_layout_leads_to_the_same_images_and_labels(tmp_path):
 
 def test_a_convention_is_declared_once_and_never_guessed(tmp_path):
     case = toy_case()
-    plain = one_case(write_plain(tmp_path / "p1", case))
+    plain = one(write_plain(tmp_path / "p1", case))
     with pytest.raises(InputError, match=r"not declared.*--labels.*--table"):
         check_case(plain)
-    (source,) = find_cases(write_msd(tmp_path / "msd", {"BRATS_001": case}))[1]
+    source = one(write_msd(tmp_path / "msd", {"BRATS_001": case}))
     assert check_case(source, "msd").warnings == ()
     with pytest.raises(InputError, match=r"declared as brats2023, and dataset\.json says 1 ED, 2 NCR, 3 ET"):
         check_case(source, "brats2023")
@@ -193,13 +197,3 @@ def test_decathlon_images_that_are_not_what_dataset_json_says_are_refused(tmp_pa
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(NotAnImage, match="BRATS_001"):
         check_case(source)
-
-
-def test_read_case_says_which_case_is_meant(tmp_path):
-    study, truth = read_case(write_brats(tmp_path / "BraTS2021_00000", toy_case()), "brats2021")
-    assert study.roles == ROLES
-    assert np.bincount(truth.voxels.ravel()).tolist()[1:] == [1744, 3088, 1000]
-    with pytest.raises(UnknownLabels, match=r"BraTS2021_00000: .*brats2021"):
-        read_case(tmp_path / "BraTS2021_00000", "brats2023")
-    with pytest.raises(MissingFile, match="nobody"):
-        read_case(tmp_path / "nobody", "brats2023")

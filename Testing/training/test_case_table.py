@@ -1,7 +1,7 @@
 import pytest
 
 from braintumorseg.errors import InputError, MissingFile
-from braintumorseg_training.case_table import CaseRow, cohort_of, patient_of, read_conventions, read_table
+from braintumorseg_training.case_table import CaseRow, cohort_of, patient_of, read_table
 
 
 @pytest.mark.parametrize("names", [
@@ -32,7 +32,6 @@ def test_a_table_says_what_it_has_columns_for(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("case,labels,cohort,patient\na,\"brats2023 (1,2,3)\",Oslo,7\nb,,,\n")
     assert read_table(path) == {"a": CaseRow("brats2023", "Oslo", "7"), "b": CaseRow()}
-    assert read_conventions(path) == {"a": "brats2023"}
     path.write_text("case\na\n")
     assert read_table(path) == {"a": CaseRow()}
 

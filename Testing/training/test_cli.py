@@ -37,7 +37,7 @@ def test_from_cases_to_an_installed_network_with_its_numbers(cases, capsys, monk
     run("prepare", cases / "cases", "--labels", "brats2021", "--out", cases / "packed")
     assert "left" in run("fit", "--data", cases / "packed", "--split", cases / "split.json", "--config", cases / "config.json",
                          "--out", cases / "run", "--device", "cpu")
-    run("export", cases / "run", "--data", cases / "packed", "--split", cases / "split.json", "--out", cases / "network", "--name", "tiny",
+    run("export", cases / "run", "--data", cases / "packed", "--out", cases / "network", "--name", "tiny",
         "--validate", cases / "cases", "--labels", "brats2021", "--zip")
     monkeypatch.setenv("BRAINTUMORSEG_MODELS", str(cases / "models"))
     assert engine_main(["models", "add", str(cases / "network" / "tiny.zip")]) == 0
@@ -58,6 +58,26 @@ def test_from_cases_to_an_installed_network_with_its_numbers(cases, capsys, monk
     assert written >= {"report.md", "validation.json", "validation.csv", "validation.png", "metrics.png", "worst_WT.png", "worst_case"}
     run("compare", cases / "validation", cases / "network" / "validation_tiny", "--out", cases / "comparison")
     assert (cases / "comparison" / "compare.md").is_file()
+
+
+def test_export_takes_the_runs_own_split_and_says_what_lacks_before_it_begins(cases, capsys):
+    def refused(*arguments):
+        assert main([str(argument) for argument in arguments]) == 1
+        return capsys.readouterr().err
+
+    assert main(["prepare", str(cases / "cases"), "--labels", "brats2021", "--out", str(cases / "packed")]) == 0
+    fit = ["fit", "--data", cases / "packed", "--config", cases / "config.json", "--out", cases / "run", "--device", "cpu", "--split"]
+    assert main([str(argument) for argument in [*fit, cases / "split.json"]]) == 0
+    (cases / "other.json").write_text(json.dumps({"train": ["a", "c"], "validation": ["b"]}))
+    capsys.readouterr()
+    assert "made with another split: train lacks b and adds c; validation lacks c and adds b" in refused(*fit, cases / "other.json")
+
+    export = ["export", cases / "run", "--data", cases / "packed", "--out", cases / "network"]
+    assert "trained on other cases than the split says: train lacks b and adds c" in refused(*export, "--split", cases / "other.json")
+    assert "c: its label convention is not declared" in refused(*export, "--validate", cases / "cases")
+    (cases / "cases" / "c").rename(cases / "elsewhere")
+    assert "cases lacks c of the split" in refused(*export, "--validate", cases / "cases", "--labels", "brats2021")
+    assert not (cases / "network").exists()
 
 
 @pytest.mark.parametrize("arguments, words", [

@@ -3,8 +3,9 @@ import pytest
 import torch
 
 from braintumorseg.errors import MissingFile
+from braintumorseg_training.case_table import read_table
 from braintumorseg_training.cli import OWN_SPLIT
-from braintumorseg_training.data import Patches, load_cases, read_conventions, read_split
+from braintumorseg_training.data import Patches, load_cases, read_split
 
 
 def test_a_packed_case_is_what_the_engines_preprocessing_made(packed):
@@ -39,4 +40,4 @@ def test_our_split_is_by_patient_and_complete(data_folder):
     assert len(split.train) == 19
     assert len(split.validation) == 5
     assert set(split.train) | set(split.validation) == {path.name for path in (data_folder / "cases").iterdir()}
-    assert set(read_conventions(data_folder / "cases.csv")) == set(split.train) | set(split.validation)
+    assert {name for name, row in read_table(data_folder / "cases.csv").items() if row.labels} == set(split.train) | set(split.validation)

@@ -4,7 +4,7 @@ import pytest
 
 from braintumorseg.errors import InputError, MissingFile
 from braintumorseg.study import ROLES
-from braintumorseg_training.layouts import LAYOUTS, find_cases, one_case
+from braintumorseg_training.layouts import LAYOUTS, find_cases
 from braintumorseg_training.verbs_data import LAYOUT_NAMES
 from toy_datasets import BRATS2021, BRATS2023, MSD_JSON, NNUNET_JSON
 
@@ -125,10 +125,9 @@ def test_one_name_for_two_cases_is_refused(tmp_path):
 
 
 def test_one_cases_own_folder_is_read_in_both_spellings(tmp_path):
-    assert set(one_case(touch(tmp_path / "p1", ["t1.nii.gz", "seg.nii.gz"])).images) == {"t1"}
-    assert set(one_case(touch(tmp_path / "p2", of("p2", BRATS2023))).images) == set(ROLES)
-    with pytest.raises(MissingFile, match="p3"):
-        one_case(tmp_path / "p3")
+    for folder, roles in ((touch(tmp_path / "p1", ["t1.nii.gz", "seg.nii.gz"]), {"t1"}), (touch(tmp_path / "p2", of("p2", BRATS2023)), set(ROLES))):
+        (case,) = find_cases(folder)[1]
+        assert (case.name, set(case.images)) == (folder.name, roles)
 
 
 def test_the_command_line_offers_the_layouts_there_are():

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from toy_datasets import toy_case, write_brats
+
 
 @pytest.fixture(scope="module")
 def study():
@@ -43,6 +45,14 @@ def test_gains_are_those_of_the_same_seed(study):
     table = study.as_markdown(study.summarise(cells), cells, study.BASE)
     assert "| 5 | pretrained | 2 | 68.0 ± 5.7 (+3.0 ± 1.4) |" in table
     assert "pretrained 300 steps after 600 of pretraining" in table
+
+
+def test_cases_are_packed_from_any_layout(study, tmp_path):
+    for grade, name in (("HGG", "a"), ("LGG", "b")):
+        write_brats(tmp_path / "data" / grade / name, toy_case())
+    args = study.options([str(tmp_path / "data"), "--labels", "brats2021", "--split", "s", "--work", str(tmp_path / "work"), "--out", "o"])
+    study.pack(args, {"train": ["a", "b"]}, study.BASE)
+    assert {path.stem for path in (tmp_path / "work" / "packed").glob("*.npz")} == {"a", "b"}
 
 
 def test_a_finished_cell_is_not_made_again_and_one_of_other_settings_is_refused(study, tmp_path, monkeypatch):

@@ -9,8 +9,12 @@ from braintumorseg.errors import InputError, MissingFile, ModelError, OutputErro
 from braintumorseg.io.nifti import write_nifti
 from braintumorseg.labels import ED, ET, NCR
 from braintumorseg.model_card import read_card, write_card
+from braintumorseg_training.case_folder import CaseFolder
+from braintumorseg_training.case_table import CaseRow
+from braintumorseg_training.compare import compare, read_groups
 from braintumorseg_training.data import Split
 from braintumorseg_training.validate import subset_names, validate
+from toy_datasets import toy_case, write_brats, write_msd, write_nnunet
 from toys import make_toy_study
 
 SPLIT = Split(("t",), ("a", "TCIA_b"))
@@ -46,7 +50,8 @@ def network(toy_model, tmp_path):
 def run(network, cases, out, split=SPLIT, **options):
     said = []
     options = {"subsets": False, "write": False, "say": said.append, "device": "cpu", **options}
-    return validate(network, cases, split, {}, "brats2023", out, **options), said
+    folder = cases if isinstance(cases, CaseFolder) else CaseFolder(cases, "brats2023")
+    return validate(network, folder, split, out, **options), said
 
 
 def test_one_run_leaves_tables_and_pictures_that_the_report_shows(network, cases, tmp_path):
@@ -128,10 +133,45 @@ def test_another_recipe_lends_no_numbers(network, cases, tmp_path, change, words
 def test_what_lacks_is_said_before_the_first_case(network, cases, tmp_path):
     with pytest.raises(InputError, match="no test cases"):
         run(network, cases, tmp_path / "out", part="test")
-    with pytest.raises(MissingFile, match="no folder gone"):
+    with pytest.raises(MissingFile, match="lacks gone of the split"):
         run(network, cases, tmp_path / "out", split=Split((), ("a", "gone")))
-    with pytest.raises(InputError, match="not declared"):
-        validate(network, cases, SPLIT, {"a": "brats2023"}, None, tmp_path / "out", subsets=False, write=False, say=print)
+    with pytest.raises(InputError, match="TCIA_b: its label convention is not declared"):
+        run(network, CaseFolder(cases, table={"a": CaseRow("brats2023")}), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def nested(folder, cases):
+    for number, (name, case) in enumerate(cases.items()):
+        write_brats(folder / ("HGG", "LGG")[number % 2] / name, case)
+    return folder
+
+
+@pytest.mark.parametrize("write, labels, cohort", [(write_msd, "", "MSD Task01"), (write_nnunet, "", "other"), (nested, "brats2021", "other")])
+def test_cases_are_measured_where_prepare_found_them(network, tmp_path, write, labels, cohort):
+    folder = write(tmp_path / "data", {name: toy_case(seed, (32, 32, 32)) for seed, name in enumerate(("p1", "p2", "p3"))})
+    table = {"p3": CaseRow(cohort="Oslo")}
+    found, _ = run(network, CaseFolder(folder, labels, table), tmp_path / "out", split=Split(("p1",), ("p2", "p3")))
+    assert found.cases == ("p2", "p3")
+    assert found.cohorts == {"p2": cohort, "p3": "Oslo"}
+    assert found.evaluation.results[0].scores["WT"].truth_ml == pytest.approx(5.832)      # 18 voxels each way
+
+
+def test_a_case_without_a_sequence_is_taken_when_asked_and_is_in_no_table_by_sequences(network, cases, tmp_path):
+    from shutil import copytree
+
+    copytree(cases, tmp_path / "cases")
+    (tmp_path / "cases" / "TCIA_b" / "t1.nii.gz").unlink()
+    with pytest.raises(MissingFile, match=r"TCIA_b: it lacks t1\..*--missing-ok"):
+        run(network, tmp_path / "cases", tmp_path / "out")
+    found, _ = run(network, CaseFolder(tmp_path / "cases", "brats2023", missing_ok=True), tmp_path / "out", subsets=True)
+    assert found.cases == ("a", "TCIA_b")
+    assert set(found.by_sequences["flair"]) == {"a"}
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert "without t1 of TCIA_b" in report
+    assert "WT over 1, TC over 1, ET over 0 cases" in report
+    copytree(tmp_path / "out", tmp_path / "again")
+    compare(read_groups([tmp_path / "out", tmp_path / "again"], []), tmp_path / "compared", say=lambda line: None)
+    assert "by sequences" not in (tmp_path / "compared" / "compare.md").read_text()
 
 
 def test_a_place_that_cannot_be_written_into_is_said_before_the_first_case(network, cases, tmp_path):

@@ -6,12 +6,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from braintumorseg.errors import ResourceError
+from braintumorseg.errors import InputError, MissingFile, ResourceError
 from braintumorseg.hardware import Machine
 from braintumorseg.model_card import read_card
 from braintumorseg_training import variants as module
+from braintumorseg_training.case_folder import CaseFolder
+from braintumorseg_training.data import Split
+from braintumorseg_training.export import draft_card
+from braintumorseg_training.prepare import prepare_folder
 from braintumorseg_training.reduced_precision import kept_in_float, layers_by_work, quantise
-from braintumorseg_training.variants import Trial, change, make_variants
+from braintumorseg_training.variants import Trial, change, make_variants, tumour_trial
+from toy_datasets import toy_case, write_nnunet
 
 PLAIN = Machine("Linux", "x86_64", packages={"onnxruntime": "1.32.0"})
 AMX = Machine("Linux", "x86_64", frozenset({"amx_bf16", "vnni"}), packages={"onnxruntime": "1.32.0", "openvino": "2026.4.1"})
@@ -87,6 +92,20 @@ def test_a_warning_when_the_cases_were_trained_on(weights):
     said = []
     make_variants(weights, replace(trial(0.9), trained_on=("case",)), [], said.append, PLAIN)
     assert "WARNING: 1 of them were trained on" in said[1]
+
+
+def test_a_tumour_network_is_tried_on_the_folder_that_prepare_was_given(tmp_path):
+    folder = write_nnunet(tmp_path / "data", {name: toy_case(seed) for seed, name in enumerate(("p1", "p2"))})
+    card = draft_card(size_multiple=4)
+    prepare_folder(folder, tmp_path / "packed", card, say=lambda line: None)
+    made = tumour_trial(card, tmp_path / "packed", CaseFolder(folder), Split(("p1",), ("p2",)))
+    assert list(made.inputs) == ["p2"]
+    assert made.score("p2", np.zeros((3, *made.inputs["p2"].shape[1:]), np.float32)) == {"WT": 0, "TC": 0, "ET": 0}
+    assert made.samples()[0].shape[0] == 4
+    with pytest.raises(MissingFile, match="lacks p3 of the split"):
+        tumour_trial(card, tmp_path / "packed", CaseFolder(folder), Split(("p1",), ("p3",)))
+    with pytest.raises(InputError, match="no validation cases"):
+        tumour_trial(card, tmp_path / "packed", CaseFolder(folder), Split(("p1",), ()))
 
 
 def test_the_change_is_that_of_the_mean_and_of_the_worst_case():

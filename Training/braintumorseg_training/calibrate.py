@@ -24,9 +24,9 @@ from braintumorseg.tiling import predict
 
 from .calibrate_report import write_calibration
 from .card_metrics import ENOUGH_ET_ML
-from .data import Split, read_case, read_split
+from .case_folder import CaseFolder
+from .data import Split, read_split
 from .outputs import output_into
-from .validate import declared
 
 __all__ = ["THRESHOLDS", "best", "calibrate", "choose", "gain", "read_fold"]
 
@@ -35,12 +35,13 @@ VOLUMES_ML = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0)
 AS_GOOD = 0.002   # of mean Dice
 
 
-def calibrate(folds: Sequence[tuple[Path, Split]], cases: Path, conventions: Mapping[str, str], default: str | None, out: Path, *, fixed: Split,
-              say: Callable[[str], None], part: str = "validation", cards: Sequence[Path] = (), device: str = "auto") -> PostProcessing:
+def calibrate(folds: Sequence[tuple[Path, Split]], folder: CaseFolder, out: Path, *, fixed: Split, say: Callable[[str], None],
+              part: str = "validation", cards: Sequence[Path] = (), device: str = "auto") -> PostProcessing:
     """Choose post-processing numbers on each fold's own cases; `out` gets calibration.json, .md and .png. Returns what was chosen.
 
     Args:
-        folds: networks (.onnx) with the split each was trained with. fixed: the split whose validation and test cases must not be used.
+        folds: networks (.onnx) with the split each was trained with. folder: where the cases are, as `prepare` was given it.
+        fixed: the split whose validation and test cases must not be used.
         cards: also write the numbers into these (JSON); their metrics, measured with other numbers, go. Where none is given, the first
             network's numbers are where the choice begins.
 
@@ -51,14 +52,14 @@ def calibrate(folds: Sequence[tuple[Path, Split]], cases: Path, conventions: Map
     card = next(iter(to_write.values()), models[0][0].card)
     held_out = {name for one in to_write.values() for name in one.training.get("held_out", ())}
     _require_sound(models, {*fixed.validation, *getattr(fixed, "test", ())} | held_out, part)
-    convention_of = {name: declared(name, cases, conventions.get(name, default)) for _, names in models for name in names}
+    cases = folder.find(name for _, names in models for name in names)
     if part == "train":
         say("WARNING: these cases were trained on. Networks are surer of them than of others: take the numbers as a hint.")
     rows: dict[str, dict] = {}
     for model, names in models:
         session = open_session(model.weights, device)
         for name in names:
-            study, truth = read_case(cases / name, convention_of[name])
+            study, truth = cases[name].read()
             ready = prepare(study, model.card)
             probabilities, _ = predict(ready.channels, session, model.card.size_multiple, model.card.bytes_per_voxel)
 
@@ -67,7 +68,7 @@ def calibrate(folds: Sequence[tuple[Path, Split]], cases: Path, conventions: Map
                 return {region: dice(region_mask(truth.voxels, region), region_mask(labels, region)) for region in REGIONS}
 
             rows[name] = _curves(scored, card.post_processing, np.count_nonzero(region_mask(truth.voxels, "ET")) * truth.voxel_ml)
-            say(f"{len(rows)}/{sum(len(names) for _, names in models)} {name}  "
+            say(f"{len(rows)}/{len(cases)} {name}  "
                 + "  ".join(f"{region} {value:.3f}" for region, value in rows[name]["now"].items()))
     if len(rows) < 2:
         raise InputError("One case is too few to calibrate on.", "Give more folds, or a split with more validation cases.")

@@ -62,6 +62,9 @@ def _training(training: Mapping) -> list[str]:
     parts = []
     if training.get("steps"):
         parts.append(f"{training['steps']} steps." + (f" {training['remark']}" if training.get("remark") else ""))
+    recipe = training.get("recipe") or {}
+    if init := recipe.get("init"):
+        parts.append(f"Started from {_weights(init)}.")
     for key, words in (("trained_on", "Trained on"), ("held_out", "Held out")):
         if names := training.get(key):
             parts.append(f"{words} ({len(names)}): {', '.join(names)}.")
@@ -69,11 +72,17 @@ def _training(training: Mapping) -> list[str]:
         parts.append(f"Parity: ONNX Runtime and torch differ by at most {parity['largest_difference']:.1e} in probability on {parity['on']}.")
     if calibration := training.get("calibration"):
         parts.append(f"Calibration: {calibration}")
-    if recipe := training.get("recipe"):
+    if recipe:
         rows = [(f"`{key}`", f"`{json.dumps(value)}`") for key, value in recipe.items()]
         parts.append("<details><summary>Recipe</summary>\n\n" + markdown_table(("Field", "Value"), rows) + "\n\n</details>")
     known = {"steps", "remark", "trained_on", "held_out", "parity", "calibration", "recipe"}
     return parts + [f"{key.replace('_', ' ').capitalize()}: {_plain(value)}" for key, value in training.items() if key not in known]
+
+
+def _weights(init: str) -> str:
+    """`init` of a recipe, NAME sha256 HASH, for a person."""
+    name, _, digest = init.partition(" sha256 ")
+    return f"the weights {name}" + (f" (SHA-256 `{digest}`)" if digest else "")
 
 
 def _numbers(metrics: Mapping) -> list[str]:

@@ -17,7 +17,8 @@ from braintumorseg.model_card import ModelCard
 if TYPE_CHECKING:
     from .validate import Validation
 
-__all__ = ["ENOUGH_ET_ML", "card_metrics", "mean_by_sequences", "region_results", "require_same_recipe", "with_metrics", "with_metrics_of"]
+__all__ = ["ENOUGH_ET_ML", "card_metrics", "mean_by_sequences", "region_results", "require_same_recipe", "subset_results", "with_metrics",
+           "with_metrics_of"]
 
 ENOUGH_ET_ML = 1.0   # cases with less enhancing tumour than this say little about its Dice
 MOST_NAMES = 40      # a longer list of cases stays in the tables beside the report
@@ -44,15 +45,21 @@ def card_metrics(found: Validation) -> dict:
 
 
 def region_results(results: Sequence[CaseResult], region: str) -> list[CaseResult]:
-    """The cases over which a region is averaged by sequences and in comparisons: ET only where there is enough of it."""
+    """The cases over which a region is averaged in comparisons: ET only where there is enough of it."""
     return [result for result in results if region != "ET" or result.scores["ET"].truth_ml >= ENOUGH_ET_ML]
+
+
+def subset_results(found: Validation, region: str) -> list[CaseResult]:
+    """The cases over which a region is averaged by sequences: of `region_results` those that have all four."""
+    complete = next(iter(found.by_sequences.values()), {})
+    return [result for result in region_results(found.evaluation.results, region) if result.case in complete]
 
 
 def mean_by_sequences(found: Validation) -> dict[str, dict[str, float]]:
     """'t1ce + flair' -> mean Dice per region (ET over cases with enough of it, absent where there is none)."""
     table = {}
     for key, rows in found.by_sequences.items():
-        named = {region: [result.case for result in region_results(found.evaluation.results, region)] for region in REGIONS}
+        named = {region: [result.case for result in subset_results(found, region)] for region in REGIONS}
         table[key] = {region: round(float(np.mean([rows[case][region] for case in cases])), 4) for region, cases in named.items() if cases}
     return table
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +18,9 @@ from braintumorseg.study import ROLES, Study
 from braintumorseg.volume import Volume
 
 from .dataset_json import convention_called
-from .layouts import Source, one_case
+from .layouts import Source
 
-__all__ = ["ODD_LABELS", "Checked", "check_case", "declared_table", "read_case"]
+__all__ = ["ODD_LABELS", "Checked", "check_case", "check_files", "declared_table", "missing_roles"]
 
 GRID_TOLERANCE_MM = 0.01  # files of other tools keep their affine in single precision
 ODD_LABELS = "is the label convention right?"
@@ -52,6 +52,29 @@ def declared_table(source: Source, convention: str) -> tuple[Mapping[int, int], 
     return source.table, convention_called(source.table)
 
 
+def missing_roles(source: Source) -> tuple[str, ...]:
+    """The sequences that a case has no file for."""
+    return tuple(role for role in ROLES if role not in source.images)
+
+
+def check_files(source: Source, convention: str = "", *, missing_ok: bool = False) -> tuple[Mapping[int, int], str]:
+    """Check what shows without reading an image: which files there are, and the label table, which is returned as by `declared_table`.
+
+    Arguments and errors as in `check_case`.
+    """
+    if source.problem:
+        raise InputError(f"{source.problem}.")
+    declared = declared_table(source, convention)
+    missing = missing_roles(source)
+    if len(missing) == len(ROLES):
+        raise MissingFile("it has none of the four sequences.")
+    if missing and not missing_ok:
+        raise MissingFile(f"it lacks {_and(missing)}.", "Find the file, or give --missing-ok to take such cases with an empty channel.")
+    if source.seg is None:
+        raise MissingFile("it has no label file.", "Only labelled cases are trained on and measured.")
+    return declared
+
+
 def check_case(source: Source, convention: str = "", *, missing_ok: bool = False) -> Checked:
     """Read a case and check its files, grids, labels and intensities.
 
@@ -59,16 +82,8 @@ def check_case(source: Source, convention: str = "", *, missing_ok: bool = False
 
     Raises InputError (of which kind, errors.py tells) with the reason for the first thing that is wrong.
     """
-    if source.problem:
-        raise InputError(f"{source.problem}.")
-    table, called = declared_table(source, convention)
-    missing = [role for role in ROLES if role not in source.images]
-    if len(missing) == len(ROLES):
-        raise MissingFile("it has none of the four sequences.")
-    if missing and not missing_ok:
-        raise MissingFile(f"it lacks {_and(missing)}.", "Find the file, or give --missing-ok to pack such cases with an empty channel.")
-    if source.seg is None:
-        raise MissingFile("it has no label file.", "Only labelled cases are trained on.")
+    table, called = check_files(source, convention, missing_ok=missing_ok)
+    missing = missing_roles(source)
     study = Study(_read_images(source))
     _check_grids(study)
     _check_alike(study)
@@ -81,15 +96,6 @@ def check_case(source: Source, convention: str = "", *, missing_ok: bool = False
     if cavity_ml:
         warnings.append(f"{cavity_ml:.1f} ml of resection cavity count as background")
     return Checked(study, truth, tuple(warnings) + _check_tumour(study, truth))
-
-
-def read_case(folder: Path, convention: str | None) -> tuple[Study, Volume]:
-    """All four sequences and the truth (1 NCR, 2 ED, 3 ET) of the case in `folder`, checked as for training."""
-    try:
-        checked = check_case(one_case(folder), convention or "")
-    except InputError as error:
-        raise type(error)(f"{folder.name}: {error.what}", error.fix) from None
-    return checked.study, checked.truth
 
 
 def _read_images(source: Source) -> dict[str, Volume]:
@@ -202,7 +208,7 @@ def _mismatch(name: str, volume: Volume, reference_name: str, reference: Volume)
     return f"{name} lies {apart:.2f} mm away from {reference_name}"
 
 
-def _and(words: list[str]) -> str:
+def _and(words: Sequence[str]) -> str:
     return " and ".join(words)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from braintumorseg.errors import InputError, MissingFile
 from braintumorseg.labels import CONVENTIONS
 
-__all__ = ["CaseRow", "cohort_of", "patient_of", "read_conventions", "read_table"]
+__all__ = ["CaseRow", "cohort_of", "patient_of", "read_table"]
 
 # (name, cohort), the first that fits. The names are those of the releases; TCGA's scans are in BraTS under the name of their archive.
 _COHORTS = (
@@ -71,11 +71,6 @@ def read_table(path: Path) -> dict[str, CaseRow]:
                              f"Use {', '.join(CONVENTIONS)}.")
         table[name] = CaseRow(labels[0] if labels else "", row.get("cohort", ""), row.get("patient", ""))
     return table
-
-
-def read_conventions(table: Path) -> dict[str, str]:
-    """case -> label convention, for the cases of a table that have one."""
-    return {name: row.labels for name, row in read_table(table).items() if row.labels}
 
 
 def cohort_of(name: str) -> str:

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from braintumorseg.errors import BrainTumorSegError, Cancelled
-from braintumorseg.labels import CONVENTIONS
 
 from . import verbs_data, verbs_fit, verbs_reports, verbs_transfer, verbs_variants
+from .verbs_data import add_case_options, case_folder
 from .verbs_fit import HEADS_SPLIT, OWN_SPLIT
 
 __all__ = ["main"]
@@ -41,15 +41,15 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("run_folder", type=Path, metavar="RUN", help="folder that fit wrote")
     verb.add_argument("--data", type=Path, required=True, help="folder that prepare wrote; one crop of it is the check")
     verb.add_argument("--out", type=Path, required=True, help="folder for NAME.onnx and NAME.json")
-    verb.add_argument("--split", type=Path, default=OWN_SPLIT, help="the split that fit was given")
+    verb.add_argument("--split", type=Path, help="the split that fit was given (default: the one in the run's folder; in older runs without "
+                                                 "one, the 24 cases' own)")
     verb.add_argument("--name", default="glioma")
     verb.add_argument("--version", default="0.1.0")
     verb.add_argument("--remark", default="", help="what else the card should say of the training")
     verb.add_argument("--best", action="store_true", help="the weights of the best validation, not the last ones")
     verb.add_argument("--validate", type=Path, metavar="CASES",
-                      help="also measure it on the split's validation cases in this folder, and fill in its card")
-    verb.add_argument("--labels", choices=tuple(CONVENTIONS), help="with --validate: label convention of every case")
-    verb.add_argument("--table", type=Path, help="with --validate: CSV with columns case, labels")
+                      help="also measure it on the split's validation cases in this folder, the one that prepare was given, and fill in its card")
+    add_case_options(verb.add_argument_group("with --validate"))
     verb.add_argument("--zip", action="store_true", help="also pack OUT/NAME.zip for 'braintumorseg models add'")
     verb.set_defaults(run=_export)
 
@@ -57,7 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("run_folder", type=Path, metavar="RUN", help="folder that fit-brain wrote")
     verb.add_argument("--maps", type=Path, required=True, help="folder of the label maps; an image made from one is the check")
     verb.add_argument("--out", type=Path, required=True, help="folder for NAME.onnx and NAME.json")
-    verb.add_argument("--split", type=Path, default=HEADS_SPLIT, help="the split that fit-brain was given")
+    verb.add_argument("--split", type=Path, help="the split that fit-brain was given (default: the one in the run's folder, else 17 and 3 of "
+                                                 "the 20 heads)")
     verb.add_argument("--name", default="brain")
     verb.add_argument("--version", default="0.1.0")
     verb.add_argument("--remark", default="", help="what else the card should say of the training")
@@ -72,24 +73,32 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _export(args) -> None:
-    from .data import read_conventions, read_split
     from .export import export, pack_zip
-    from .validate import validate
+    from .validate import cases_of_part, validate
 
-    split, conventions = read_split(args.split), read_conventions(args.table) if args.table else {}
+    split = _split_of(args, OWN_SPLIT)
+    if args.validate:
+        folder = case_folder(args, args.validate)
+        cases_of_part(folder, split, "validation")    # what lacks is said before the export
     path = export(args.run_folder, args.data, split, args.out, args.name, args.version, say=print, remark=args.remark,
                   best=args.best)
     if args.validate:
-        validate(path, args.validate, split, conventions, args.labels, args.out / f"validation_{args.name}", subsets=True, write=True, say=print)
+        validate(path, folder, split, args.out / f"validation_{args.name}", subsets=True, write=True, say=print)
     print(pack_zip(path, path.with_suffix(".zip")) if args.zip else path)
 
 
 def _export_brain(args) -> None:
-    from .data import read_split
     from .export_brain import export_brain
 
-    split = read_split(args.split)
-    print(export_brain(args.run_folder, args.maps, split, args.out, args.name, args.version, say=print, remark=args.remark))
+    print(export_brain(args.run_folder, args.maps, _split_of(args, HEADS_SPLIT), args.out, args.name, args.version, say=print, remark=args.remark))
+
+
+def _split_of(args, default: Path):
+    """The split that is asked for, else the run's own, else `default`."""
+    from .run_split import split_of_run
+    from .splits import read_split
+
+    return read_split(args.split) if args.split else split_of_run(args.run_folder) or read_split(default)
 
 
 if __name__ == "__main__":

@@ -140,7 +140,7 @@ def _require_same(one: Path, first: dict, other: Path, second: dict) -> None:
 
 def _group(name: str, runs: Sequence[dict]) -> Group:
     cases = tuple(sorted(runs[0]["results"]))
-    keys = [key for key in runs[0].get("by_sequences", {}) if all(key in run.get("by_sequences", {}) for run in runs)]
+    keys = [key for key in runs[0].get("by_sequences", {}) if all(set(cases) <= set(run.get("by_sequences", {}).get(key, ())) for run in runs)]
     return Group(
         name, cases, np.array([runs[0]["results"][case]["ET"]["truth_ml"] for case in cases]),
         {region: np.array([[run["results"][case][region]["dice"] for case in cases] for run in runs]) for region in REGIONS},

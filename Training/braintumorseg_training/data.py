@@ -15,15 +15,12 @@ from braintumorseg.labels import ED, ET, NCR
 
 from .augment import Note, augment, cut, untold
 from .brain_view import Brain, Graft
-from .case_checks import read_case
-from .case_table import cohort_of, read_conventions
 from .config import Config
 from .packing import PHANTOM, SYNTHETIC, UNLABELLED, open_channels, open_labels, pack_case, packed_names, read_spots
 from .splits import Split, read_split
 from .transplant import heal, mirror_of, transplant
 
-__all__ = ["PHANTOM", "SYNTHETIC", "UNLABELLED", "Case", "Patches", "Split", "cohort_of", "load_cases", "load_made_up", "pack_case", "read_case",
-           "read_conventions", "read_split"]
+__all__ = ["PHANTOM", "SYNTHETIC", "UNLABELLED", "Case", "Patches", "Split", "load_cases", "load_made_up", "pack_case", "read_split"]
 
 AFTER_HEALING = 0.7  # share of healed brains that get another patient's lesion
 

@@ -26,6 +26,7 @@ from .checkpoints import BEST, CHECKPOINT, load_checkpoint, load_weights
 from .config import Config, RunConfig, config_from
 from .data import PHANTOM, SYNTHETIC, Case, Split, load_cases, load_made_up
 from .networks import build
+from .run_split import refuse_untrained_split
 
 __all__ = ["LABELS", "LARGEST_DIFFERENCE", "bytes_per_voxel", "draft_card", "export", "halve", "largest_difference", "pack_zip", "write_checked",
            "write_onnx"]
@@ -86,11 +87,13 @@ def export(run: Path, packed: Path, split: Split, out: Path, name: str, version:
            best: bool = False) -> Path:
     """Write out/NAME.onnx and NAME.json from the averaged weights of a run, its last ones or its `best`; returns the .onnx path.
 
-    `split` is the run's own: the card counts its training cases. `remark` goes into the card's account of the training.
+    `split` trains on the run's own cases, which the card counts. `remark` goes into the card's account of the training.
 
-    Raises ModelError, and leaves nothing, when ONNX Runtime and torch differ by more than LARGEST_DIFFERENCE anywhere on a real crop.
+    Raises ModelError, and leaves nothing, when the run was trained on other cases than the split says, or when ONNX Runtime and torch differ by
+    more than LARGEST_DIFFERENCE anywhere on a real crop.
     """
     saved = load_checkpoint(run / (BEST if best else CHECKPOINT))
+    refuse_untrained_split(run, split)
     config = config_from(Config, saved["config"])
     trained_on = [*load_cases(packed, split.train), *load_made_up(packed)]
     card = draft_card(

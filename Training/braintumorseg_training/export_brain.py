@@ -14,6 +14,7 @@ from .data import Split
 from .export import bytes_per_voxel, write_checked
 from .head_maps import read_heads
 from .networks import build
+from .run_split import refuse_untrained_split
 from .synthetic_heads import NORMALISATION, make_image
 from .train import CHECKPOINT, load_checkpoint
 
@@ -36,9 +37,10 @@ def draft_brain_card(**known) -> ModelCard:
 def export_brain(run: Path, maps: Path, split: Split, out: Path, name: str, version: str, say: Callable[[str], None], remark: str = "") -> Path:
     """Write out/NAME.onnx and NAME.json from the averaged weights of a run of `fit_brain`; returns the .onnx path.
 
-    `split` is the run's own: the card counts its heads; the check is an image of the first of them. Raises ModelError as `write_checked` does.
+    `split` trains on the run's own heads, which the card counts; the check is an image of the first of them. Raises ModelError as `export` does.
     """
     saved = load_checkpoint(run / CHECKPOINT)
+    refuse_untrained_split(run, split)
     config = config_from(BrainConfig, saved["config"])
     (head,) = read_heads(maps, split.train[:1])
     image, _ = make_image(head, config, np.random.default_rng(0))

@@ -38,7 +38,7 @@ def fit_brain(config: BrainConfig, maps: Path, split: Split, out: Path, *, devic
     task = Task(build=lambda: build(config, inputs=1, outputs=1), stream=lambda first, count: SyntheticHeads(heads, config, first, count),
                 loss=OverlapLoss(config.deep_supervision),
                 watch=_watcher(SyntheticHeads(held_out, config, HELD_OUT_SEED, _LOOKS), config) if held_out else None,
-                scores=("mean", "worst"), about=f"{len(heads)} heads")
+                scores=("mean", "worst"), about=f"{len(heads)} heads", split=split)
     return fit_task(config, task, out, device=device, say=say)
 
 

@@ -19,7 +19,7 @@ from braintumorseg.study import ROLES
 
 from .dataset_json import ROLE_WORDS, label_table, read_dataset_json, role_channels
 
-__all__ = ["LAYOUTS", "Source", "find_cases", "one_case"]
+__all__ = ["LAYOUTS", "Source", "find_cases"]
 
 SEG = "seg"
 _WORD_OF = {word: role for role, words in ROLE_WORDS.items() for word in words} | {SEG: SEG}
@@ -114,7 +114,7 @@ def find_cases(folder: Path, layout: str | None = None) -> tuple[str, list[Sourc
     found = {name: sources for name, look in LAYOUTS if layout in (None, name) and (sources := look(folder))}
     if len(found) > 1:
         counts = ", ".join(f"{name} ({len(sources)})" for name, sources in found.items())
-        raise InputError(f"{folder.name} holds cases in more than one layout: {counts}.", "Prepare them one after the other with --layout.")
+        raise InputError(f"{folder.name} holds cases in more than one layout: {counts}.", "Take them one after the other with --layout.")
     folders = _case_folders(folder)
     if not found and layout is None and folders:
         return "unknown", [_unknown(case) for case, _ in folders]
@@ -132,14 +132,6 @@ def find_cases(folder: Path, layout: str | None = None) -> tuple[str, list[Sourc
     if twice:
         raise InputError(f"{folder.name} holds two cases called {', '.join(twice[:5])}.", "Give every case a name of its own.")
     return name, sources
-
-
-def one_case(folder: Path) -> Source:
-    """The case whose files lie directly in `folder`, named as BraTS does or plainly. Raises MissingFile when there are none."""
-    files = _image_files(folder) if folder.is_dir() else []
-    if not files:
-        raise MissingFile(f"There is no case in {folder.name}.", "Give a folder with t1, t1ce, t2, flair and seg.")
-    return _from_words(folder, files, prefixed=any(file.name.startswith((f"{folder.name}_", f"{folder.name}-")) for file in files))
 
 
 def _from_words(case: Path, files: list[Path], prefixed: bool) -> Source:

@@ -15,7 +15,8 @@ from braintumorseg.errors import InputError, OutputError, ResourceError
 from braintumorseg.model_card import ModelCard
 
 from .case_checks import ODD_LABELS, check_case, declared_table
-from .case_table import CaseRow, cohort_of, patient_of
+from .case_folder import known_of
+from .case_table import CaseRow
 from .layouts import Source, find_cases
 from .packing import PackedFacts, fingerprint, forget, pack_case, packed_names, read_facts
 
@@ -69,7 +70,7 @@ def prepare_folder(folder: Path, out: Path, card: ModelCard, *, table: Mapping[s
     """
     found, sources = find_cases(folder, layout)
     say(f"{len(sources)} cases in the layout {found}")
-    jobs = [_Job(source, _known_of(source, (table or {}).get(source.name, CaseRow()), labels), card, out, missing_ok, force) for source in sources]
+    jobs = [_Job(source, known_of(source, (table or {}).get(source.name, CaseRow()), labels), card, out, missing_ok, force) for source in sources]
     names = {source.name for source in sources}
     seen = {digest: name for name in packed_names(out) if name not in names for digest in read_facts(out, name).digests if digest}
     outcomes: list[Outcome] = []
@@ -99,11 +100,6 @@ def summary(outcomes: list[Outcome]) -> list[str]:
     if odd * 2 > len(outcomes):
         lines.append(f"In {odd} of {len(outcomes)} cases the labels do not look as declared: before training, read what their makers say.")
     return lines
-
-
-def _known_of(source: Source, row: CaseRow, labels: str) -> CaseRow:
-    """What the table says of a case, filled up with what --labels, the layout and the name say."""
-    return CaseRow(row.labels or labels, row.cohort or source.cohort or cohort_of(source.name), row.patient or patient_of(source.name))
 
 
 def _run(jobs: list[_Job], workers: int) -> Iterator[Outcome]:

@@ -27,6 +27,7 @@ from .curves import CURVES, draw_curves
 from .distributed import Ranks
 from .interrupt import Stop
 from .run_log import append_row, cut_log
+from .run_split import keep_split, refuse_another_split
 from .schedule import build_optimiser, learning_rate
 from .task import Task
 
@@ -63,6 +64,8 @@ class Run:
             cut_log(out, task.scores, self.progress.step, self.progress.validated)
             with writing(out / "config.json"):
                 write_config(config, out / "config.json")
+            if saved is None and task.split is not None:
+                keep_split(out, task.split)
             if find_spec("matplotlib") is None:
                 self.say(f"matplotlib is not installed, so {CURVES} is not drawn (pip install matplotlib)")
         self.began, self.began_at = time.time(), self.progress.step
@@ -129,6 +132,8 @@ class Run:
 
     def _take_up(self, saved: dict) -> None:
         refuse_another(self.out, saved, self.config, self.ranks.size)
+        if self.task.split is not None:
+            refuse_another_split(self.out, self.task.split)
         load_weights(self.network, saved["network"], f"the checkpoint of {self.out.name}")
         load_weights(self.average, saved["average"], f"the checkpoint of {self.out.name}")
         self.optimiser.load_state_dict(saved["optimiser"])

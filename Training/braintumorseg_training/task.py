@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch.utils.data import Dataset
 
+from .splits import Split
+
 __all__ = ["Task"]
 
 
@@ -22,6 +24,7 @@ class Task:
     scores: the names that `watch` gives.
     about: what is learned from, in a few words.
     measure: what the scores are, for a person.
+    split: which cases are learned from and watched, for the run's folder; None where no split says it.
     """
 
     build: Callable[[], torch.nn.Module]
@@ -31,3 +34,4 @@ class Task:
     scores: tuple[str, ...]
     about: str
     measure: str = "Dice"
+    split: Split | None = None

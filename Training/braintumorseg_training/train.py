@@ -50,7 +50,7 @@ def fit(config: Config, packed: Path, split: Split, out: Path, *, device: str = 
     task = Task(build=lambda: build(config), stream=lambda first, count: Patches(train_cases, config, first, count),
                 loss=RegionLoss(config.deep_supervision),
                 watch=(lambda network, where: watch(network, watch_cases, config, where)) if watch_cases else None,
-                scores=tuple(REGIONS), about=f"{len(train_cases)} cases ({len(made_up)} made up)")
+                scores=tuple(REGIONS), about=f"{len(train_cases)} cases ({len(made_up)} made up)", split=split)
     return fit_task(config, task, out, device=device, say=say, start=start)
 
 
@@ -62,7 +62,7 @@ def fit_task(config: RunConfig, task: Task, out: Path, *, device: str = "auto", 
     (`distributed`) a step is that of one process with all their batches.
 
     Args:
-        out: the run's folder: config.json, log.csv, curves.png and the files of `checkpoints`.
+        out: the run's folder: config.json, split.json, log.csv, curves.png and the files of `checkpoints`.
         start: changes the fresh network in place, on its device (weights from elsewhere, parts frozen by `requires_grad`); called at the
             beginning of a run only, not when a checkpoint is taken up.
 

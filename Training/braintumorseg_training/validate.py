@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from braintumorseg.errors import InputError, MissingFile, ModelError, ResourceError
+from braintumorseg.errors import InputError, ModelError, ResourceError
 from braintumorseg.evaluate import CaseResult, Evaluation, evaluate_pair
 from braintumorseg.evaluation_report import format_table, to_json, write_box_plots, write_csv
 from braintumorseg.labels import REGIONS, region_mask
@@ -24,15 +24,17 @@ from braintumorseg.volume import Volume
 
 from .card_markdown import write_card_markdown
 from .card_metrics import card_metrics, require_same_recipe, with_metrics, with_metrics_of
-from .data import Split, cohort_of, read_case
+from .case_folder import CaseFolder, LabelledCase
+from .data import Split
 from .markdown import clock
 from .outputs import output_into
 from .validation_pictures import draw_error, write_heat_map, write_metric_boxes
 from .validation_report import write_report
 
-__all__ = ["PARTS", "Validation", "declared", "subset_names", "validate"]
+__all__ = ["PARTS", "Validation", "cases_of_part", "subset_names", "validate"]
 
 PARTS = ("validation", "test", "train")
+DEFINITION = "Dice over whole cases on their native grid; both empty counts 1, one empty 0"
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Validation:
     by_sequences: Mapping[str, Mapping[str, Mapping[str, float]]]
     trained_on: tuple[str, ...]
     provider: str
-    definition: str = "Dice over whole cases on their native grid; both empty counts 1, one empty 0"
+    definition: str = DEFINITION
 
     @property
     def cases(self) -> tuple[str, ...]:
@@ -77,12 +79,12 @@ class _Tally:
                 self.worst[region] = (result, study, truth, found)
 
 
-def validate(weights: Path, cases: Path, split: Split, conventions: Mapping[str, str], default: str | None, out: Path, *, subsets: bool,
-             write: bool, say: Callable[[str], None], part: str = "validation", write_of: Path | None = None, device: str = "auto") -> Validation:
+def validate(weights: Path, folder: CaseFolder, split: Split, out: Path, *, subsets: bool, write: bool, say: Callable[[str], None],
+             part: str = "validation", write_of: Path | None = None, device: str = "auto") -> Validation:
     """Run the network on one part of the split; `out` gets report.md with its tables and pictures, and a full report of the worst case.
 
     Args:
-        cases: folder with one folder a patient; conventions, default: label convention by case, and of the others.
+        folder: where the cases are, as `prepare` was given it.
         subsets: also each of the 15 subsets of sequences (Dice only).
         write: the numbers go into the network's card; write_of: into this other card (JSON), of a network of the same recipe that was
             trained on more cases, with a sentence that says so.
@@ -90,22 +92,22 @@ def validate(weights: Path, cases: Path, split: Split, conventions: Mapping[str,
     Raises InputError or MissingFile before the first case where something lacks, ModelError where a card must not get these numbers.
     """
     model = load_model(weights)
-    names = _names(split, part)
-    trained_on = tuple(name for name in names if name in model.card.training.get("trained_on", split.train))
-    convention_of = {name: declared(name, cases, conventions.get(name, default)) for name in names}
+    cases = cases_of_part(folder, split, part)
+    trained_on = tuple(name for name in cases if name in model.card.training.get("trained_on", split.train))
     if write or write_of:
         _require_unseen(part, trained_on)
     if write_of:
         require_same_recipe(model.card, read_card(write_of))
     if trained_on:
-        say(f"WARNING: {len(trained_on)} of these {len(names)} cases were trained on: the numbers show how well they were learned, not accuracy.")
+        say(f"WARNING: {len(trained_on)} of these {len(cases)} cases were trained on: the numbers show how well they were learned, not accuracy.")
     with output_into(out):
-        tally = _run(model, cases, convention_of, subsets, device, say)
+        tally = _run(model, cases, subsets, device, say)
         found = Validation(model.card, part, Evaluation(tuple(tally.results), refused=tuple(tally.refused)),
-                           {name: cohort_of(name) for name in names}, tally.by_sequences, trained_on, tally.provider)
+                           {name: case.row.cohort for name, case in cases.items()}, tally.by_sequences, trained_on, tally.provider,
+                           DEFINITION + _without({name: case.missing for name, case in cases.items() if case.missing}))
         _write(found, tally, out, say)
     if tally.refused and (write or write_of):
-        raise ModelError(f"{len(tally.refused)} of {len(names)} cases could not be scored, so the card is as it was; the tables are in {out.name}.",
+        raise ModelError(f"{len(tally.refused)} of {len(cases)} cases could not be scored, so the card is as it was; the tables are in {out.name}.",
                          f"Mend {', '.join(name for name, _ in tally.refused[:3])} or take them out of the split.")
     if write:
         _rewrite(with_metrics(model.card, card_metrics(found)), weights.with_suffix(".json"), say)
@@ -114,25 +116,25 @@ def validate(weights: Path, cases: Path, split: Split, conventions: Mapping[str,
     return found
 
 
-def _run(model: Model, cases: Path, convention_of: Mapping[str, str], subsets: bool, device: str, say: Callable[[str], None]) -> _Tally:
+def _run(model: Model, cases: Mapping[str, LabelledCase], subsets: bool, device: str, say: Callable[[str], None]) -> _Tally:
     """Segment and score every case, one in memory at a time. A case that cannot be scored costs itself alone; InputError when none can."""
     tally, began = _Tally(), time.monotonic()
-    for number, (name, convention) in enumerate(convention_of.items(), 1):
+    for number, (name, case) in enumerate(cases.items(), 1):
         try:
-            study, truth = read_case(cases / name, convention)
+            study, truth = case.read()
             found = segment(study, model, registered=True, device=device)
             result = evaluate_pair(truth, found.labels, name)
-            by_subset = _by_subset(model, study, truth, found, device) if subsets else {}
+            by_subset = _by_subset(model, study, truth, found, device) if subsets and not case.missing else {}
         except (InputError, ResourceError) as error:
             tally.refused.append((name, str(error)))
-            say(f"{number}/{len(convention_of)} {name} not scored: {error}")
+            say(f"{number}/{len(cases)} {name} not scored: {error}")
             continue
         tally.take(result, by_subset, study, truth, found)
-        left = (time.monotonic() - began) / number * (len(convention_of) - number)
-        say(f"{number}/{len(convention_of)} {name}  " + "  ".join(f"{region} {result.scores[region].dice:.3f}" for region in REGIONS)
-            + (f"  {clock(left)} left" if number < len(convention_of) else ""))
+        left = (time.monotonic() - began) / number * (len(cases) - number)
+        say(f"{number}/{len(cases)} {name}  " + "  ".join(f"{region} {result.scores[region].dice:.3f}" for region in REGIONS)
+            + (f"  {clock(left)} left" if number < len(cases) else ""))
     if not tally.results:
-        raise InputError(f"None of the {len(convention_of)} cases can be scored. {tally.refused[0][0]}: {tally.refused[0][1]}")
+        raise InputError(f"None of the {len(cases)} cases can be scored. {tally.refused[0][0]}: {tally.refused[0][1]}")
     return tally
 
 
@@ -141,20 +143,19 @@ def subset_names() -> list[tuple[str, ...]]:
     return [roles for count in range(len(ROLES), 0, -1) for roles in itertools.combinations(ROLES, count)]
 
 
-def _names(split: Split, part: str) -> tuple[str, ...]:
-    names = tuple(getattr(split, part, ()))
+def cases_of_part(folder: CaseFolder, split: Split, part: str) -> dict[str, LabelledCase]:
+    """The cases of one part of the split. Raises InputError when it is empty, and what `CaseFolder.find` raises."""
+    names = getattr(split, part)
     if not names:
         raise InputError(f"The split has no {part} cases.", f"Choose another --part ({', '.join(PARTS)}) or another --split.")
-    return names
+    return folder.find(names)
 
 
-def declared(name: str, cases: Path, convention: str | None) -> str:
-    """The convention. Raises MissingFile when the case is not there, InputError when nobody said how its labels are written."""
-    if not (cases / name).is_dir():
-        raise MissingFile(f"There is no folder {name} in {cases.name}, and the split names it.", "Give the folder that holds the split's cases.")
-    if convention is None:
-        raise InputError(f"The label convention of {name} is not declared.", "Give --labels or --table.")
-    return convention
+def _without(missing: Mapping[str, tuple[str, ...]]) -> str:
+    """What the definition of the scores says of cases that lack sequences."""
+    if not missing:
+        return ""
+    return "; with the sequences that there are, without " + ", ".join(f"{' and '.join(roles)} of {name}" for name, roles in missing.items())
 
 
 def _require_unseen(part: str, trained_on: tuple[str, ...]) -> None:

@@ -18,7 +18,7 @@ from braintumorseg.sight import PLANES, Sight, crop_to, grey_windows, middle, on
 from braintumorseg.study import Study
 from braintumorseg.volume import Volume
 
-from .card_metrics import mean_by_sequences, region_results
+from .card_metrics import mean_by_sequences, subset_results
 
 if TYPE_CHECKING:
     from .validate import Validation
@@ -89,7 +89,7 @@ def write_heat_map(found: Validation, path: Path) -> None:
     for row, column in np.argwhere(np.isfinite(values)):
         value = values[row, column]
         axes.text(column, row, f"{value:.2f}", ha="center", va="center", color="black" if value > 0.6 else "white")
-    counts = [len(region_results(found.evaluation.results, region)) for region in REGIONS]
+    counts = [len(subset_results(found, region)) for region in REGIONS]
     axes.set_xticks(range(len(REGIONS)), [f"{region} (N = {count})" for region, count in zip(REGIONS, counts, strict=True)])
     for one in (dots, axes):
         one.xaxis.tick_top()

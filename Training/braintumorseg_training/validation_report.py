@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from braintumorseg.evaluation_report import DEFINITIONS, METRICS, summarise
 from braintumorseg.labels import REGIONS
 
-from .card_metrics import card_metrics, region_results
+from .card_metrics import card_metrics, subset_results
 from .markdown import markdown_table, shown
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def write_report(found: Validation, worst: Mapping[str, str], out: Path) -> None
                 for cohort, regions in cohorts.items() for name, row in regions.items()]
         parts += ["## By cohort (Dice)", markdown_table(("Cohort", "", "N", "mean", "median", "worst"), rows)]
     if subsets := metrics.get("dice_by_sequences"):
-        counts = ", ".join(f"{region} over {len(region_results(results, region))}" for region in REGIONS)
+        counts = ", ".join(f"{region} over {len(subset_results(found, region))}" for region in REGIONS)
         parts += [f"## By sequences (mean Dice; {counts} cases)", "![Dice by sequences](subsets.png)",
                   markdown_table(("Sequences", *REGIONS), [[name, *(shown(row.get(region)) for region in REGIONS)] for name, row in subsets.items()])]
     parts += ["## Definitions", "\n".join(f"- {' '.join(text.split())}" for text in DEFINITIONS.values())]

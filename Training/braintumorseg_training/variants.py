@@ -19,14 +19,14 @@ from braintumorseg.preprocess import prepare
 from braintumorseg.runtime import open_session
 from braintumorseg.tiling import predict
 
+from .case_folder import CaseFolder
 from .config import BrainConfig
-from .data import Split, load_cases, read_case
+from .data import Split, load_cases
 from .fit_brain import HELD_OUT_SEED
 from .head_maps import read_heads
 from .outputs import output_into
 from .reduced_precision import kept_in_float, layers_by_work, quantise
 from .synthetic_heads import SyntheticHeads
-from .validate import declared
 
 __all__ = ["KINDS", "MOST_POINTS", "Trial", "brain_trial", "change", "make_variants", "tumour_trial"]
 
@@ -53,18 +53,18 @@ class Trial:
     trained_on: tuple[str, ...] = ()
 
 
-def tumour_trial(card: ModelCard, packed: Path, cases: Path, split: Split, conventions: Mapping[str, str], default: str | None) -> Trial:
+def tumour_trial(card: ModelCard, packed: Path, folder: CaseFolder, split: Split) -> Trial:
     """Calibrated on the split's training cases, as `prepare` packed them; judged on its validation cases, from their files to labels.
 
     Raises MissingFile or InputError before anything is computed.
     """
-    convention_of = {name: declared(name, cases, conventions.get(name, default)) for name in split.validation}
-    training = load_cases(packed, _spread(split.train, _CALIBRATED_ON))
-    if not convention_of:
+    if not split.validation:
         raise InputError("The split has no validation cases to judge variants on.", "Give another --split.")
+    cases = folder.find(split.validation)
+    training = load_cases(packed, _spread(split.train, _CALIBRATED_ON))
     inputs, truths, grids = {}, {}, {}
-    for name, convention in convention_of.items():
-        study, truths[name] = read_case(cases / name, convention)
+    for name, case in cases.items():
+        study, truths[name] = case.read()
         ready = prepare(study, card)
         inputs[name], grids[name] = ready.channels, ready.grid
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from braintumorseg.labels import CONVENTIONS
 
-__all__ = ["add_verbs"]
+__all__ = ["add_case_options", "add_verbs", "case_folder"]
 
 LAYOUT_NAMES = ("brats", "msd", "nnunet", "plain")  # those of layouts.LAYOUTS, which is not imported so that --help is instant
 _SHARE = 0.15
@@ -20,12 +20,7 @@ def add_verbs(verbs) -> None:
     verb.add_argument("cases", type=Path, nargs="?",
                       help="folder of a data set: BraTS 2017 to 2024, Decathlon Task01, nnU-Net, or one folder a patient: t1, t1ce, t2, flair, seg")
     verb.add_argument("--out", type=Path, required=True, help="folder for the packed cases and prepare.csv")
-    verb.add_argument("--labels", choices=tuple(CONVENTIONS), default="",
-                      help="label convention of every case: ET is 4 in brats2021 and 3 in the others, 4 is a resection cavity in brats2024 and "
-                           "1 is oedema in msd (not needed where a dataset.json says it)")
-    verb.add_argument("--table", type=Path, help="CSV with the column case and any of labels, cohort, patient: what is known case by case")
-    verb.add_argument("--layout", choices=LAYOUT_NAMES, help="how the folder is laid out (default: recognised)")
-    verb.add_argument("--missing-ok", action="store_true", help="take cases that lack sequences; their channels are empty")
+    add_case_options(verb)
     verb.add_argument("--phantoms", type=int, default=0, metavar="N", help="also make N made-up patients")
     verb.add_argument("--heads", type=Path, metavar="MAPS", help="also make brains from SynthSeg's label maps of heads (.nii.gz) in this folder")
     verb.add_argument("--each", type=_count, default=2, metavar="N", help="with --heads: brains of each label map (default 2)")
@@ -45,6 +40,24 @@ def add_verbs(verbs) -> None:
     verb.add_argument("--cohorts", type=Path, metavar="TABLE", help="CSV with the column case and any of cohort, patient, over what prepare knew")
     verb.add_argument("--force", action="store_true", help="overwrite a split of that name")
     verb.set_defaults(run=_split, refuse=verb.error)
+
+
+def add_case_options(verb: argparse._ActionsContainer) -> None:
+    """The options that say of a folder of cases what its files do not say: the same for `prepare` and for whatever measures on the folder."""
+    verb.add_argument("--labels", choices=tuple(CONVENTIONS), default="",
+                      help="label convention of every case: ET is 4 in brats2021 and 3 in the others, 4 is a resection cavity in brats2024 and "
+                           "1 is oedema in msd (not needed where a dataset.json says it)")
+    verb.add_argument("--table", type=Path, help="CSV with the column case and any of labels, cohort, patient: what is known case by case")
+    verb.add_argument("--layout", choices=LAYOUT_NAMES, help="how the folder is laid out (default: recognised)")
+    verb.add_argument("--missing-ok", action="store_true", help="take cases that lack sequences; their channels are empty")
+
+
+def case_folder(args, folder: Path):
+    """The folder with what the options of `add_case_options` say of its cases."""
+    from .case_folder import CaseFolder
+    from .case_table import read_table
+
+    return CaseFolder(folder, args.labels, read_table(args.table) if args.table else {}, args.layout, args.missing_ok)
 
 
 def _prepare(args) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from braintumorseg.labels import CONVENTIONS
-
+from .verbs_data import add_case_options, case_folder
 from .verbs_fit import HEADS_SPLIT, OWN_SPLIT
 
 __all__ = ["add_verbs"]
@@ -61,18 +60,16 @@ def add_verbs(verbs: argparse._SubParsersAction) -> None:
 
 
 def _add_cases(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("cases", type=Path, help="folder with one folder a patient")
-    verb.add_argument("--labels", choices=tuple(CONVENTIONS), help="label convention of every case")
-    verb.add_argument("--table", type=Path, help="CSV with columns case, labels: the convention case by case")
+    verb.add_argument("cases", type=Path, help="the folder that prepare was given, in any layout that it reads")
+    add_case_options(verb)
 
 
 def _validate(args) -> None:
-    from .data import read_conventions, read_split
+    from .data import read_split
     from .export import pack_zip
     from .validate import validate
 
-    conventions = read_conventions(args.table) if args.table else {}
-    validate(args.model, args.cases, read_split(args.split), conventions, args.labels, args.out, subsets=args.subsets, write=args.write_card,
+    validate(args.model, case_folder(args, args.cases), read_split(args.split), args.out, subsets=args.subsets, write=args.write_card,
              write_of=args.write_card_of, part=args.part, device=args.device, say=_say)
     if args.zip:
         print(pack_zip(args.write_card_of.with_suffix(".onnx") if args.write_card_of else args.model, args.zip))
@@ -93,10 +90,9 @@ def _compare(args) -> None:
 
 def _calibrate(args) -> None:
     from .calibrate import calibrate, read_fold
-    from .data import read_conventions, read_split
+    from .data import read_split
 
-    conventions = read_conventions(args.table) if args.table else {}
-    calibrate([read_fold(one) for one in args.fold], args.cases, conventions, args.labels, args.out, fixed=read_split(args.fixed), part=args.part,
+    calibrate([read_fold(one) for one in args.fold], case_folder(args, args.cases), args.out, fixed=read_split(args.fixed), part=args.part,
               cards=args.write_card, device=args.device, say=_say)
 
 

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from braintumorseg.errors import InputError
-from braintumorseg.labels import CONVENTIONS
 
+from .verbs_data import add_case_options, case_folder
 from .verbs_fit import HEADS_SPLIT, OWN_SPLIT, say
 
 __all__ = ["add_verbs"]
@@ -24,9 +24,8 @@ def add_verbs(verbs: argparse._SubParsersAction) -> None:
                     "the mean Dice of a region falls by more than 0.3 points it is not used.")
     verb.add_argument("model", type=Path, metavar="NAME.onnx", help="with NAME.json beside it; the variants are written beside them")
     verb.add_argument("--data", type=Path, help="a tumour network: folder that prepare wrote; the split's training cases calibrate INT8")
-    verb.add_argument("--cases", type=Path, help="a tumour network: folder with one folder a patient; the split's validation cases judge")
-    verb.add_argument("--labels", choices=tuple(CONVENTIONS), help="label convention of every case")
-    verb.add_argument("--table", type=Path, help="CSV with columns case, labels: the convention case by case")
+    verb.add_argument("--cases", type=Path, help="a tumour network: the folder that prepare was given; the split's validation cases judge")
+    add_case_options(verb)
     verb.add_argument("--maps", type=Path, help="a brain network: folder of the label maps")
     verb.add_argument("--split", type=Path, help="the split that the network was trained with (default: the shipped ones)")
     verb.add_argument("--kind", action="append", choices=KINDS, help="which (may be repeated; default: both)")
@@ -36,7 +35,7 @@ def add_verbs(verbs: argparse._SubParsersAction) -> None:
 def _variants(args) -> None:
     from braintumorseg.model_zoo import load_model
 
-    from .data import read_conventions, read_split
+    from .data import read_split
     from .variants import brain_trial, make_variants, tumour_trial
 
     card = load_model(args.model).card
@@ -47,6 +46,5 @@ def _variants(args) -> None:
     else:
         if args.data is None or args.cases is None:
             raise InputError(f"{card.name} finds tumours, and is calibrated on packed cases and judged on cases.", "Give --data and --cases.")
-        trial = tumour_trial(card, args.data, args.cases, read_split(args.split or OWN_SPLIT), read_conventions(args.table) if args.table else {},
-                             args.labels)
+        trial = tumour_trial(card, args.data, case_folder(args, args.cases), read_split(args.split or OWN_SPLIT))
     make_variants(args.model, trial, args.kind or KINDS, say)

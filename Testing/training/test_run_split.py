@@ -1,0 +1,65 @@
+"""What a run was trained with, as its folder keeps it."""
+
+from dataclasses import replace
+
+import pytest
+
+from braintumorseg.errors import InputError, ModelError
+from braintumorseg.model_card import read_card
+from braintumorseg_training.data import Split, read_split
+from braintumorseg_training.export import export
+from braintumorseg_training.run_split import RUN_SPLIT, keep_split, refuse_another_split, refuse_untrained_split, split_of_run
+from braintumorseg_training.train import fit
+
+SPLIT = Split(("case0", "case1"), ("case3",), "by hand", ("case2",))
+
+
+def test_the_split_lies_in_the_runs_folder_before_the_first_step(packed, tiny, tmp_path):
+    def look(line):
+        if "of 2" in line:
+            seen.append(read_split(tmp_path / "run" / RUN_SPLIT))
+
+    seen = []
+    fit(replace(tiny, steps=2), packed, SPLIT, tmp_path / "run", device="cpu", say=look)
+    assert seen == [SPLIT]
+
+
+def test_a_run_is_taken_up_with_its_own_split_only_and_nothing_changes_when_it_is_refused(packed, tiny, tmp_path):
+    fit(replace(tiny, steps=2), packed, SPLIT, tmp_path, device="cpu", say=lambda line: None)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for other, words in ((Split(("case0",), ("case3",)), "train lacks case1"),
+                         (Split(("case1", "case0"), ("case3",)), "train has its cases in another order"),
+                         (Split(SPLIT.train, ("case2",)), "validation lacks case3 and adds case2")):
+        with pytest.raises(ModelError, match=rf"made with another split: {words}\. Give another --out"):
+            fit(replace(tiny, steps=4), packed, other, tmp_path, device="cpu", say=lambda line: None)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    fit(replace(tiny, steps=3), packed, replace(SPLIT, test=(), reason="told otherwise"), tmp_path, device="cpu", say=lambda line: None)
+    assert split_of_run(tmp_path) == SPLIT
+
+
+def test_a_run_of_before_is_taken_up_and_exported_as_ever(packed, tiny, tmp_path):
+    fit(replace(tiny, steps=2), packed, SPLIT, tmp_path / "run", device="cpu", say=lambda line: None)
+    (tmp_path / "run" / RUN_SPLIT).unlink()
+    other = Split(("case0", "case2"), ())
+    fit(replace(tiny, steps=3), packed, other, tmp_path / "run", device="cpu", say=lambda line: None)
+    assert split_of_run(tmp_path / "run") is None                           # nobody knows with which it began
+    path = export(tmp_path / "run", packed, other, tmp_path / "network", "tiny", "1", say=lambda line: None)
+    assert read_card(path.with_suffix(".json")).training["trained_on"] == ["case0", "case2"]
+
+
+def test_export_is_of_the_cases_that_were_trained_on(packed, tiny, tmp_path):
+    fit(replace(tiny, steps=2), packed, SPLIT, tmp_path / "run", device="cpu", say=lambda line: None)
+    with pytest.raises(ModelError, match=r"run was trained on other cases than the split says: train adds case2\. Leave --split out"):
+        export(tmp_path / "run", packed, Split(("case0", "case1", "case2"), ()), tmp_path / "network", "tiny", "1", say=lambda line: None)
+    assert not (tmp_path / "network").exists()
+    refuse_untrained_split(tmp_path / "run", Split(("case1", "case0"), ("case2",)))   # in any order, and whatever is held out
+
+
+def test_many_names_are_cut_short_and_a_damaged_file_is_said(tmp_path):
+    keep_split(tmp_path, Split(tuple("abcdefg"), ()))
+    with pytest.raises(ModelError, match="train lacks b, c, d and 3 more and adds z") as error:
+        refuse_another_split(tmp_path, Split(("a", "z"), ()))
+    assert "\n" not in str(error.value)
+    (tmp_path / RUN_SPLIT).write_text("{")
+    with pytest.raises(InputError, match=r"split\.json cannot be read"):
+        split_of_run(tmp_path)

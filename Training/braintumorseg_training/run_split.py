@@ -1,0 +1,57 @@
+"""The split that a run was trained with, kept as split.json in its folder: what it may go on with, and what its card says of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from braintumorseg.errors import ModelError
+
+from .splits import Split, read_split, write_splits
+
+__all__ = ["RUN_SPLIT", "keep_split", "refuse_another_split", "refuse_untrained_split", "split_of_run"]
+
+RUN_SPLIT = "split.json"
+_SHOWN = 3
+
+
+def keep_split(out: Path, split: Split) -> None:
+    """Write out/split.json, for a run that begins. Raises OutputError."""
+    write_splits([split], out / RUN_SPLIT, force=True)
+
+
+def split_of_run(run: Path) -> Split | None:
+    """The split in a run's folder; None where there is none, for older runs kept none. Raises InputError when it is damaged."""
+    return read_split(run / RUN_SPLIT) if (run / RUN_SPLIT).is_file() else None
+
+
+def refuse_another_split(out: Path, split: Split) -> None:
+    """Raises ModelError unless the run in `out` learns from and watches these cases, in this order: patches are drawn by number."""
+    was = split_of_run(out)
+    different = was and _difference(was, split, ("train", "validation"))
+    if different:
+        raise ModelError(f"The run in {out.name} was made with another split: {different}.",
+                         f"Give another --out, or the split that lies in the run's folder, {RUN_SPLIT}.")
+
+
+def refuse_untrained_split(run: Path, split: Split) -> None:
+    """Raises ModelError when the run was trained on other cases than the split says, whatever their order: its card would be wrong of them."""
+    was = split_of_run(run)
+    if was and set(was.train) != set(split.train):
+        raise ModelError(f"The run in {run.name} was trained on other cases than the split says: {_difference(was, split, ('train',))}.",
+                         "Leave --split out, and the run's own is taken.")
+
+
+def _difference(was: Split, now: Split, parts: tuple[str, ...]) -> str:
+    """'train lacks a, b and adds c', for the parts that are not the same."""
+    told = []
+    for part in parts:
+        old, new = getattr(was, part), getattr(now, part)
+        lacking, besides = [name for name in old if name not in new], [name for name in new if name not in old]
+        words = [f"{verb} {_some(names)}" for verb, names in (("lacks", lacking), ("adds", besides)) if names]
+        if old != new:
+            told.append(f"{part} {' and '.join(words) or 'has its cases in another order'}")
+    return "; ".join(told)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
