@@ -65,6 +65,8 @@ def _training(training: Mapping) -> list[str]:
     recipe = training.get("recipe") or {}
     if init := recipe.get("init"):
         parts.append(f"Started from {_weights(init)}.")
+    if parts_of := training.get("average_of"):
+        parts.append(f"Its weights are the mean of those of {len(parts_of)} networks: {', '.join(parts_of)}.")
     for key, words in (("trained_on", "Trained on"), ("held_out", "Held out")):
         if names := training.get(key):
             parts.append(f"{words} ({len(names)}): {', '.join(names)}.")
@@ -75,7 +77,7 @@ def _training(training: Mapping) -> list[str]:
     if recipe:
         rows = [(f"`{key}`", f"`{json.dumps(value)}`") for key, value in recipe.items()]
         parts.append("<details><summary>Recipe</summary>\n\n" + markdown_table(("Field", "Value"), rows) + "\n\n</details>")
-    known = {"steps", "remark", "trained_on", "held_out", "parity", "calibration", "recipe"}
+    known = {"steps", "remark", "trained_on", "held_out", "parity", "calibration", "recipe", "average_of"}
     return parts + [f"{key.replace('_', ' ').capitalize()}: {_plain(value)}" for key, value in training.items() if key not in known]
 
 

@@ -77,6 +77,7 @@ def require_same_recipe(measured: ModelCard, shipped: ModelCard) -> None:
             raise ModelError(f"The card of {card.name} {card.version} does not say on which cases it was trained.", "Export it again.")
     recipes = [{key: value for key, value in card.training.get("recipe", {}).items() if key not in NOT_RECIPE} for card in (measured, shipped)]
     different = [key for key in sorted(recipes[0].keys() | recipes[1].keys()) if recipes[0].get(key) != recipes[1].get(key)]
+    different += ["number of averaged networks"] * (len(set(len(card.training.get("average_of", ())) for card in (measured, shipped))) > 1)
     different += ["steps taken"] * (measured.training.get("steps") != shipped.training.get("steps"))
     different += [name for name in ("roles", "spacing_mm", "normalisation", "post_processing") if getattr(measured, name) != getattr(shipped, name)]
     if different:

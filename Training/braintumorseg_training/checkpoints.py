@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from braintumorseg.errors import ModelError, OutputError
 from .config import RunConfig, config_from, plain_fields
 
 __all__ = ["BEST", "CHECKPOINT", "MAY_CHANGE", "PREVIOUS", "Progress", "find_checkpoint", "has_checkpoint", "load_checkpoint", "load_weights",
-           "refuse_another", "save_best", "save_checkpoint", "writing"]
+           "refuse_another", "save_average", "save_best", "save_checkpoint", "writing"]
 
 CHECKPOINT = "checkpoint.pt"
 PREVIOUS = "checkpoint.previous.pt"
@@ -77,6 +77,12 @@ def save_best(out: Path, config: RunConfig, step: int, scores: dict[str, float],
     _save(out / BEST, {"config": plain_fields(config), "step": step, "scores": scores, "average": average.state_dict()})
 
 
+def save_average(out: Path, saved: dict, mean: dict[str, torch.Tensor], parts: Sequence[str]) -> None:
+    """Write out/checkpoint.pt: the mean of several networks' weights (a state dict), made of these `parts`, with the configuration and step of the
+    checkpoint `saved`. It can be exported, and nothing can go on from it. Raises OutputError."""
+    _save(out / CHECKPOINT, {"config": saved["config"], "step": saved["step"], "average_of": list(parts), "average": mean})
+
+
 def has_checkpoint(out: Path) -> bool:
     return (out / CHECKPOINT).exists() or (out / PREVIOUS).exists()
 
@@ -119,6 +125,9 @@ def refuse_another(out: Path, saved: dict, config: RunConfig, processes: int) ->
 
     Two processes with a batch of one take the same steps as one process with a batch of two, so either takes up the other's run.
     """
+    if "average_of" in saved:
+        raise ModelError(f"{out.name} holds an average of weights, from which no run can go on.",
+                         f"Give another --out, and --init {out.name}/{CHECKPOINT}.")
     try:
         was = config_from(type(config), saved["config"])
     except ModelError as error:

@@ -53,6 +53,11 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--zip", action="store_true", help="also pack OUT/NAME.zip for 'braintumorseg models add'")
     verb.set_defaults(run=_export)
 
+    verb = verbs.add_parser("average", help="make the mean of several networks' weights (Wortsman 2022), which export takes like a run")
+    verb.add_argument("parts", type=Path, nargs="+", metavar="RUN", help="folders that fit wrote; after the first also NAME.onnx that export wrote")
+    verb.add_argument("--out", type=Path, required=True, help="folder of the mean")
+    verb.set_defaults(run=_average)
+
     verb = verbs.add_parser("export-brain", help="the same for a run of fit-brain")
     verb.add_argument("run_folder", type=Path, metavar="RUN", help="folder that fit-brain wrote")
     verb.add_argument("--maps", type=Path, required=True, help="folder of the label maps; an image made from one is the check")
@@ -85,6 +90,12 @@ def _export(args) -> None:
     if args.validate:
         validate(path, folder, split, args.out / f"validation_{args.name}", subsets=True, write=True, say=print)
     print(pack_zip(path, path.with_suffix(".zip")) if args.zip else path)
+
+
+def _average(args) -> None:
+    from .average import average
+
+    average(args.parts, args.out)
 
 
 def _export_brain(args) -> None:

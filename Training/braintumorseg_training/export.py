@@ -104,7 +104,7 @@ def export(run: Path, packed: Path, split: Split, out: Path, name: str, version:
                 "Reads the brain alone: in whole heads the brain network cuts it out before, and what that misses is not seen.",
                 "Without T1ce, enhancing tumour and core are guesses; without FLAIR, oedema is underestimated."),
         training={"steps": saved["step"], "recipe": saved["config"], "remark": remark, "trained_on": list(split.train),
-                  "held_out": [*split.validation, *getattr(split, "test", ())]})
+                  "held_out": [*split.validation, *split.test], **{key: saved[key] for key in ("average_of",) if key in saved}})
     network = build(config)
     load_weights(network, saved["average"], f"the checkpoint of {run.name}")
     return write_checked(network, saved["average"], _middle(np.array(trained_on[0].channels), config), card, out, say)

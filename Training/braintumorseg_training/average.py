@@ -1,0 +1,90 @@
+"""The mean of several networks' weights, which often does better than each of them, above all on images unlike those they were trained on.
+
+Wortsman et al. 2022, "Model soups", ICML: networks that were fine-tuned from one start lie in one valley, and its middle is flat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from braintumorseg.errors import MissingFile, ModelError, OutputError
+from braintumorseg.model_card import read_card
+
+from .checkpoints import CHECKPOINT, load_checkpoint, save_average
+from .config import Config, config_from
+from .networks import build
+from .run_split import keep_split, split_of_run
+from .splits import Split
+from .transfer import match_weights, read_weights
+
+__all__ = ["SMALLEST_SHARE", "average"]
+
+SMALLEST_SHARE = 0.99   # of the network's numbers, that each part gives; an export lacks the head of deep supervision
+
+
+def average(parts: Sequence[Path], out: Path, say: Callable[[str], None] = print) -> dict[str, torch.Tensor]:
+    """Write the equal mean of the weights of `parts` as a run in `out`, which `export` takes; returns it as a state dict.
+
+    Args:
+        parts: run folders (their averaged weights) or networks that `export` wrote (NAME.onnx, NAME.json beside it); the first is a run, whose
+            configuration and validation cases the result has. A tensor that a part lacks is the mean of the others'.
+        out: a folder that is not there yet.
+
+    The split in `out` trains on every case that any part was trained on. Raises ModelError when the parts are of different networks or do not
+    say what they were trained on, MissingFile, or OutputError when `out` is there.
+    """
+    if len(parts) < 2:
+        raise ModelError("An average needs two networks or more.", "Give further run folders, or .onnx files that export wrote.")
+    if out.exists():
+        raise OutputError(f"{out.name} is there already.", "Choose another --out.")
+    if parts[0].suffix == ".onnx":
+        raise ModelError(f"{parts[0].name} is no run, and the first of an average gives the configuration.", "Give a folder that fit wrote first.")
+    saved = load_checkpoint(parts[0] / CHECKPOINT)
+    network = build(config_from(Config, saved["config"]))
+    whole = network.state_dict()
+    found = [_weights_of(part, network) for part in parts]
+    mean = {name: torch.stack([weights[name] for weights in found if name in weights]).mean(0) for name in whole}
+    splits = [_split_of(part) for part in parts]
+    trained = tuple(dict.fromkeys(name for split in splits for name in split.train))
+    seen = [name for name in (*splits[0].validation, *splits[0].test) if name in trained]
+    if seen:
+        say(f"WARNING: {len(seen)} held-out cases of {parts[0].name} were trained on by another part, and are none of the average's: "
+            f"{', '.join(seen[:3])}{' ...' if len(seen) > 3 else ''}")
+    names = [_name_of(part) for part in parts]
+    validation, test = (tuple(name for name in cases if name not in trained) for cases in (splits[0].validation, splits[0].test))
+    split = Split(trained, validation, f"the mean of {', '.join(names)}", test)
+    out.mkdir(parents=True)
+    keep_split(out, split)
+    save_average(out, saved, mean, names)
+    say(f"the mean of {len(parts)}: {', '.join(names)}; {len(trained)} training cases, {len(validation)} validation cases")
+    return mean
+
+
+def _weights_of(part: Path, network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    match = match_weights(network, read_weights(part if part.suffix == ".onnx" else part / CHECKPOINT))
+    if match.share < SMALLEST_SHARE:
+        raise ModelError(f"{part.name} gives {100 * match.share:.0f} % of the first network's weights by name and shape.",
+                         "Average networks of one architecture and size, best trained from one start.")
+    return match.fits
+
+
+def _split_of(part: Path) -> Split:
+    if part.suffix != ".onnx":
+        split = split_of_run(part)
+        if split is None:
+            raise MissingFile(f"{part.name} has no split.json, for it is of an older version.", "Put the split that it was trained with there.")
+        return split
+    card = read_card(part.with_suffix(".json"))
+    if "trained_on" not in card.training:
+        raise ModelError(f"The card of {card.name} {card.version} does not say on which cases it was trained.", "Export it again.")
+    return Split(tuple(card.training["trained_on"]), tuple(card.training.get("held_out", ())))
+
+
+def _name_of(part: Path) -> str:
+    if part.suffix == ".onnx":
+        card = read_card(part.with_suffix(".json"))
+        return f"{card.name} {card.version} ({card.sha256[:12]})"
+    return f"{part.resolve().name} ({load_checkpoint(part / CHECKPOINT)['step']} steps)"
