@@ -41,7 +41,7 @@ The terminal names studies by numbers only, for folders may be named for patient
     verb.add_argument("--at-once", type=_count, default=0, metavar="N",
                       help="studies in work at the same time (default: half of the cores, 2 to 8, as memory allows); the network takes one at a time")
     verb.add_argument("--ray", default="", metavar="ADDRESS",
-                      help="experimental: work on a Ray cluster, a worker per GPU or node ('auto' or HOST:PORT; 'local' starts one here); all nodes "
+                      help="work on a Ray cluster, a worker per GPU or node ('auto' or HOST:PORT; 'local' starts one here); all nodes "
                            "must see the same disk. Needs the extra: pip install 'braintumorseg[ray]'")
     verb.add_argument("--fill-gaps", action="store_true", help="make up missing slices of DICOM series from their neighbours, do not refuse them")
     verb.set_defaults(usage=verb.error)
