@@ -19,6 +19,7 @@ from .config import Config
 from .packing import PHANTOM, SYNTHETIC, UNLABELLED, open_channels, open_labels, pack_case, packed_names, read_spots
 from .splits import Split, read_split
 from .transplant import heal, mirror_of, transplant
+from .uptake import without_uptake
 
 __all__ = ["PHANTOM", "SYNTHETIC", "UNLABELLED", "Case", "Patches", "Split", "load_cases", "load_made_up", "pack_case", "read_split"]
 
@@ -102,6 +103,9 @@ class Patches(Dataset):
                 spots = _spots(graft, rng)
                 note(f"lesion of {donor.name}")
         image, target = cut(brain, _centre(spots, brain.shape, self.config, rng), self.config, rng, note)
+        if self.config.no_uptake > 0 and rng.random() < self.config.no_uptake and (changed := without_uptake(image, target)) is not None:
+            image, target = changed
+            note("no contrast taken up")
         return augment(image, self.config, rng, note), target
 
     def _pool(self, chance: float) -> list[Case]:
