@@ -17,8 +17,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from .cohort import LOST, MOST_DEATHS, Options, Outcome, segment_entry
+from .cohort import MOST_DEATHS
 from .cohort_list import Entry
+from .cohort_workers import LOST, Options, Outcome, segment_entry
 from .errors import BrainTumorSegError, Cancelled, ModelError, ResourceError
 from .progress import Progress
 

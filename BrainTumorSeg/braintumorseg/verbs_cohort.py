@@ -14,10 +14,11 @@ __all__ = ["cohort"]
 
 
 def cohort(args, talk: Talk) -> None:
-    from .cohort import Options, left_to_do, numbered, run_cohort
+    from .cohort import left_to_do, numbered, run_cohort
     from .cohort_list import list_folder, read_list
     from .cohort_manifest import open_manifest
     from .cohort_summary import format_ended
+    from .cohort_workers import Options
     from .model_zoo import load_model
 
     if args.summary is not None:
@@ -49,7 +50,7 @@ def cohort(args, talk: Talk) -> None:
 @contextmanager
 def _workers(args, options, model) -> Iterator:
     """Those of a Ray cluster, or threads of this process around one open session."""
-    from .cohort import Lanes, at_once_here, segment_entry
+    from .cohort_workers import Lanes, at_once_here, segment_entry
     from .runtime import open_session
 
     if args.ray:

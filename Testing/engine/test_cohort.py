@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from braintumorseg import cohort as module
-from braintumorseg.cohort import LOST, Lanes, Options, Outcome, left_to_do, numbered, run_cohort, segment_entry
+from braintumorseg.cohort import left_to_do, numbered, run_cohort
 from braintumorseg.cohort_list import Entry
 from braintumorseg.cohort_manifest import open_manifest, read_records
+from braintumorseg.cohort_workers import LOST, Lanes, Options, Outcome, segment_entry
 from braintumorseg.errors import Cancelled
 from cohort_toys import command, lines_of, make_studies, run
 

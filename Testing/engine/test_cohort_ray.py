@@ -5,10 +5,11 @@ import signal
 
 import pytest
 
-from braintumorseg.cohort import Options, run_cohort
+from braintumorseg.cohort import run_cohort
 from braintumorseg.cohort_list import list_folder
 from braintumorseg.cohort_manifest import open_manifest
 from braintumorseg.cohort_ray import ray_workers
+from braintumorseg.cohort_workers import Options
 from braintumorseg.errors import ModelError, ResourceError
 from cohort_toys import command, lines_of, make_studies, run
 from toys import make_toy_study

@@ -7,10 +7,11 @@ from types import SimpleNamespace
 import pytest
 
 from braintumorseg import cohort_ray
-from braintumorseg.cohort import MOST_DEATHS, Options, Outcome, run_cohort
+from braintumorseg.cohort import MOST_DEATHS, run_cohort
 from braintumorseg.cohort_list import Entry
 from braintumorseg.cohort_manifest import open_manifest
 from braintumorseg.cohort_ray import RayWorkers
+from braintumorseg.cohort_workers import Options, Outcome
 from braintumorseg.errors import ModelError, ResourceError
 from cohort_toys import lines_of
 
