@@ -56,16 +56,30 @@ def largest_diameters(mask: np.ndarray, grid: Grid) -> Diameters | None:
     box = bounding_box(mask)
     if box is None:
         return None
-    part = mask[box]
-    best: Diameters | None = None
+    part, to_mm = mask[box], _in_plane(grid)
+    pieces = []                                                  # (most that its product can be, slice, first voxel, piece)
     for k in range(part.shape[2]):
-        pieces, count = ndimage.label(part[:, :, k], np.ones((3, 3), bool))  # (I, J)
-        for number in range(1, count + 1):
-            long, short = measure_piece(pieces == number, grid)
-            if best is None or long.mm * short.mm > best.product_mm2:
-                offset = (box[0].start, box[1].start)
-                best = Diameters(box[2].start + k, _moved(long, offset), _moved(short, offset))
+        labelled, _ = ndimage.label(part[:, :, k], np.ones((3, 3), bool))  # (I, J)
+        for number, place in enumerate(ndimage.find_objects(labelled), 1):
+            piece = labelled[place] == number
+            pieces.append((_most(piece.shape, to_mm), k, (place[0].start, place[1].start), piece))
+    best: Diameters | None = None
+    for most, k, first, piece in sorted(pieces, key=lambda one: -one[0]):   # of equals the lowest slice
+        if best is not None and most <= best.product_mm2:
+            break                                               # so a mask of a thousand specks costs as little as one of a lump
+        long, short = measure_piece(piece, grid)
+        if best is None or long.mm * short.mm > best.product_mm2:
+            offset = (box[0].start + first[0], box[1].start + first[1])
+            best = Diameters(box[2].start + k, _moved(long, offset), _moved(short, offset))
     return best
+
+
+def _most(shape: tuple[int, int], to_mm: np.ndarray) -> float:
+    """What the product in mm2 of a piece with this bounding box cannot exceed: the square of the box's diagonal, and twice its area, for the two
+    axes are the diagonals of a quadrilateral within the piece's hull, whose area is half their product."""
+    one, other = to_mm[:, 0] * shape[0], to_mm[:, 1] * shape[1]
+    diagonal = max(np.linalg.norm(one + other), np.linalg.norm(one - other))
+    return float(min(diagonal**2, 2 * abs(np.linalg.det(np.stack([one, other])))))
 
 
 def measure_piece(piece: np.ndarray, grid: Grid) -> tuple[Axis, Axis]:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from braintumorseg.diameters import largest_diameters, measure_piece
 from braintumorseg.volume import Grid
@@ -73,6 +74,24 @@ def test_any_shape_agrees_with_trying_every_pair_of_points_and_every_line_across
         assert long.mm == pytest.approx(pairs.max())
         along = np.subtract(*long.ends) * (0.8, 1.3) / long.mm
         assert short.mm == pytest.approx(widest_across(corners, along), rel=2e-3)
+
+
+def test_the_best_of_many_pieces_is_found_though_few_are_measured(monkeypatch):
+    from braintumorseg import diameters
+
+    rng = np.random.default_rng(5)
+    affine = np.array([[0.9, 0.3, 0, 0], [0.1, 1.2, 0, 0], [0, 0, 3, 0], [0, 0, 0, 1]])   # axes that are not at right angles, too
+    measured, real = [], measure_piece
+    monkeypatch.setattr(diameters, "measure_piece", lambda *what: measured.append(1) or real(*what))
+    for number in range(6):
+        mask = ndimage.gaussian_filter(rng.normal(size=(40, 44, 6)), (1.5, 1.5, 0)) > 0.12
+        place = Grid(mask.shape, affine if number % 2 else np.diag([0.8, 1.3, 2, 1]))
+        each = [real(pieces == one, place) for k in range(6) for pieces, count in [ndimage.label(mask[:, :, k], np.ones((3, 3)))]
+                for one in range(1, count + 1)]
+        measured.clear()
+        found = largest_diameters(mask, place)
+        assert found.product_mm2 == pytest.approx(max(long.mm * short.mm for long, short in each))
+        assert 0 < len(measured) < len(each) / 2
 
 
 def widest_across(points, along):
