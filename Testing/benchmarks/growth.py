@@ -63,12 +63,12 @@ def network_one(side: int) -> dict:
     from braintumorseg.tiling import predict
 
     model = load_model()
-    session = open_session(model.weights)
+    session = open_session(model.weights, variants=model.card.variants)
     channels = np.random.default_rng(0).normal(size=(len(model.card.roles), side, side, side)).astype(np.float32)
     predict(np.ascontiguousarray(channels[:, :64, :64, :64]), session, model.card.size_multiple, model.card.bytes_per_voxel)
     began = time.perf_counter()
     _, passes = predict(channels, session, model.card.size_multiple, model.card.bytes_per_voxel)
-    return {"seconds": round(time.perf_counter() - began, 2), "passes": passes, "provider": session.provider}
+    return {"seconds": round(time.perf_counter() - began, 2), "passes": passes, "provider": session.provider, "precision": session.precision}
 
 
 def studies(count: int, case: Path) -> dict:

@@ -18,6 +18,7 @@ import numpy as np
 from measured import HERE, OtherWork, machine, run_child
 from speed_report import MOST_OTHERS, draw, write_table
 
+SAME_STEPS = ("read", "align", "brain", "prepare", "predict", "decide", "write")   # `predict` opens the network, too
 REPEATS = 3  # of what takes seconds; the fastest counts, for the others were disturbed
 
 
@@ -89,6 +90,11 @@ class Work:
     def ours(self) -> dict:
         return self.once("ours", lambda: _segment(self.shared_case / "named", self.folder / "ours"))
 
+    def same_steps(self) -> dict:
+        """What nnU-Net's predictor does, of ours: files that are taken for aligned and brain-only, to a label file; no start-up, picture, report."""
+        found = self.once("told", lambda: _segment(self.shared_case / "named", self.folder / "told", "--registered", "--stripped"))
+        return {**found, "seconds": round(sum(found["steps"].get(step, 0.0) for step in SAME_STEPS), 3)}
+
 
 def _write_shared(case: Path, folder: Path) -> Path:
     from braintumorseg.brain import brain_only_mask
@@ -110,30 +116,31 @@ def _write_shared(case: Path, folder: Path) -> Path:
     return folder
 
 
-def _segment(case: Path, out: Path) -> dict:
+def _segment(case: Path, out: Path, *options: str) -> dict:
     """The command, in a process of its own, files to files."""
-    found = run_child(["-m", "braintumorseg.cli", "segment", case, "--out", out, "--force", "--json"], best_of=REPEATS)
+    found = run_child(["-m", "braintumorseg.cli", "segment", case, "--out", out, "--force", "--json", *options], best_of=REPEATS)
     report = found.pop("printed")
     steps = {step: round(seconds, 3) for step, seconds in report["seconds"].items()}
-    return {**found, "provider": report["provider"], "passes": report["passes"], "steps": steps,
+    return {**found, "provider": report["provider"], "precision": report["precision"], "passes": report["passes"], "steps": steps,
             "start_up_seconds": round(found["seconds"] - sum(steps.values()), 2)}
 
 
 def nnunet(work: Work) -> dict:
     if importlib.util.find_spec("nnunetv2") is None:
         raise SystemExit("nnunetv2 is absent: pip install nnunetv2 into this Python, or leave it out with --only.")
-    ours, rows = work.ours(), {}
+    ours, same, rows = work.ours(), work.same_steps(), {}
     for name, option in (("default", []), ("no mirroring", ["--no-mirroring"])):
         found = run_child([HERE / "peer_nnunet.py", work.shared_case, work.folder / name, *option])
         rows[name] = {**found.pop("printed"), "process_seconds": found["seconds"], "peak_gb": found["peak_gb"]}
         rows[name]["ours_times_faster"] = round(rows[name]["seconds"] / ours["seconds"], 1)
+        rows[name]["same_steps_times_faster"] = round(rows[name]["seconds"] / same["seconds"], 1)
     files = {name: work.folder / name / "case.nii.gz" for name in rows} | {"ours": work.folder / "ours" / "segmentation.nii.gz"}
     dice = {f"{one} / {other}": _dice(files[one], files[other]) for one, other in
             (("default", "no mirroring"), ("ours", "default"), ("ours", "no mirroring"))}
     share = {region: round(dice["ours / default"][region] / value, 4) for region, value in dice["default / no mirroring"].items()}
     if work.truth is not None:
         dice |= {f"{name} / truth": _dice(file, work.truth) for name, file in files.items()}
-    return {"ours": ours, **rows, "dice": dice, "share_of_its_own_agreement": share}
+    return {"ours": ours, "same_steps": same, **rows, "dice": dice, "share_of_its_own_agreement": share}
 
 
 def _dice(one: Path, other: Path) -> dict[str, float]:
@@ -153,7 +160,7 @@ def monai(work: Work) -> dict:
     from braintumorseg.model_zoo import load_model
 
     card = load_model().card
-    channels, ours, seconds = _predicted(work)
+    channels, ours, seconds, _ = _predicted(work)
     np.save(work.folder / "channels.npy", channels)
     found = run_child([HERE / "peer_monai.py", work.folder / "channels.npy", work.folder / "monai.npy"])
     theirs = np.load(work.folder / "monai.npy")
@@ -162,8 +169,8 @@ def monai(work: Work) -> dict:
     return {**found["printed"], "peak_gb": found["peak_gb"], "our_network_seconds": seconds, "ours_times_faster": times, "dice": agreement}
 
 
-def _predicted(work: Work) -> tuple[np.ndarray, np.ndarray, float]:
-    """(channels, probabilities, seconds of the engine's network step) for the case."""
+def _predicted(work: Work, variants: bool = True) -> tuple[np.ndarray, np.ndarray, float, str]:
+    """(channels, probabilities, seconds of the engine's network step, provider and precision) for the case; without `variants` in float32."""
     import time
 
     from braintumorseg.model_zoo import load_model
@@ -174,15 +181,15 @@ def _predicted(work: Work) -> tuple[np.ndarray, np.ndarray, float]:
 
     def make():
         model = load_model()
-        channels = prepare(read_study([work.shared_case / "named"]), model.card).channels
-        session, fastest = open_session(model.weights), np.inf
+        channels = work.once("channels", lambda: prepare(read_study([work.shared_case / "named"]), model.card).channels)
+        session, fastest = open_session(model.weights, variants=model.card.variants if variants else ()), np.inf
         for _ in range(REPEATS + 1):
             began = time.perf_counter()
             found, _ = predict(channels, session, model.card.size_multiple, model.card.bytes_per_voxel)
             fastest = min(fastest, time.perf_counter() - began)
-        return channels, found, round(fastest, 3)
+        return channels, found, round(fastest, 3), f"{session.provider} in {session.precision}"
 
-    return work.once("predicted", make)
+    return work.once(f"predicted {variants}", make)
 
 
 def plain_ort(work: Work) -> dict:
@@ -190,16 +197,16 @@ def plain_ort(work: Work) -> dict:
     import time
 
     from braintumorseg.model_zoo import load_model
-    from braintumorseg.runtime import import_onnxruntime, open_session
+    from braintumorseg.runtime import import_onnxruntime
 
     model = load_model()
-    channels, ours, seconds = _predicted(work)
+    channels, ours, seconds, how = _predicted(work)
     session, fastest = import_onnxruntime().InferenceSession(str(model.weights), providers=["CPUExecutionProvider"]), np.inf
     for _ in range(REPEATS + 1):
         began = time.perf_counter()
         (found,) = session.run(None, {session.get_inputs()[0].name: channels[None]})
         fastest = min(fastest, time.perf_counter() - began)
-    return {"seconds": round(fastest, 3), "our_network_seconds": seconds, "our_provider": open_session(model.weights).provider,
+    return {"seconds": round(fastest, 3), "our_network_seconds": seconds, "our_provider": how,
             "ours_times_faster": round(fastest / seconds, 2), "largest_difference": round(float(np.abs(found[0] - ours).max()), 5)}
 
 
@@ -208,10 +215,12 @@ def floor(work: Work) -> dict:
 
     from braintumorseg.model_zoo import load_model
 
-    channels, _, seconds = _predicted(work)
+    channels, _, seconds, how = _predicted(work)
+    exact = _predicted(work, variants=False)[2]
     flop, peak = count_flop(load_model().weights, (1, *channels.shape)), peak_flops()
     return {"voxels": list(channels.shape[1:]), "gflop": round(flop / 1e9, 1), "peak_gflop_per_second": round(peak / 1e9, 1),
-            "floor_seconds": round(flop / peak, 3), "our_network_seconds": seconds, "times_the_floor": round(seconds * peak / flop, 2)}
+            "floor_seconds": round(flop / peak, 3), "our_network_seconds": seconds, "our_provider": how,
+            "times_the_floor": round(seconds * peak / flop, 2), "float32_seconds": exact, "float32_times_the_floor": round(exact * peak / flop, 2)}
 
 
 def volumes(work: Work) -> dict:

@@ -27,8 +27,8 @@ def measure(case: Path, limit_seconds: float, limit_gb: float) -> dict:
             raise SystemExit(f"segment failed on {case.name}")
     gigabytes = usage.ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
     return {"case": case.name, "seconds": round(seconds, 2), "share_of_seconds": round(seconds / limit_seconds, 3), "peak_gb": round(gigabytes, 2),
-            "share_of_gb": round(gigabytes / limit_gb, 3), "provider": report["provider"], "passes": report["passes"],
-            "steps": {step: round(value, 2) for step, value in report["seconds"].items()}}
+            "share_of_gb": round(gigabytes / limit_gb, 3), "provider": report["provider"], "precision": report["precision"],
+            "passes": report["passes"], "steps": {step: round(value, 2) for step, value in report["seconds"].items()}}
 
 
 def main() -> None:
@@ -47,7 +47,7 @@ def main() -> None:
     args.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     for row in rows:
         print(f"{row['case']:<24} {row['seconds']:6.1f} s ({row['share_of_seconds']:.0%} of {args.seconds:g} s)   "
-              f"{row['peak_gb']:.2f} GB ({row['share_of_gb']:.0%} of {args.gb:g} GB)   {row['provider']}   "
+              f"{row['peak_gb']:.2f} GB ({row['share_of_gb']:.0%} of {args.gb:g} GB)   {row['provider']} {row['precision']}   "
               + " ".join(f"{step} {value}" for step, value in row["steps"].items()))
 
 

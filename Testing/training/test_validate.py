@@ -118,6 +118,16 @@ def test_the_shipped_networks_card_says_whose_numbers_it_shows(network, cases, t
     assert read_card(network.with_suffix(".json")).metrics == {}          # the measured one's card was not asked for
 
 
+def test_the_card_says_when_the_measured_network_began_from_other_weights(network, cases, tmp_path):
+    card = read_card(network.with_suffix(".json"))
+    for path, init, trained_on in ((network.with_suffix(".json"), "a.pt sha256 1", card.training["trained_on"]),
+                                   (tmp_path / "shipped.json", "b.pt sha256 2", ["t", "a", "TCIA_b"])):
+        write_card(replace(card, training={**card.training, "trained_on": trained_on, "recipe": {"patch": [8], "init": init}}), path)
+    run(network, cases, tmp_path / "out", write_of=tmp_path / "shipped.json")
+    write_card(card, network.with_suffix(".json"))
+    assert "It began from the weights b.pt sha256 2, the measured one from a.pt sha256 1." in read_card(tmp_path / "shipped.json").metrics["split"]
+
+
 @pytest.mark.parametrize("change, words", [
     ({"recipe": {"patch": [16], "seed": 1}}, "patch"), ({"steps": 6}, "steps taken"), ({"trained_on": ["a"]}, "Exchange the two"),
     ({"trained_on": None}, "does not say")])

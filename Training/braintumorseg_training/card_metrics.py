@@ -75,7 +75,9 @@ def require_same_recipe(measured: ModelCard, shipped: ModelCard) -> None:
     for card in (measured, shipped):
         if "trained_on" not in card.training:
             raise ModelError(f"The card of {card.name} {card.version} does not say on which cases it was trained.", "Export it again.")
-    recipes = [{key: value for key, value in card.training.get("recipe", {}).items() if key not in NOT_RECIPE} for card in (measured, shipped)]
+    # Of the weights that a run began from only that there were some: each may have begun from a run of its own, as the card then says.
+    recipes = [{key: bool(value) if key == "init" else value for key, value in card.training.get("recipe", {}).items() if key not in NOT_RECIPE}
+               for card in (measured, shipped)]
     different = [key for key in sorted(recipes[0].keys() | recipes[1].keys()) if recipes[0].get(key) != recipes[1].get(key)]
     different += ["number of averaged networks"] * (len(set(len(card.training.get("average_of", ())) for card in (measured, shipped))) > 1)
     different += ["steps taken"] * (measured.training.get("steps") != shipped.training.get("steps"))
@@ -96,6 +98,9 @@ def with_metrics_of(shipped: ModelCard, measured: ModelCard, metrics: Mapping, c
                 f"number of steps on {len(own)} cases, "
                 + (f"{'all' if seen == len(cases) else seen} of these {len(cases)} among them: it has no held-out numbers of its own."
                    if seen else "these not among them either."))
+    begun = [card.training.get("recipe", {}).get("init", "") for card in (shipped, measured)]
+    if begun[0] != begun[1]:
+        sentence += f" It began from the weights {begun[0]}, the measured one from {begun[1]}."
     return replace(shipped, metrics={**metrics, "split": sentence})
 
 
