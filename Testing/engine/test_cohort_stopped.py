@@ -27,14 +27,14 @@ KILLS = 3
 
 
 def test_a_kill_at_any_moment_loses_at_most_the_studies_in_work(toy_model, toy_study, tmp_path, capsys):
-    names = [f"case{number:02d}" for number in range(10)]
+    names = [f"case{number:02d}" for number in range(30)]
     studies, out = make_studies(tmp_path / "in", toy_study, names), tmp_path / "out"
     chance = random.Random(7)
     for kill in range(1, KILLS + 1):
         process = child(command(studies, out, toy_model, "--at-once", 2))
         before = len(done_of(out))
         wait_until(lambda before=before: len(done_of(out)) > before, process)
-        time.sleep(chance.uniform(0, 0.4))
+        time.sleep(chance.uniform(0, 0.3))
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert len(done_of(out)) < len(names), "it was too quick to be killed"
