@@ -94,6 +94,15 @@ def test_the_best_of_many_pieces_is_found_though_few_are_measured(monkeypatch):
         assert 0 < len(measured) < len(each) / 2
 
 
+def test_a_square_wins_over_a_triangle_of_larger_box_and_smaller_product():
+    mask = np.zeros((30, 30, 1), bool)
+    mask[:10, :10, 0] = True                      # product 200, which is all that its box allows
+    mask[16:28, 16:28, 0] = np.tri(12, dtype=bool)
+    found = largest_diameters(mask, grid(mask.shape))
+    assert found.product_mm2 == pytest.approx(200)
+    assert max(max(end) for end in found.long.ends) < 10
+
+
 def widest_across(points, along):
     """The longest chord of the points' hull at right angles to `along`, by moving a line over it in small steps."""
     from scipy.spatial import ConvexHull
