@@ -100,6 +100,7 @@ def check(study: Study, segmentation: Segmentation, card: ModelCard | None = Non
         *_contrast(looks, shown),
         *_coarse(study),
         *_field_of_view(reference, sections),
+        *_pieces(segmentation.provenance.passes),
     ]
     return tuple(sorted(flags, key=lambda flag: SEVERITIES.index(flag.severity)))
 
@@ -239,6 +240,13 @@ def _field_of_view(reference: Volume, brain: list[np.ndarray]) -> Iterator[Flag]
         yield Flag("small_field_of_view", "warning",
                    f"The image shows only a part of the brain ({', '.join(short)}), and tumour outside it is not found; "
                    "use a series that covers the whole brain.")
+
+
+def _pieces(passes: int) -> Iterator[Flag]:
+    if passes > 1:
+        yield Flag("in_pieces", "warning",
+                   f"Memory was short, so the network saw the brain in {passes} pieces, each without the rest to compare it with, which makes it "
+                   "less accurate; close other programs and run it again, or use a machine with more memory.")
 
 
 def _brain(reference: Volume, brain: StudyBrain | None) -> np.ndarray:

@@ -172,6 +172,14 @@ def test_a_slab_of_brain_is_said_to_be_a_part():
     assert "60 mm from top to bottom" in flag.text
 
 
+def test_a_brain_that_was_seen_in_pieces_is_said_with_their_number():
+    of = study()
+    result = segmented(of)
+    flag, = check(of, replace(result, provenance=replace(result.provenance, passes=8)))
+    assert (flag.code, flag.severity) == ("in_pieces", "warning")
+    assert "8 pieces" in flag.text
+
+
 def test_tumour_outside_one_sequence_is_said_with_its_share():
     short = BRAIN.copy()
     short[:, :, 28:] = False

@@ -9,7 +9,7 @@ from braintumorseg_training.brain_view import Brain
 
 
 def straight(config):
-    return replace(config, spatial=0.0, intensity=0.0, all_sequences_share=1.0)
+    return replace(config, spatial=0.0, intensity=0.0, low_resolution=0.0, all_sequences_share=1.0)
 
 
 def test_without_augmentation_a_patch_is_a_piece_of_the_volume(tiny):
@@ -57,6 +57,19 @@ def test_a_blurred_constant_stays_constant_inside_and_an_impulse_keeps_its_sum()
     assert torch.allclose(_blur(torch.ones(16, 16, 16), 1.0)[4:12, 4:12, 4:12], torch.ones(8, 8, 8), atol=1e-4)
 
 
+def test_thick_slices_are_switched_on_and_off_apart_from_the_other_intensities(tiny):
+    def told(**fields):
+        said = set()
+        for seed in range(40):
+            augment(torch.rand(4, 16, 16, 16) + 1, replace(tiny, all_sequences_share=1.0, **fields), np.random.default_rng(seed),
+                    lambda what, role="": said.add(what.split(" of ")[0]))
+        return said
+
+    assert told(intensity=0.0, low_resolution=1.0) == {"slices"}
+    assert told(intensity=1.0, low_resolution=0.0) == {"uneven coil", "blurred", "gamma", "contrast and brightness", "noise"}
+    assert told(intensity=0.0, low_resolution=0.0) == set()
+
+
 def test_the_background_stays_exactly_zero(tiny):
     image = torch.randn(4, 16, 16, 16)
     image[:, :5] = 0
@@ -67,7 +80,7 @@ def test_the_background_stays_exactly_zero(tiny):
 
 
 def test_sequences_are_dropped_but_never_all_of_them(tiny):
-    config = replace(tiny, intensity=0.0, all_sequences_share=0.0)
+    config = replace(tiny, intensity=0.0, low_resolution=0.0, all_sequences_share=0.0)
     kept = [int((augment(torch.ones(4, 2, 2, 2), config, np.random.default_rng(seed)).sum((1, 2, 3)) > 0).sum()) for seed in range(200)]
     assert set(kept) == {1, 2, 3}
     always = replace(config, all_sequences_share=1.0)

@@ -23,7 +23,7 @@ _draw = preview.draw_page
 
 
 def test_a_row_shows_the_patch_that_the_network_would_be_given(packed, tiny, tmp_path, monkeypatch):
-    rows, config = rows_of(monkeypatch), replace(tiny, intensity=0.0, spatial=0.0, transplant=0.0, tumour_share=1.0)
+    rows, config = rows_of(monkeypatch), replace(tiny, intensity=0.0, low_resolution=0.0, spatial=0.0, transplant=0.0, tumour_share=1.0)
     draw_patches(config, packed, Split(("case0", "case2"), ("case3",)), tmp_path / "sheet.png", count=8)
     assert Image.open(tmp_path / "sheet.png").size[0] >= 640
     patches = Patches(load_cases(packed, ("case0", "case2")), config, 0, 8)

@@ -50,15 +50,15 @@ def cut(brain: Brain, centre: np.ndarray, config: Config, rng: np.random.Generat
 
 def augment(image: torch.Tensor, config: Config, rng: np.random.Generator, note: Note = untold) -> torch.Tensor:
     """Intensities of (C, I, J, K) as another scanner might give them, then some sequences taken away."""
-    strength = config.intensity
-    if strength > 0:
+    strength, thick = config.intensity, config.low_resolution
+    if strength > 0 or thick > 0:
         brain = image != 0
-        image = _coarsen_all(image, strength, rng, note)
-        if rng.random() < 0.3:
+        image = _coarsen_all(image, thick, rng, note)
+        if strength > 0 and rng.random() < 0.3:
             note("uneven coil")
             image = _biased(image, strength, rng)  # one coil, one field for all sequences
         for role, sequence in zip(ROLES, image, strict=True):
-            changed = _one_sequence(sequence, strength, rng, note, role)
+            changed = _one_sequence(sequence, strength, thick, rng, note, role)
             if changed is not sequence:
                 sequence.copy_(changed)
         image *= brain
@@ -129,14 +129,16 @@ def rotation(angles: np.ndarray) -> np.ndarray:
     return matrix
 
 
-def _one_sequence(x: torch.Tensor, strength: float, rng: np.random.Generator, note: Note, role: str) -> torch.Tensor:
-    if rng.random() < 0.15:
+def _one_sequence(x: torch.Tensor, strength: float, thick: float, rng: np.random.Generator, note: Note, role: str) -> torch.Tensor:
+    if strength > 0 and rng.random() < 0.15:
         note("blurred", role)
         x = _blur(x, rng.uniform(0.4, 0.4 + 0.7 * strength))
-    if rng.random() < 0.15:
+    if rng.random() < 0.15 * thick:
         axis, factor = int(rng.integers(3)), rng.uniform(2, 5)
         note(f"slices of {factor:.1f} voxels {_AXES[axis]}", role)
         x = _coarsen(x, axis, factor)
+    if strength == 0:
+        return x
     if rng.random() < 0.4:
         note("gamma", role)
         x = _gamma(x, float(np.exp(rng.uniform(-0.5, 0.5) * strength)), inverted=rng.random() < 0.35)
@@ -152,9 +154,9 @@ def _one_sequence(x: torch.Tensor, strength: float, rng: np.random.Generator, no
     return x
 
 
-def _coarsen_all(image: torch.Tensor, strength: float, rng: np.random.Generator, note: Note) -> torch.Tensor:
+def _coarsen_all(image: torch.Tensor, thick: float, rng: np.random.Generator, note: Note) -> torch.Tensor:
     """All sequences as thick slices along one axis, as a 2-D clinical protocol makes them."""
-    if rng.random() >= 0.15 * strength:
+    if rng.random() >= 0.15 * thick:
         return image
     axis, factor = int(rng.integers(3)), rng.uniform(2, 6)
     note(f"slices of {factor:.1f} voxels {_AXES[axis]}")

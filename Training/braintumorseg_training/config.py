@@ -124,6 +124,7 @@ class Config(RunConfig):
     # Augmentation strengths, 1 = as tuned; 0 switches a family off
     spatial: float = 1.0
     intensity: float = 1.0
+    low_resolution: float = 1.0      # thick slices along one axis, as 2-D clinical series have them
     elastic: float = 0.0             # voxels, spread of a smooth displacement that goes with the rotations; 0: none
     transplant: float = 0.2          # share of patches that get another patient's lesion (CarveMix, Zhang 2021)
     transplant_scale: tuple[float, float] = (0.4, 1.0)  # its size, of the size it had
@@ -135,6 +136,9 @@ class Config(RunConfig):
         for name in ("transplant", "heal", "no_uptake"):
             if not 0 <= getattr(self, name) <= 1:
                 self._refuse(f"{name} is a share, 0 to 1")
+        for name in ("spatial", "intensity", "low_resolution"):
+            if getattr(self, name) < 0:
+                self._refuse(f"{name} cannot be negative: 0 switches it off")
         self._check_elastic(self.elastic)
         low, high = self.transplant_scale
         if not 0 < low <= high:
