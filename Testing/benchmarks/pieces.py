@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -53,10 +55,27 @@ def main() -> None:
 
 def seen(channels: np.ndarray, session, card, side: int) -> tuple[np.ndarray, int]:
     """Probabilities and passes over pieces of at most side³ voxels; 0 is the whole."""
-    from braintumorseg.tiling import _SHARE_OF_MEMORY, predict
+    from braintumorseg.tiling import predict
 
-    free = (side**3 * card.bytes_per_voxel + 1) / _SHARE_OF_MEMORY if side else float("inf")
-    return predict(channels, session, card.size_multiple, card.bytes_per_voxel, free_bytes=free)
+    return predict(channels, session, card.size_multiple, card.bytes_per_voxel, free_bytes=memory_for(side, card) if side else float("inf"))
+
+
+@contextmanager
+def in_pieces_of(side: int, card) -> Iterator[None]:
+    """While it is entered, the engine believes that memory is just enough for pieces of side³ voxels."""
+    from braintumorseg import tiling
+
+    really, tiling._free = tiling._free, lambda: memory_for(side, card)
+    try:
+        yield
+    finally:
+        tiling._free = really
+
+
+def memory_for(side: int, card) -> float:
+    from braintumorseg.tiling import _SHARE_OF_MEMORY
+
+    return (side**3 * card.bytes_per_voxel + 1) / _SHARE_OF_MEMORY
 
 
 def shown(row: dict) -> str:

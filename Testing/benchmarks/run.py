@@ -12,6 +12,7 @@ import importlib.util
 import json
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -134,13 +135,30 @@ def nnunet(work: Work) -> dict:
         rows[name] = {**found.pop("printed"), "process_seconds": found["seconds"], "peak_gb": found["peak_gb"]}
         rows[name]["ours_times_faster"] = round(rows[name]["seconds"] / ours["seconds"], 1)
         rows[name]["same_steps_times_faster"] = round(rows[name]["seconds"] / same["seconds"], 1)
-    files = {name: work.folder / name / "case.nii.gz" for name in rows} | {"ours": work.folder / "ours" / "segmentation.nii.gz"}
+    files = {name: work.folder / name / "case.nii.gz" for name in rows} | {"ours": work.folder / "ours" / "segmentation.nii.gz",
+                                                                           "ours in pieces": _in_pieces(work)}
     dice = {f"{one} / {other}": _dice(files[one], files[other]) for one, other in
-            (("default", "no mirroring"), ("ours", "default"), ("ours", "no mirroring"))}
+            (("default", "no mirroring"), ("ours", "default"), ("ours", "no mirroring"), ("ours in pieces", "no mirroring"))}
     share = {region: round(dice["ours / default"][region] / value, 4) for region, value in dice["default / no mirroring"].items()}
     if work.truth is not None:
         dice |= {f"{name} / truth": _dice(file, work.truth) for name, file in files.items()}
     return {"ours": ours, "same_steps": same, **rows, "dice": dice, "share_of_its_own_agreement": share}
+
+
+def _in_pieces(work: Work) -> Path:
+    """What the engine finds in float32 when it has to see the brain in pieces of nnU-Net's size."""
+    from peer_nnunet import PATCH
+    from pieces import in_pieces_of
+
+    from braintumorseg import load_model, segment
+    from braintumorseg.io.nifti import write_nifti
+    from braintumorseg.read import read_study
+
+    model = load_model()
+    with in_pieces_of(max(PATCH), model.card):
+        found = segment(read_study([work.shared_case / "named"]), replace(model, card=replace(model.card, variants=())), registered=True)
+    write_nifti(found.labels, work.folder / "pieces.nii.gz")
+    return work.folder / "pieces.nii.gz"
 
 
 def _dice(one: Path, other: Path) -> dict[str, float]:

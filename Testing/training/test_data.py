@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -26,6 +28,22 @@ def test_patch_number_n_depends_on_the_seed_and_n_alone(packed, tiny):
     assert not torch.equal(image, whole[7][0])
     assert image.shape == (4, 16, 16, 16)
     assert labels.shape == (16, 16, 16)
+
+
+def test_lesions_are_made_fainter_where_that_is_asked_for_and_nowhere_else(packed, tiny):
+    cases = load_cases(packed)
+    plain = replace(tiny, transplant=1.0, tumour_share=1.0, spatial=0.0, intensity=0.0, low_resolution=0.0, all_sequences_share=1.0)
+    said = told(Patches(cases, replace(plain, faint=1.0), 0, 24))
+    assert sum(what.endswith("fainter") for what in said) >= 12
+    assert any(what.startswith("lesion of") for what in said)
+    assert not any("fainter" in what for what in told(Patches(cases, plain, 0, 24)))
+
+
+def told(patches: Patches) -> list[str]:
+    said = []
+    for number in range(len(patches)):
+        patches.look(number, lambda what, role="": said.append(what))
+    return said
 
 
 def test_a_case_that_is_not_packed_is_named(packed, tmp_path):

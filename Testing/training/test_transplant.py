@@ -3,7 +3,7 @@ import pytest
 
 from braintumorseg_training.brain_view import Brain
 from braintumorseg_training.data import load_cases
-from braintumorseg_training.transplant import heal, mirror_of, transplant
+from braintumorseg_training.transplant import fade, heal, mirror_of, transplant
 
 WHOLE = (0.4, 1.0)
 
@@ -63,6 +63,18 @@ def test_a_brain_is_healed_with_the_tissue_opposite(shift):
     assert not labels.any()
     assert image.max() < 1.5
     assert not image[:, :4 + shift].any()
+
+
+def test_a_faint_lesion_lies_between_itself_and_the_tissue_opposite_and_keeps_its_labels():
+    brain = one_sided()
+    before = brain.labels.copy()
+    brain.grafts.append(fade(brain, mirror_of(brain), 0.25))
+    image, labels = everything(brain)
+    assert np.array_equal(labels, before)
+    inside = np.asarray(image[0])[before > 0]
+    assert inside.min() > 3.9                           # 0.25 of 1 and 0.75 of 5
+    assert inside.max() < 4.1
+    assert np.asarray(image[0])[4:9, 3:27, 3:27].max() == pytest.approx(1, abs=1e-3)
 
 
 def test_a_lesion_across_the_middle_or_on_both_sides_is_not_healed():

@@ -30,8 +30,8 @@ PREVIOUS = "checkpoint.previous.pt"
 BEST = "best.pt"
 # Which fields may differ between a checkpoint and the run that takes it up: they change how long or how fast, not what.
 MAY_CHANGE = {"steps", "schedule", "decay_share", "learning_rate", "ema", "patience", "tumour_share", "phantom_share", "transplant",
-              "synthetic_share", "transplant_scale", "heal", "no_uptake", "elastic", "all_sequences_share", "lesion_share", "thick_share",
-              "stripped_share", "defaced_share", "empty_share",
+              "synthetic_share", "transplant_scale", "heal", "faint", "no_uptake", "low_resolution", "elastic",
+              "all_sequences_share", "lesion_share", "thick_share", "stripped_share", "defaced_share", "empty_share",
               "log_every", "save_every", "validate_every", "compile"}
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 

@@ -129,11 +129,12 @@ class Config(RunConfig):
     transplant: float = 0.2          # share of patches that get another patient's lesion (CarveMix, Zhang 2021)
     transplant_scale: tuple[float, float] = (0.4, 1.0)  # its size, of the size it had
     heal: float = 0.0                # share of patches whose own lesion gives way to the tissue opposite
+    faint: float = 0.0               # share of patches whose lesions are fainter: mixed with healthy tissue
     no_uptake: float = 0.0           # share of patches whose enhancing tumour takes up no contrast agent
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("transplant", "heal", "no_uptake"):
+        for name in ("transplant", "heal", "faint", "no_uptake"):
             if not 0 <= getattr(self, name) <= 1:
                 self._refuse(f"{name} is a share, 0 to 1")
         for name in ("spatial", "intensity", "low_resolution"):

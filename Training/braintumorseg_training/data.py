@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +18,13 @@ from .brain_view import Brain, Graft
 from .config import Config
 from .packing import PHANTOM, SYNTHETIC, UNLABELLED, open_channels, open_labels, pack_case, packed_names, read_spots
 from .splits import Split, read_split
-from .transplant import heal, mirror_of, transplant
+from .transplant import fade, heal, mirror_of, transplant
 from .uptake import without_uptake
 
 __all__ = ["PHANTOM", "SYNTHETIC", "UNLABELLED", "Case", "Patches", "Split", "load_cases", "load_made_up", "pack_case", "read_split"]
 
 AFTER_HEALING = 0.7  # share of healed brains that get another patient's lesion
+FAINTER = (0.25, 0.6)  # share of healthy tissue in a lesion that is made fainter
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,12 +97,19 @@ class Patches(Dataset):
         if healed:
             spots = {}
             note("own lesion healed")
+        fainter = rng.uniform(*FAINTER) if self.config.faint > 0 and rng.random() < self.config.faint else 0.0
+        if fainter and not healed and self._graft(brain, fade(brain, self._mirror(case), fainter)):
+            note(f"{fainter:.0%} fainter")
         if len(self.real) > 1 and rng.random() < (AFTER_HEALING if healed else self.config.transplant):
             donor = self.real[rng.integers(len(self.real))]
             graft = transplant(brain, Brain(donor.channels, donor.labels), self.config.transplant_scale, rng)
+            if graft is not None and fainter:
+                graft = replace(graft, weight=(1 - fainter) * graft.weight)
             if self._graft(brain, graft):
                 spots = _spots(graft, rng)
                 note(f"lesion of {donor.name}")
+                if fainter:
+                    note(f"{fainter:.0%} fainter")
         image, target = cut(brain, _centre(spots, brain.shape, self.config, rng), self.config, rng, note)
         if self.config.no_uptake > 0 and rng.random() < self.config.no_uptake and (changed := without_uptake(image, target)) is not None:
             image, target = changed

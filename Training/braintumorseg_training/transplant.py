@@ -1,4 +1,4 @@
-"""Lesions where they were not: of one patient in the brain of another (CarveMix: Zhang et al., MICCAI 2021), and none where there was one.
+"""Lesions where they were not: of one patient in the brain of another (CarveMix: Zhang et al., MICCAI 2021); none or a faint one where there was one.
 
 Brains are z-scored, so intensities go over as they are; the seam is blended over about 3 voxels.
 """
@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from .brain_view import Brain, Graft
 
-__all__ = ["heal", "mirror_of", "transplant"]
+__all__ = ["fade", "heal", "mirror_of", "transplant"]
 
 HEALED = 0.97  # of a lesion must have healthy brain opposite
 
@@ -46,6 +46,24 @@ def heal(brain: Brain, mirror: int) -> Graft | None:
 
     `mirror`: voxel i of the first axis (left to right) lies opposite voxel mirror - i.
     """
+    found = _opposite(brain, mirror)
+    if found is None:
+        return None
+    low, image, weight, labels = found
+    return Graft(low, image, weight, torch.zeros_like(labels), weight > 0.5)
+
+
+def fade(brain: Brain, mirror: int, share: float) -> Graft | None:
+    """This brain's lesion fainter: mixed with that share (0..1) of the tissue of the other side; its labels stay. None and `mirror` as in `heal`."""
+    found = _opposite(brain, mirror)
+    if found is None:
+        return None
+    low, image, weight, labels = found
+    return Graft(low, image, share * weight, labels, torch.zeros_like(labels, dtype=torch.bool))
+
+
+def _opposite(brain: Brain, mirror: int) -> tuple[np.ndarray, torch.Tensor, torch.Tensor, torch.Tensor] | None:
+    """A box around the lesion: first voxel, the other side's tissue, weights that are 1 on the lesion and 0 away from it, and its labels."""
     found = ndimage.find_objects((brain.labels > 0).astype(np.uint8))
     if not found:
         return None
@@ -61,8 +79,7 @@ def heal(brain: Brain, mirror: int) -> Graft | None:
     if usable[lesion].mean() < HEALED:
         return None
     inside = torch.from_numpy(usable & _tissue(brain, low, lesion.shape))
-    weight = _blended(lesion, 4) * inside
-    return Graft(low, image, weight, torch.zeros_like(labels), weight > 0.5)
+    return low, image, _blended(lesion, 4) * inside, labels
 
 
 def mirror_of(brain: Brain) -> int:
