@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from measured import machine
+from measured import OtherWork, machine
 
 DATASET, NUMBER = "Dataset501_Glioma", 501
 TINY_PATCH = [64, 64, 64]
@@ -40,6 +40,8 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="try the script out: two cases, a small patch")
     parser.add_argument("--out", type=Path, required=True, help="folder for nnunet_training.json and .md; both keep what is not run again")
     args = parser.parse_args()
+    import torch
+
     from braintumorseg_training.case_folder import CaseFolder
     from braintumorseg_training.case_table import read_table
     from braintumorseg_training.cli import OWN_SPLIT
@@ -54,8 +56,9 @@ def main() -> None:
     result = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
     for name, run in (("nnunet", nnunet), ("ours", ours)):
         if args.only in (None, name):
-            with tempfile.TemporaryDirectory() as temporary:
+            with tempfile.TemporaryDirectory() as temporary, OtherWork() as others:
                 evaluation, about = run(args, split, folder, Path(temporary))
+            about |= {"threads": torch.get_num_threads(), "others_share": others.share}
             result[name] = {**about, "machine": machine(), "validation": list(split.validation), "train": len(split.train), **scored(evaluation)}
             kept.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     (args.out / "nnunet_training.md").write_text(table(result), encoding="utf-8")
@@ -218,13 +221,15 @@ def scored(evaluation) -> dict:
 def table(result: dict) -> str:
     lines = ["# Training: nnU-Net v2 and ours in the same minutes", "", "Mean Dice (worst) over whole cases, both empty counts 1; made by "
              "`nnunet_training.py`, whose head says what was changed in nnU-Net.", "",
-             "| | minutes | steps | patch | batch | WT | TC | ET | N | predict s a case |", "|---|---|---|---|---|---|---|---|---|---|"]
+             "| | minutes | threads | others' cores | steps | patch | batch | WT | TC | ET | N | predict s a case |",
+             "|---" * 12 + "|"]
     for name, label in (("nnunet", "nnU-Net v2, 3d_fullres"), ("ours", "ours")):
         if name in result:
             one = result[name]
             dice = " | ".join(f"{np.mean(values):.3f} ({min(values):.3f})" for values in one["dice"].values())
-            lines.append(f"| {label}{', tiny: not a comparison' if one['tiny'] else ''} | {one['minutes']} | {one['steps']} | "
-                         f"{' x '.join(map(str, one['patch']))} | {one['batch']} | {dice} | {len(one['validation'])} | "
+            lines.append(f"| {label}{', tiny: not a comparison' if one['tiny'] else ''} | {one['minutes']} | {one['threads']} | "
+                         f"{one['others_share']:.0%} | {one['steps']} | {' x '.join(map(str, one['patch']))} | "
+                         f"{one['batch']} | {dice} | {len(one['validation'])} | "
                          f"{one['predict_seconds_a_case']} |")
     return "\n".join(lines) + "\n"
 
