@@ -80,7 +80,8 @@ def memory_for(side: int, card) -> float:
 
 def shown(row: dict) -> str:
     what = f"pieces of {row['side']}³" if row["side"] else "whole brain"
-    return f"| {what} | {min(row['passes'])} to {max(row['passes'])} | " + " | ".join(
+    passes = " to ".join(dict.fromkeys((str(min(row["passes"])), str(max(row["passes"])))))
+    return f"| {what} | {passes} | " + " | ".join(
         f"{mean_dice(row['dice'], region):.3f} ({min(one[region] for one in row['dice'].values()):.2f})" for region in REGIONS) + " |"
 
 

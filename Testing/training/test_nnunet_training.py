@@ -45,5 +45,5 @@ def test_ours_is_trained_exported_and_scored_on_the_split(bench, packed, tmp_pat
     args = SimpleNamespace(config=None, packed=packed, minutes=0.001, tiny=True)
     found, about = bench.ours(args, Split(("case0",), ("case1",)), CaseFolder(tmp_path), tmp_path)
     assert found is evaluation
-    assert done == [("fit", ("case0",), ())] * 3 + [("export", ("case0",), ("case1",))]
+    assert done == [("fit", ("case0",), ())] * 4 + [("export", ("case0",), ("case1",))]
     assert about["batch"] == config.Config().batch
