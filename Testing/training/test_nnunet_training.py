@@ -38,12 +38,13 @@ def test_ours_is_trained_exported_and_scored_on_the_split(bench, packed, tmp_pat
     from braintumorseg_training import config, export, train, validate
 
     done = []
-    evaluation = SimpleNamespace(results=())
+    scores = {region: SimpleNamespace(dice=dice) for region, dice in (("WT", 0.5), ("TC", 0.25), ("ET", 1.0))}
+    evaluation = SimpleNamespace(results=(SimpleNamespace(scores=scores),))
     monkeypatch.setattr(train, "fit", lambda config, packed, split, out, **how: done.append(("fit", split.train, split.validation)))
     monkeypatch.setattr(export, "export", lambda run, packed, split, *rest, **how: done.append(("export", split.train, split.validation)))
     monkeypatch.setattr(validate, "validate", lambda weights, folder, split, out, **how: SimpleNamespace(evaluation=evaluation))
     args = SimpleNamespace(config=None, packed=packed, minutes=0.001, tiny=True)
     found, about = bench.ours(args, Split(("case0",), ("case1",)), CaseFolder(tmp_path), tmp_path)
-    assert found is evaluation
+    assert found == {"WT": [0.5], "TC": [0.25], "ET": [1.0]}
     assert done == [("fit", ("case0",), ())] * 4 + [("export", ("case0",), ("case1",))]
     assert about["batch"] == config.Config().batch
