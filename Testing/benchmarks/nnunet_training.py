@@ -86,9 +86,9 @@ def nnunet(args, split, folder, work: Path):
               for region in REGIONS}  # Dice alone: a network of a few steps finds thousands of specks, whose other scores take minutes
     configuration = plans["configurations"]["3d_fullres"]
     return scores, {"minutes": round(seconds / 60, 2), "steps": trainer.steps_done, "patch": configuration["patch_size"],
-                        "batch": configuration["batch_size"], "mirroring": args.mirroring,
-                        "predict_seconds_a_case": round(predicting / len(files), 1), "tiny": args.tiny,
-                        "last_loss": round(float(np.mean(trainer.losses[-5:])), 4) if trainer.losses else None}
+                    "batch": configuration["batch_size"], "mirroring": args.mirroring,
+                    "predict_seconds_a_case": round(predicting / len(files), 1), "tiny": args.tiny,
+                    "last_loss": round(float(np.mean(trainer.losses[-5:])), 4) if trainer.losses else None}
 
 
 def to_nnunet(split, folder, out: Path) -> dict:
@@ -214,7 +214,7 @@ def ours(args, split, folder, work: Path):
                           say=print).evaluation
     scores = {region: [round(one.scores[region].dice, 4) for one in evaluation.results] for region in REGIONS}
     return scores, {"minutes": round(seconds / 60, 2), "steps": steps, "patch": list(config.patch), "batch": config.batch,
-                        "predict_seconds_a_case": round((time.perf_counter() - began) / len(split.validation), 1), "tiny": args.tiny}
+                    "predict_seconds_a_case": round((time.perf_counter() - began) / len(split.validation), 1), "tiny": args.tiny}
 
 
 def table(result: dict) -> str:
