@@ -30,13 +30,20 @@ def test_patch_number_n_depends_on_the_seed_and_n_alone(packed, tiny):
     assert labels.shape == (16, 16, 16)
 
 
-def test_lesions_are_made_fainter_where_that_is_asked_for_and_nowhere_else(packed, tiny):
-    cases = load_cases(packed)
-    plain = replace(tiny, transplant=1.0, tumour_share=1.0, spatial=0.0, intensity=0.0, low_resolution=0.0, all_sequences_share=1.0)
-    said = told(Patches(cases, replace(plain, faint=1.0), 0, 24))
-    assert sum(what.endswith("fainter") for what in said) >= 12
-    assert any(what.startswith("lesion of") for what in said)
-    assert not any("fainter" in what for what in told(Patches(cases, plain, 0, 24)))
+def test_lesions_are_made_fainter_where_that_is_asked_for_and_nowhere_else(packed, tiny, monkeypatch):
+    cases, grafts, own, set_in = load_cases(packed), [], [], Patches._graft
+    monkeypatch.setattr(Patches, "_graft", lambda self, brain, graft: grafts.append(graft) or set_in(self, brain, graft))
+    monkeypatch.setattr("braintumorseg_training.data.fade", lambda brain, mirror, share: own.append(share))
+    plain, heaviest = replace(tiny, transplant=1.0), {}
+    for faint in (0.0, 1.0):
+        grafts.clear()
+        said = told(Patches(cases, replace(plain, faint=faint), 0, 24))
+        assert any(what.endswith("fainter") for what in said) == (faint == 1)
+        heaviest[faint] = max(float(graft.weight.max()) for graft in grafts if graft is not None)
+    assert heaviest[0.0] > 0.95
+    assert heaviest[1.0] <= 0.75         # FAINTER: a quarter or more of healthy tissue
+    assert len(own) == 24
+    assert 0.25 <= min(own) <= max(own) <= 0.6
 
 
 def told(patches: Patches) -> list[str]:
