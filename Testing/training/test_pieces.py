@@ -1,6 +1,5 @@
 """The benchmark Testing/benchmarks/pieces.py cuts brains into pieces of the side that it is told."""
 
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -27,5 +26,3 @@ def test_no_piece_is_larger_than_asked_and_the_whole_is_one(monkeypatch, side, c
     assert set(shapes) == {cut}
     assert len(shapes) == passes
     assert np.allclose(found, 1)
-    for name in ("pieces", "cross_cohort", "measured"):
-        sys.modules.pop(name, None)
