@@ -89,6 +89,33 @@ def test_an_error_of_all_processes_is_said_once(arguments, tmp_path):
     assert "batch" in said
 
 
+# The store's keeper ends while another process still uses it; what that one prints is all that the test is about.
+ORPHAN = """
+import multiprocessing, sys
+import braintumorseg_training.distributed as distributed
+from torch.distributed import TCPStore
+
+def keep(pipe):
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    pipe.send(store.port)
+    pipe.recv()
+
+here, there = multiprocessing.Pipe()
+keeper = multiprocessing.get_context("fork").Process(target=keep, args=(there,))
+keeper.start()
+store = TCPStore("127.0.0.1", here.recv(), is_master=False)
+keeper.kill()
+keeper.join()
+sys.exit(distributed._is_first_to_fail(store))
+"""
+
+
+def test_a_process_that_fails_after_the_keeper_of_the_store_has_ended_says_nothing():
+    orphan = subprocess.run([sys.executable, "-c", ORPHAN], capture_output=True, text=True, timeout=120, check=False,
+                            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    assert (orphan.returncode, orphan.stdout, orphan.stderr) == (0, "", "")
+
+
 def test_a_process_that_was_killed_ends_the_others_with_one_line(arguments, tmp_path):
     children = start_two(*[arguments("run", "steps=2000", "validate_every=2000")] * 2, tmp_path)
     log = tmp_path / "run" / "log.csv"
