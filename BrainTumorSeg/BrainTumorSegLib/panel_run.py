@@ -87,7 +87,7 @@ class RunSection:
         self._show_device_note()
         parameters = self.parameters
         options = Options(model=parameters.model, device=parameters.device, registered=parameters.registered, brain_only=parameters.brainOnly,
-                          surfaces=parameters.showSurfaces, opacity=parameters.opacity)
+                          thorough=parameters.thorough, surfaces=parameters.showSurfaces, opacity=parameters.opacity)
         run = self._logic.segment(self._inputs.chosen, options, on_progress=lambda *what: self._progress(run, *what), on_finished=self._finished)
 
     def _progress(self, run, step: str, done: float, eta_s) -> None:

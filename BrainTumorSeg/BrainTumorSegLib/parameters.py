@@ -15,6 +15,7 @@ class BrainTumorSegParameterNode:
     t1, t1ce, t2, flair: the sequences; any of them may be None.
     model: name of a network; device: 'auto', 'cpu' or 'cuda'.
     registered: the sequences are aligned and share one grid. brainOnly: skull and face are removed already.
+    thorough: look several times, each sequence withheld once.
     showSurfaces: show closed surfaces when a run ends. opacity: of the overlay, 0..1.
     result: the segmentation that the panel shows. compareFirst, compareSecond: the two to compare.
     """
@@ -27,6 +28,7 @@ class BrainTumorSegParameterNode:
     device: str = "auto"
     registered: bool = False
     brainOnly: bool = False
+    thorough: bool = False
     showSurfaces: bool = True
     opacity: Annotated[float, WithinRange(0, 1)] = 0.5
     result: vtkMRMLSegmentationNode

@@ -36,6 +36,7 @@ class Options:
     device: str = "auto"
     registered: bool = False
     brain_only: bool = False
+    thorough: bool = False
     surfaces: bool = True
     opacity: float = 0.5
 
@@ -97,7 +98,7 @@ class SegmentationRun:
         arguments = ["segment", "--out", str(self._out), "--model", options.model, "--device", device, "--progress", "json"]
         for role in self._placements:
             arguments += [f"--{role}", str(self._path(role))]
-        arguments += ["--registered"] * options.registered + ["--stripped"] * options.brain_only
+        arguments += ["--registered"] * options.registered + ["--stripped"] * options.brain_only + ["--thorough"] * options.thorough
         self._queued = self._queue.add(self.label, [*self._engine.command(), *arguments], {**self._engine.environment(), **extra},
                                        on_progress=self._progress, on_finished=self._engine_ended)
 

@@ -125,6 +125,8 @@ def _add_segment_options(verb) -> None:
     verb.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads for the network (default: all cores)")
     verb.add_argument("--registered", action="store_true", help="the sequences share one grid and are aligned: move nothing")
     verb.add_argument("--stripped", action="store_true", help="the images show the brain alone, even if they do not look it")
+    verb.add_argument("--thorough", action="store_true",
+                      help="look five times, each sequence withheld once: takes the network five times as long, and says how sure it is")
     verb.add_argument("--sr", action="store_true", help="DICOM input: also a structured report (TID 1500) of volumes and diameters")
     verb.add_argument("--sc", action="store_true", help="DICOM input: also pictures with the outlines, for viewers that show no SEG")
     verb.add_argument("--with-identity", action="store_true", help="DICOM input: the patient's name, ID and dates in report.html and report.json")

@@ -42,11 +42,12 @@ class Options:
     sc: bool = False
     with_identity: bool = False
     provider: str | None = None
+    thorough: bool = False
 
     def made(self, model: Model) -> dict[str, object]:
         """What makes the results, for the manifest."""
         return {"model": model.card.name, "version": model.card.version, "sha256": model.card.sha256,
-                **{name: getattr(self, name) for name in ("registered", "stripped", "fill_gaps", "sr", "sc", "with_identity")}}
+                **{name: getattr(self, name) for name in ("registered", "stripped", "thorough", "fill_gaps", "sr", "sc", "with_identity")}}
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def _segment(entry: Entry, model: Model, options: Options, out: Path, progress: 
     series = study.stacks.get(study.reference_role)
     identity = identity_asked_for(series) if options.with_identity else None
     segmentation = segment(study, model, device=options.device, threads=options.threads, provider=options.provider, registered=options.registered,
-                           stripped=options.stripped, progress=progress, turn=turn)
+                           stripped=options.stripped, thorough=options.thorough, progress=progress, turn=turn)
     return write_results(study, segmentation, model.card, out, force=True, dicom_source=series or (), sr=options.sr, sc=options.sc,
                          identity=identity, progress=progress)
 

@@ -21,6 +21,7 @@ from .runtime import open_session
 from .segmentation import Provenance, Segmentation
 from .skull_strip import find_study_brain, shows_heads
 from .study import Study
+from .thorough import expected_dice, look_again
 from .tiling import predict
 from .volume import Volume
 
@@ -30,7 +31,7 @@ _REPORTED = ("braintumorseg", "numpy", "scipy", "SimpleITK", "nibabel", *RUNTIME
 
 
 def segment(study: Study, model: Model, *, device: str = "auto", threads: int = 0, provider: str | None = None, registered: bool = False,
-            stripped: bool = False, find: Callable[[Volume], Volume] | None = None, progress: Progress | None = None,
+            stripped: bool = False, thorough: bool = False, find: Callable[[Volume], Volume] | None = None, progress: Progress | None = None,
             turn: AbstractContextManager | None = None) -> Segmentation:
     """Segment the tumour of a study, of whole heads or of brains that were cut out.
 
@@ -42,6 +43,7 @@ def segment(study: Study, model: Model, *, device: str = "auto", threads: int = 
         provider: one of `providers.PROVIDERS` by its name, and no other; None leaves the choice to `device`.
         registered: the sequences are aligned already: they must share one grid, and nothing is moved.
         stripped: take the images for brain-only even if they do not look it.
+        thorough: look several times, each sequence withheld once, take the mean, and say how sure it is (see `thorough`).
         find: a volume -> its brain on its own grid (not 0 within); None takes the embedded network. Asked only where images show heads.
         progress: is told how far the run is, and can cancel it.
         turn: entered while the network runs; of several studies in several threads a lock lets one at a time in.
@@ -53,7 +55,7 @@ def segment(study: Study, model: Model, *, device: str = "auto", threads: int = 
     _require_readable(study, card)
     _require_memory(study)
     heads = () if stripped or not card.brain_only else shows_heads(study)
-    progress.expect(**_expected(study, heads, registered))
+    progress.expect(**_expected(study, heads, registered, thorough))
     with progress.step("align") as tell:
         alignments = _align(study, registered, tell)
     moved = {role: alignment.moved for role, alignment in alignments.items() if alignment.moved is not None}
@@ -66,24 +68,30 @@ def segment(study: Study, model: Model, *, device: str = "auto", threads: int = 
         ready = prepare(study, card, moved, brain and brain.mask)
     with turn or nullcontext(), progress.step("predict") as tell:
         session = open_session(model.weights, device, threads, provider=provider, variants=card.variants)
-        probabilities, passes = predict(ready.channels, session, card.size_multiple, card.bytes_per_voxel, progress=tell, cancel=progress.cancel)
+        if thorough:
+            probabilities, passes, looks = look_again(ready.channels, session, card, progress=tell, cancel=progress.cancel)
+        else:
+            probabilities, passes = predict(ready.channels, session, card.size_multiple, card.bytes_per_voxel, progress=tell, cancel=progress.cancel)
+            looks = 1
     with progress.step("decide"):
         labels = onto_native(probabilities, ready.grid, study.reference.grid, card)
     provenance = Provenance(
         model=card.name, version=card.version, sha256=card.sha256, provider=session.provider, provider_note=session.note,
-        precision=session.precision, weights=session.weights.name, passes=passes,
+        precision=session.precision, weights=session.weights.name, passes=passes, looks=looks,
+        expected_dice=expected_dice(probabilities, card) if looks > 1 else {},
         reference=study.reference_role, roles=dict(study.sources), missing=tuple(role for role in card.roles if role not in study.volumes),
         alignment={role: alignment.text for role, alignment in alignments.items()},
         brain=brain.text if brain else "", seconds=progress.seconds, software=_software())
     return Segmentation(study.reference.with_voxels(labels), card.labels, provenance, moved, brain)
 
 
-def _expected(study: Study, heads: Collection[str], registered: bool) -> dict[str, float]:
+def _expected(study: Study, heads: Collection[str], registered: bool, thorough: bool) -> dict[str, float]:
     """Step -> seconds on two cores: what the study's size and kind make of the usual times. For the forecast alone."""
     others = [volume for role, volume in study.volumes.items() if role != study.reference_role and not registered]
     searched = sum(not volume.grid.same_as(study.reference.grid) for volume in others)
     millions = np.prod(study.reference.shape, dtype=float) / 1e6
-    return {"align": 3.3 * searched + 0.4 * (len(others) - searched), "brain": 1.2 * len(heads), "decide": 0.03 * millions,
+    return {"align": 3.3 * searched + 0.4 * (len(others) - searched), "brain": 1.2 * len(heads),
+            "predict": 1.6 * (1 + len(study.volumes) * thorough), "decide": 0.03 * millions,
             "draw": 0.5 + 0.4 * len(heads)}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +43,7 @@ BRIGHTER = 0.5
 BRIGHTER_SHARE = 0.003
 PLAUSIBLE_BRAIN_ML = (800, 2000)  # with its fluid
 LEAST_DICE = 0.6                  # of the whole tumour, on average in the card's validation
+LEAST_EXPECTED_DICE = 0.8         # of the whole tumour, over several looks
 LEAST_BRAIN_AGREEMENT = 0.88      # Dice of one sequence's outline with that of all
 
 _EDGES = {"R": "right", "L": "left", "A": "front", "P": "back", "S": "top", "I": "bottom"}
@@ -101,6 +102,7 @@ def check(study: Study, segmentation: Segmentation, card: ModelCard | None = Non
         *_coarse(study),
         *_field_of_view(reference, sections),
         *_pieces(segmentation.provenance.passes),
+        *_unsure(segmentation.provenance.expected_dice),
     ]
     return tuple(sorted(flags, key=lambda flag: SEVERITIES.index(flag.severity)))
 
@@ -247,6 +249,14 @@ def _pieces(passes: int) -> Iterator[Flag]:
         yield Flag("in_pieces", "warning",
                    f"Memory was short, so the network saw the brain in {passes} pieces, each without the rest to compare it with, which makes it "
                    "less accurate; close other programs and run it again, or use a machine with more memory.")
+
+
+def _unsure(expected_dice: Mapping[str, float]) -> Iterator[Flag]:
+    dice = expected_dice.get("WT", 1.0)
+    if dice < LEAST_EXPECTED_DICE:
+        yield Flag("unsure", "warning",
+                   f"The network is not sure of this tumour: what it finds changes with the sequence that is withheld (expected Dice of the whole "
+                   f"tumour {dice:.2f}); check its outline slice by slice, and look for what it may have missed.")
 
 
 def _brain(reference: Volume, brain: StudyBrain | None) -> np.ndarray:

@@ -54,6 +54,8 @@ def build_report(study: Study, segmentation: Segmentation, measurements: Measure
         "precision": made.precision,
         "weights": made.weights,
         "passes": made.passes,
+        "looks": made.looks,
+        "expected_dice": _rounded(made.expected_dice, 3),
         "seconds": _rounded(made.seconds, 3),
         "software": dict(made.software),
     }

@@ -107,6 +107,7 @@ def _provenance(report: Mapping, card: ModelCard, steps: Path | None) -> Html:
              ["Licence", card.licence or "not stated"],
              ["Computed with", join(filter(None, (report["provider"], report.get("precision"), report["provider_note"])))],
              ["Forward passes", report["passes"]],
+             ["Looks", _looks(report)],
              ["Result on the grid of", _title(report["reference"])],
              ["Missing sequences", ", ".join(map(_title, report["missing"])) or "none"],
              ["Brain", _brain(report.get("brain"))],
@@ -120,6 +121,14 @@ def _provenance(report: Mapping, card: ModelCard, steps: Path | None) -> Html:
         _figure(steps, "The brain's outline on each sequence, as scanned and as aligned; the table above says how far each was moved.",
                 "The brain's outline as it lies in the reference, on every sequence: where it fits, the sequence lies right.") if steps else Html(""),
         _times(report["seconds"])]))
+
+
+def _looks(report: Mapping) -> str:
+    """A report of an earlier version says nothing of looks: there was one."""
+    if report.get("looks", 1) == 1:
+        return "1"
+    sure = ", ".join(f"{name} {dice:.2f}" for name, dice in report["expected_dice"].items())
+    return f"{report['looks']}, each but the first without one sequence" + (f"; expected Dice {sure}" if sure else "")
 
 
 def _brain(brain: Mapping | None) -> str:

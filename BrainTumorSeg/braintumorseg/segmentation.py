@@ -26,7 +26,9 @@ class Provenance:
     provider_note: str = ""                        # why it was not the one asked for, if so
     precision: str = "float32"                     # what it computed in: float32, bfloat16 or int8
     weights: str = ""                              # the file that was run: the network's own, or a variant's
-    passes: int = 1                                # forward passes: 1, or the number of tiles
+    passes: int = 1                                # forward passes of one look: 1, or the number of tiles
+    looks: int = 1                                 # with other sequences withheld each time; their mean is the result
+    expected_dice: Mapping[str, float] = field(default_factory=dict)   # region -> how sure several looks are; empty after a single one
     reference: str = ""                            # role whose grid carries the result
     roles: Mapping[str, str] = field(default_factory=dict)          # role -> how it was recognised
     missing: tuple[str, ...] = ()

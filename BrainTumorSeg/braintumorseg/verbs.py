@@ -29,7 +29,7 @@ def segment(args, talk: Talk) -> None:
     series = study.stacks.get(study.reference_role)
     identity = identity_asked_for(series) if args.with_identity else None
     segmentation = run(study, model, device=args.device, threads=args.threads, provider=args.provider, registered=args.registered,
-                       stripped=args.stripped, progress=progress)
+                       stripped=args.stripped, thorough=args.thorough, progress=progress)
     report = write_results(study, segmentation, model.card, args.out, force=args.force, dicom_source=series or (), sr=args.sr, sc=args.sc,
                            identity=identity, progress=progress)
     talk.text(*summary(report), f"Results: {args.out}")
@@ -41,6 +41,8 @@ def summary(report: dict) -> list[str]:
     volumes = report["volumes_ml"]
     lines = ["Regions  " + "   ".join(f"{name} {ml:.1f} ml" for name, ml in volumes["regions"].items()),
              "Labels   " + "   ".join(f"{name} {ml:.1f} ml" for name, ml in volumes["labels"].items())]
+    if report["expected_dice"]:
+        lines.append("How sure " + "   ".join(f"{name} {dice:.2f}" for name, dice in report["expected_dice"].items()) + "   (expected Dice)")
     lines += [f"{'Mind' if flag['severity'] == 'warning' else 'Note'}: {flag['text']}" for flag in report["flags"]]
     return [*lines, f"{sum(report['seconds'].values()):.1f} s with {report['model']['name']} {report['model']['version']} "
             f"on {report['provider']} ({report['precision']})",

@@ -30,7 +30,7 @@ def cohort(args, talk: Talk) -> None:
         args.usage("--out is needed")
     network = str(Path(args.model).resolve()) if args.model.endswith(".onnx") else args.model
     options = Options(network, args.device, args.threads, args.registered, args.stripped, args.fill_gaps, args.sr, args.sc,
-                      args.with_identity, args.provider)
+                      args.with_identity, args.provider, args.thorough)
     model = load_model(options.model)
     listed = read_list(args.list) if args.list is not None else list_folder(args.folder, args.out)
     _refuse_our_names(listed)

@@ -48,6 +48,14 @@ def test_segment_writes_every_file_and_prints_the_volumes(patient, model, tmp_pa
     assert np.abs(read_volume(out / "segmentation.nii.gz").affine - read_volume(patient / "case_t1ce.nii.gz").affine).max() < 1e-6
 
 
+def test_a_thorough_run_says_how_sure_it_is(patient, model, tmp_path, capsys):
+    code, text, _ = run(capsys, "segment", patient, "--out", tmp_path / "out", "--model", model, "--registered", "--thorough")
+    assert code == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert report["looks"] == 5
+    assert f"How sure WT {report['expected_dice']['WT']:.2f}" in text
+
+
 def test_a_dicom_study_is_segmented_and_gets_a_dicom_seg(toy_study, model, tmp_path, capsys):
     words = {"t1": "T1 nativ", "t1ce": "T1 KM", "t2": "T2", "flair": "FLAIR"}
     for number, (role, volume) in enumerate(toy_study.volumes.items(), start=1):

@@ -180,6 +180,16 @@ def test_a_brain_that_was_seen_in_pieces_is_said_with_their_number():
     assert "8 pieces" in flag.text
 
 
+def test_a_tumour_that_changes_with_the_sequence_withheld_is_said_to_be_unsure():
+    of = study()
+    result = segmented(of)
+    doubtful, sure = (replace(result, provenance=replace(result.provenance, looks=5, expected_dice={"WT": dice})) for dice in (0.69, 0.9))
+    flag, = check(of, doubtful)
+    assert (flag.code, flag.severity) == ("unsure", "warning")
+    assert "expected Dice of the whole tumour 0.69" in flag.text
+    assert check(of, sure) == ()
+
+
 def test_tumour_outside_one_sequence_is_said_with_its_share():
     short = BRAIN.copy()
     short[:, :, 28:] = False

@@ -106,7 +106,7 @@ def test_the_report_survives_json_and_keeps_its_keys():
     assert again == report
     assert set(report) == {"format", "research_use_only", "volumes_ml", "lesions", "enhancing_mm", "flags", "sequences", "left_out", "missing",
                            "reference", "alignment", "brain", "model", "provider", "provider_note", "precision",
-                           "weights", "passes", "seconds", "software"}
+                           "weights", "passes", "looks", "expected_dice", "seconds", "software"}
     assert report["format"] == "braintumorseg report 1"
     assert report["volumes_ml"] == {"labels": {"NCR": 0.0, "ED": 1.0, "ET": 0.003},
                                     "regions": {"WT": 1.003, "TC": 0.003, "ET": 0.003}}
@@ -119,6 +119,15 @@ def test_the_report_survives_json_and_keeps_its_keys():
     assert report["model"]["sha256"] == "a" * 64
     assert {flag["severity"] for flag in report["flags"]} <= {"warning", "info"}
     assert "research use only" in report["research_use_only"]
+
+
+def test_the_page_says_how_sure_several_looks_were(tmp_path):
+    study, segmentation = made()
+    sure = replace(segmentation.provenance, looks=3, expected_dice={"WT": 0.9312, "TC": np.float64(0.5)})
+    _, page = written(tmp_path, study, replace(segmentation, provenance=sure))
+    assert "Looks 3, each but the first without one sequence; expected Dice WT 0.93, TC 0.50" in page.text
+    older = {key: value for key, value in build_report(study, segmentation, measure(segmentation), ()).items() if key not in ("looks", "expected_dice")}
+    assert "Looks 1" in written(tmp_path, study, segmentation, report=older)[1].text
 
 
 def test_the_page_says_what_a_reader_must_know(tmp_path):

@@ -255,9 +255,9 @@ def test_a_bad_choice_starts_nothing(case):
 def test_options_reach_the_engine(case):
     from BrainTumorSegLib.run import Options
 
-    case.logic.segment({"t1ce": make_volume()}, Options(model="other", device="cpu", registered=True, brain_only=True))
+    case.logic.segment({"t1ce": make_volume()}, Options(model="other", device="cpu", registered=True, brain_only=True, thorough=True))
     case.steps.run()
     assert case.options["--model"] == "other"
     assert case.options["--device"] == "cpu"
-    assert {"--registered", "--stripped"} <= set(FakeProcess.last.command)
+    assert {"--registered", "--stripped", "--thorough"} <= set(FakeProcess.last.command)
     FakeProcess.last.end(130, "")
