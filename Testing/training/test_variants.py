@@ -1,3 +1,4 @@
+import os
 import shutil
 import sys
 from dataclasses import replace
@@ -9,6 +10,7 @@ import pytest
 from braintumorseg.errors import InputError, MissingFile, ResourceError
 from braintumorseg.hardware import Machine
 from braintumorseg.model_card import read_card
+from braintumorseg.runtime import open_session
 from braintumorseg_training import variants as module
 from braintumorseg_training.case_folder import CaseFolder
 from braintumorseg_training.data import Split
@@ -16,10 +18,12 @@ from braintumorseg_training.export import draft_card
 from braintumorseg_training.prepare import prepare_folder
 from braintumorseg_training.reduced_precision import kept_in_float, layers_by_work, quantise
 from braintumorseg_training.variants import Trial, change, make_variants, tumour_trial
+from braintumorseg_training.without_amx import LIMIT, WithoutAmx
 from toy_datasets import toy_case, write_nnunet
 
 PLAIN = Machine("Linux", "x86_64", packages={"onnxruntime": "1.32.0"})
 AMX = Machine("Linux", "x86_64", frozenset({"amx_bf16", "vnni"}), packages={"onnxruntime": "1.32.0", "openvino": "2026.4.1"})
+VNNI = replace(AMX, features=frozenset({"vnni"}))
 INPUT = np.random.default_rng(0).normal(size=(4, 16, 16, 16)).astype(np.float32)
 
 
@@ -66,16 +70,40 @@ def test_a_variant_that_loses_little_is_named_by_the_card_with_what_it_lost(weig
 
 def test_int8_that_loses_too_much_is_tried_again_with_less_of_it(weights, monkeypatch):
     kept = quantised(monkeypatch)
-    card = make_variants(weights, trial(0.900, 0.896, 0.899), ["int8"], lambda text: None, AMX)
+    card = make_variants(weights, trial(0.900, 0.896, 0.899), ["int8"], lambda text: None, VNNI)
     assert [variant.file for variant in card.variants] == ["toy.int8.onnx"]
     assert (weights.parent / "toy.int8.onnx").is_file()
     assert len(kept) == 2
 
 
+def test_int8_is_judged_without_amx_and_the_card_says_so(weights, monkeypatch):
+    class Other(WithoutAmx):
+        def predict(self, channels, weights, card, variants):
+            asked.append(variants[0].precision)
+            return np.zeros((3, *channels.shape[1:]), np.float32), "int8"
+
+    asked = []
+    quantised(monkeypatch)
+    monkeypatch.setattr(module, "WithoutAmx", Other)
+    one, other = make_variants(weights, trial(0.900, 0.900, 0.899), ["bfloat16", "int8"], lambda text: None, AMX).variants
+    assert asked == ["int8"]
+    assert (one.parity["processor"], other.parity["processor"]) == (["amx_bf16", "vnni"], ["vnni"])
+
+
+def test_the_process_without_amx_is_told_so_before_it_loads_anything_and_computes_the_same_in_float32(toy_model):
+    pytest.importorskip("openvino")
+    with WithoutAmx() as other:
+        assert other._pool.submit(os.getenv, LIMIT[0]).result() == LIMIT[1]
+        found, precision = other.predict(INPUT, toy_model.weights, toy_model.card, ())
+    assert precision == "float32"
+    assert os.getenv(LIMIT[0]) is None
+    assert found == pytest.approx(open_session(toy_model.weights, "cpu").run(INPUT), abs=1e-5)
+
+
 def test_a_variant_that_loses_too_much_in_every_way_is_not_named_and_its_file_goes(weights, monkeypatch):
     quantised(monkeypatch)
     said = []
-    assert make_variants(weights, trial(0.900, *[0.896] * 4), ["int8"], said.append, AMX).variants == ()
+    assert make_variants(weights, trial(0.900, *[0.896] * 4), ["int8"], said.append, VNNI).variants == ()
     assert not (weights.parent / "toy.int8.onnx").exists()
     assert sum("not used" in line for line in said) == 4
     assert said[-1] == "toy.json names no variant."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from .head_maps import read_heads
 from .outputs import output_into
 from .reduced_precision import kept_in_float, layers_by_work, quantise
 from .synthetic_heads import SyntheticHeads
+from .without_amx import WithoutAmx
 
 __all__ = ["KINDS", "MOST_POINTS", "Trial", "brain_trial", "change", "make_variants", "tumour_trial"]
 
@@ -36,6 +38,7 @@ LARGEST_MB = 12.0                          # a file that is committed
 _SHARES = (0.0, 0.1, 0.25, 0.5)            # of the work that INT8 leaves in float32, until the rest passes
 _CALIBRATED_ON = 10
 _BRAIN_IMAGES = 24
+_AMX = frozenset({"amx_bf16", "amx_int8"})
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ def make_variants(weights: Path, trial: Trial, kinds: Sequence[str], say: Callab
     machine = machine or this_machine()
     model = load_model(weights)
     with output_into(weights.parent):
-        exact = _scores(model, trial, ())
+        exact = _scores(model, trial, (), machine)
         say(f"float32: {_points_text(_means(exact))} on {len(exact)} cases")
         if trial.trained_on:
             say(f"WARNING: {len(trial.trained_on)} of them were trained on: the network is surer there than elsewhere.")
@@ -128,7 +131,7 @@ def _passing(kind: str, model: Model, trial: Trial, exact: Mapping, machine: Mac
     """Those candidates of a kind that lose no more than MOST_POINTS, the fastest first."""
     for candidate, recipe in _candidates(kind, model, trial, machine, say):
         megabytes = model.weights.with_name(candidate.file).stat().st_size / 1e6
-        found = _scores(model, trial, (candidate,))
+        found = _scores(model, trial, (candidate,), machine)
         points = change(exact, found)
         passed = all(row["mean"] >= -MOST_POINTS for row in points.values()) and megabytes <= LARGEST_MB
         say(f"{recipe}: " + ", ".join(f"{region} {row['mean']:+.2f} (worst case {row['worst']:+.2f})" for region, row in points.items())
@@ -137,7 +140,7 @@ def _passing(kind: str, model: Model, trial: Trial, exact: Mapping, machine: Mac
             yield replace(candidate, parity={
                 "recipe": recipe, "change_in_points": points, "float32": {region: round(mean, 4) for region, mean in _means(exact).items()},
                 "allowed": MOST_POINTS, "cases": list(exact), **({"trained_on": list(trial.trained_on)} if trial.trained_on else {}),
-                "processor": sorted(machine.features)})
+                "processor": sorted(machine.features - (_AMX if _apart((candidate,), machine) else set()))})
 
 
 def _candidates(kind: str, model: Model, trial: Trial, machine: Machine, say: Callable[[str], None]) -> Iterator[tuple[Variant, str]]:
@@ -157,17 +160,34 @@ def _candidates(kind: str, model: Model, trial: Trial, machine: Machine, say: Ca
             yield Variant(path.name, sha256_of(path), kind, "openvino", needs), f"int8 but for {len(kept)} of {len(layers)} convolutions"
 
 
-def _scores(model: Model, trial: Trial, variants: tuple[Variant, ...]) -> dict[str, Mapping[str, float]]:
-    """Case -> region -> Dice of the network, as the engine runs it on a CPU: with this one variant, or in float32."""
-    session = open_session(model.weights, "cpu", provider="openvino" if variants else None, variants=variants)
-    if variants and session.precision != variants[0].precision:
-        raise ModelError(f"The {variants[0].precision} variant did not run: {session.note or session.precision}.",
-                         "'braintumorseg doctor' says what this machine can do.")
+def _scores(model: Model, trial: Trial, variants: tuple[Variant, ...], machine: Machine) -> dict[str, Mapping[str, float]]:
+    """Case -> region -> Dice of the network, as the engine runs it on a CPU that gets it: with this one variant, or in float32."""
     scores = {}
-    for name, channels in trial.inputs.items():
-        probabilities, _ = predict(channels, session, model.card.size_multiple, model.card.bytes_per_voxel)
-        scores[name] = trial.score(name, probabilities)
+    with _runner(model, variants, machine) as run:
+        for name, channels in trial.inputs.items():
+            probabilities, precision = run(channels)
+            if variants and precision != variants[0].precision:
+                raise ModelError(f"The {variants[0].precision} variant did not run, but {precision}.",
+                                 "'braintumorseg doctor' says what this machine can do.")
+            scores[name] = trial.score(name, probabilities)
     return scores
+
+
+@contextmanager
+def _runner(model: Model, variants: tuple[Variant, ...], machine: Machine) -> Iterator[Callable[[np.ndarray], tuple[np.ndarray, str]]]:
+    """channels -> (probabilities, precision)."""
+    card = model.card
+    if _apart(variants, machine):
+        with WithoutAmx() as other:
+            yield lambda channels: other.predict(channels, model.weights, card, variants)
+        return
+    session = open_session(model.weights, "cpu", provider="openvino" if variants else None, variants=variants)
+    yield lambda channels: (predict(channels, session, card.size_multiple, card.bytes_per_voxel)[0], session.precision)
+
+
+def _apart(variants: Sequence[Variant], machine: Machine) -> bool:
+    """Whether a variant must be judged as another processor runs it."""
+    return any(variant.precision == "int8" for variant in variants) and bool(_AMX & machine.features)
 
 
 def _file(weights: Path, kind: str) -> Path:

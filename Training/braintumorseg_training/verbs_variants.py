@@ -20,8 +20,8 @@ def add_verbs(verbs: argparse._SubParsersAction) -> None:
     verb = verbs.add_parser(
         "variants", help="make an exported network's faster variants, and name those in its card that lose next to nothing",
         description="bfloat16: the same file, run so on processors with AMX. int8: another file, for processors with VNNI, its "
-                    "ranges from training cases. Each is held against the float32 network on the validation cases: where "
-                    "the mean Dice of a region falls by more than 0.3 points it is not used.")
+                    "ranges from training cases; judged without AMX, which its users lack. Each is held against the float32 network on "
+                    "the validation cases: where the mean Dice of a region falls by more than 0.3 points it is not used.")
     verb.add_argument("model", type=Path, metavar="NAME.onnx", help="with NAME.json beside it; the variants are written beside them")
     verb.add_argument("--data", type=Path, help="a tumour network: folder that prepare wrote; the split's training cases calibrate INT8")
     verb.add_argument("--cases", type=Path, help="a tumour network: the folder that prepare was given; the split's validation cases judge")
