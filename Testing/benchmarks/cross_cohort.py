@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="seed n also holds out quarter n")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--work", type=Path, required=True, help="folder for runs and finished cells")
+    parser.add_argument("--keep", type=Path, help="folder that keeps each cell's network")
     parser.add_argument("--out", type=Path, required=True, help="folder for cross_cohort.json, .md and .png")
     args = parser.parse_args()
     base = json.loads(args.base.read_text()) if args.base else dict(BASE)
@@ -101,6 +102,8 @@ def make_cell(args, cohorts: dict[str, list[str]], fields: dict, variant: str, t
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(cell, indent=1) + "\n")
     partial.replace(path)
+    if args.keep:
+        shutil.copytree(args.work / name / "network", args.keep / name, dirs_exist_ok=True)
     shutil.rmtree(args.work / name)
     return cell, True
 
