@@ -99,7 +99,7 @@ def _lacks_openvino(machine: Machine) -> Lack | None:
     if not machine.x86:
         return Lack(f"OpenVINO is for x86-64 processors, and this is {machine.processor}", "Leave out --provider")
     if "openvino" not in machine.packages:
-        return Lack("openvino is not installed", "pip install openvino makes the network faster on this processor",
+        return Lack("the package openvino is not installed", "pip install openvino makes the network faster on this processor",
                     notable=machine.system != "Darwin" and "onnxruntime-gpu" not in machine.packages)  # there we install ONNX Runtime alone
     return None
 

@@ -39,7 +39,7 @@ def test_a_machine_that_has_what_it_needs_is_well():
     (replace(GOOD, packages={**GOOD.packages, "onnxruntime-gpu": "1.32.0"}), "overwrite each other", "pip uninstall -y onnxruntime onnxruntime-gpu"),
     (replace(GOOD, packages={"onnxruntime-gpu": "1.32.0", "openvino": "2026.4.1"}), "has no NVIDIA driver", "pip install 'braintumorseg[cpu]'"),
     (replace(GOOD, packages={"onnxruntime-gpu": "1.32.0"}, driver_cuda=(12, 4)), "needs CUDA 13", "<1.27"),
-    (replace(GOOD, packages={"onnxruntime": "1.32.0"}), "Openvino is not installed", "pip install openvino")])
+    (replace(GOOD, packages={"onnxruntime": "1.32.0"}), "The package openvino is not installed", "pip install openvino")])
 def test_each_thing_that_is_missing_comes_once_with_its_command(machine, what, fix):
     problems = look(machine)["problems"]
     (problem,) = [one for one in problems if what in one["what"]]
