@@ -66,3 +66,11 @@ def test_our_split_is_by_patient_and_complete(data_folder):
     assert len(split.validation) == 5
     assert set(split.train) | set(split.validation) == {path.name for path in (data_folder / "cases").iterdir()}
     assert {name for name, row in read_table(data_folder / "cases.csv").items() if row.labels} == set(split.train) | set(split.validation)
+
+
+def test_a_patch_is_handed_over_in_the_precision_that_the_network_computes_in(packed, tiny):
+    cases = load_cases(packed, ["case0"])
+    exact, _ = Patches(cases, tiny, 0, 1)[0]
+    rounded, _ = Patches(cases, replace(tiny, bf16=True), 0, 1)[0]
+    assert (exact.dtype, rounded.dtype) == (torch.float32, torch.bfloat16)
+    assert torch.equal(exact.bfloat16(), rounded)

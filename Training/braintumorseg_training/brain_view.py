@@ -45,7 +45,7 @@ class Brain:
         image = torch.zeros(len(self.channels), *map(int, size))
         labels = torch.zeros(*map(int, size), dtype=torch.uint8)
         here, there = _overlap(low, size, np.zeros(3, int), np.array(self.shape))
-        image[(slice(None), *here)] = torch.from_numpy(np.array(self.channels[(slice(None), *there)])).float()
+        image[(slice(None), *here)] = torch.from_numpy(self.channels[(slice(None), *there)])
         labels[here] = torch.from_numpy(self.labels[there])
         for graft in self.grafts:
             here, there = _overlap(low, size, graft.low, np.array(graft.labels.shape))

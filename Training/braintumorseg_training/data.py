@@ -84,7 +84,9 @@ class Patches(Dataset):
         return self.count
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.look(index)
+        """Image (C, *patch) and labels (*patch) uint8; the image in bfloat16 where the network computes in that: half as much to hand over."""
+        image, target = self.look(index)
+        return image.bfloat16() if self.config.bf16 else image, target
 
     def look(self, index: int, note: Note = untold) -> tuple[torch.Tensor, torch.Tensor]:
         """Image (C, *patch) float32 and labels (*patch) uint8; `note` is told what was done on the way, for a preview."""
