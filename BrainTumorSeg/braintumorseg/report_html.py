@@ -72,11 +72,18 @@ def _figure(picture: Path, instead: str, caption: str) -> Html:
 def _volumes(report: Mapping, card: ModelCard) -> Html:
     volumes, by_value = report["volumes_ml"], {label.value: label for label in card.labels}
     regions = [[_REGIONS[name], " + ".join(label for label, value in LABEL_VALUES.items() if value in values),
-                _ml(volumes["regions"][name])] for name, values in REGIONS.items()]
+                _ml(volumes["regions"][name]), *_sure(report, name)] for name, values in REGIONS.items()]
     labels = [[Html(f"{_swatch(by_value[value].rgb)}{text(by_value[value].name)} ({name})"), _ml(volumes["labels"][name])]
               for name, value in LABEL_VALUES.items()]
-    return section("Volumes", Html(tag("div", join([table("Regions", ("Region", "Labels", "ml"), regions),
-                                               table("Labels", ("Label", "ml"), labels)]), "tables") + _axes(report.get("enhancing_mm"))))
+    heads = ("Region", "Labels", "ml", *(("Expected Dice",) if report.get("expected_dice") else ()))
+    tables = join([table("Regions", heads, regions), table("Labels", ("Label", "ml"), labels)])
+    return section("Volumes", Html(tag("div", tables, "tables") + _axes(report.get("enhancing_mm"))))
+
+
+def _sure(report: Mapping, region: str) -> list:
+    """The cell with the region's expected Dice, where several looks gave one."""
+    expected = report.get("expected_dice")
+    return [Number(f"{expected[region]:.2f}") if region in expected else ""] if expected else []
 
 
 def _axes(axes: Mapping | None) -> Html:
@@ -125,10 +132,8 @@ def _provenance(report: Mapping, card: ModelCard, steps: Path | None) -> Html:
 
 def _looks(report: Mapping) -> str:
     """A report of an earlier version says nothing of looks: there was one."""
-    if report.get("looks", 1) == 1:
-        return "1"
-    sure = ", ".join(f"{name} {dice:.2f}" for name, dice in report["expected_dice"].items())
-    return f"{report['looks']}, each but the first without one sequence" + (f"; expected Dice {sure}" if sure else "")
+    looks = report.get("looks", 1)
+    return f"{looks}, each but the first without one sequence, averaged; where they disagree the expected Dice falls" if looks > 1 else "1"
 
 
 def _brain(brain: Mapping | None) -> str:
