@@ -5,7 +5,8 @@ trains on the rest and scores the exported network, run by the engine's `predict
 whole other cohort. The fall of a seed compares the two networks on the same patients: held out of their own cohort, and foreign to the other's.
 
 Variants are a JSON object: name -> fields of the training configuration that differ, and `fit`, a list of further options of
-`braintumorseg-train fit`, such as {"baseline": {}, "no intensity": {"intensity": 0}, "pretrained": {"fit": ["--init", "pretrained.pt"]}}.
+`braintumorseg-train fit`, such as {"baseline": {}, "no intensity": {"intensity": 0}, "from weights": {"fit": ["--init", "weights.pt"]}}. With
+{"pretrain": {"steps": 600}} a cell first pretrains on the images of its own training cases, with these fields of the pretraining configuration.
 Each finished cell is a file in the work folder: the same command again goes on after the last one.
 """
 
@@ -87,17 +88,18 @@ def make_cell(args, cohorts: dict[str, list[str]], fields: dict, variant: str, t
     (other,) = set(cohorts) - {trained_on}
     held_out = hold_out(cohorts[trained_on], seed)
     options = [str(option) for option in fields.get("fit", [])]
-    config = {**{key: value for key, value in fields.items() if key != "fit"}, "seed": seed + 1}
-    what = {"variant": variant, "trained_on": trained_on, "seed": seed, "config": config, "fit_options": options,
+    config = {**{key: value for key, value in fields.items() if key not in ("fit", "pretrain")}, "seed": seed + 1}
+    first = {"pretraining": {**fields["pretrain"], "seed": seed + 1}} if "pretrain" in fields else {}
+    what = {"variant": variant, "trained_on": trained_on, "seed": seed, "config": config, "fit_options": options, **first,
             "split": {"train": [case for case in cohorts[trained_on] if case not in held_out], "held_out": held_out, "other": cohorts[other]}}
     path = args.work / f"{name}.json"
     if path.is_file():
         cell = json.loads(path.read_text())
-        if {key: cell[key] for key in what} != what:
+        if {key: cell.get(key) for key in what} != what:
             sys.exit(f"{path.name} was made with other settings. Give another --work, another name of the variant, or remove that file.")
         return cell, False
     began = time.monotonic()
-    weights = train(args, args.work / name, config, options, what["split"]["train"])
+    weights = train(args, args.work / name, config, options, what["split"]["train"], first.get("pretraining"))
     cell = {**what, **score(weights, args.packed, held_out, cohorts[other]), "seconds": round(time.monotonic() - began, 1)}
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(cell, indent=1) + "\n")
@@ -108,13 +110,23 @@ def make_cell(args, cohorts: dict[str, list[str]], fields: dict, variant: str, t
     return cell, True
 
 
-def train(args, run: Path, config: dict, options: list[str], names: list[str]) -> Path:
+def train(args, run: Path, config: dict, options: list[str], names: list[str], pretraining: dict | None) -> Path:
     """The exported network of one run; each verb in a process of its own, as users run it. A run that was stopped goes on."""
+    from braintumorseg_training.packing import packed_names
+
     run.mkdir(parents=True, exist_ok=True)
     (run / "fields.json").write_text(json.dumps(config))
     (run / "split.json").write_text(json.dumps({"train": names, "validation": [], "reason": "leave one cohort out"}))
     shared = ["--data", str(args.packed), "--split", str(run / "split.json")]
-    for verb in (["fit", *shared, "--out", str(run / "run"), "--config", str(run / "fields.json"), "--device", args.device, *options],
+    before = []
+    if pretraining is not None:   # it learns from all that its split does not hold back
+        (run / "first.json").write_text(json.dumps(pretraining))
+        (run / "first_split.json").write_text(json.dumps({"train": names, "validation": sorted({*packed_names(args.packed)} - {*names}),
+                                                          "reason": "nothing but the cell's own training cases"}))
+        before = [["pretrain", "--data", str(args.packed), "--split", str(run / "first_split.json"), "--out", str(run / "first"),
+                   "--config", str(run / "first.json"), "--device", args.device]]
+        options = ["--init", str(run / "first" / "checkpoint.pt"), *options]
+    for verb in (*before, ["fit", *shared, "--out", str(run / "run"), "--config", str(run / "fields.json"), "--device", args.device, *options],
                  ["export", str(run / "run"), *shared, "--out", str(run / "network"), "--name", "cell"]):
         with (run / f"{verb[0]}.log").open("a") as log:
             ended = subprocess.run([sys.executable, "-m", "braintumorseg_training.cli", *verb], stdout=log, stderr=subprocess.STDOUT)
