@@ -115,7 +115,8 @@ def read_records(folder: Path) -> dict[str, Record]:
 def _agreeing(folder: Path, made: Mapping[str, object]) -> dict[str, Record]:
     for path in manifests_in(folder):
         before = _read(path)[0].get("made", made)
-        changed = [name for name in (*before, *(set(made) - set(before))) if before.get(name) != made.get(name)]
+        # An option that an earlier version did not have was off.
+        changed = [name for name in (*before, *(set(made) - set(before))) if (before.get(name) or False) != (made.get(name) or False)]
         if changed:
             name = changed[0]
             raise ConfigError(f"This cohort was begun with {_said(name, before.get(name))}, and now it is {_said(name, made.get(name))}: its "

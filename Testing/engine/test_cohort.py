@@ -14,7 +14,7 @@ from braintumorseg.cohort import left_to_do, numbered, run_cohort
 from braintumorseg.cohort_list import Entry
 from braintumorseg.cohort_manifest import open_manifest, read_records
 from braintumorseg.cohort_workers import LOST, Lanes, Options, Outcome, segment_entry
-from braintumorseg.errors import Cancelled
+from braintumorseg.errors import Cancelled, ConfigError
 from cohort_toys import command, lines_of, make_studies, run
 
 NAMES = ["Doe^Jane", "P 02", "Zöe", "p3"]
@@ -169,6 +169,23 @@ def test_the_network_takes_one_study_at_a_time_while_others_are_read(studies, to
 def test_the_provider_asked_for_runs_every_study(studies, toy_model, tmp_path, capsys):
     assert run(capsys, *command(studies, tmp_path / "out", toy_model, "--provider", "onnxruntime", "--device", "cpu"))[0] == 0
     assert {line["provider"] for line in lines_of(tmp_path / "out", "done")} == {"CPUExecutionProvider"}
+
+
+def test_a_thorough_cohort_is_thorough_with_every_study_and_is_not_gone_on_with_without_it(studies, toy_model, tmp_path, capsys):
+    assert run(capsys, *command(studies, tmp_path / "out", toy_model, "--thorough"))[0] == 0
+    reports = [json.loads(path.read_text(encoding="utf-8")) for path in (tmp_path / "out").glob("*/report.json")]
+    assert [report["looks"] for report in reports] == [5] * len(NAMES)
+    code, _, err = run(capsys, *command(studies, tmp_path / "out", toy_model))
+    assert (code, "was begun with --thorough" in err) == (1, True)
+
+
+def test_an_option_that_the_manifests_version_did_not_have_was_off(tmp_path):
+    with open_manifest(tmp_path / "out", {"model": "toy"}):
+        pass
+    with open_manifest(tmp_path / "out", {"model": "toy", "thorough": False}):
+        pass
+    with pytest.raises(ConfigError, match=r"now it is --thorough"), open_manifest(tmp_path / "out", {"model": "toy", "thorough": True}):
+        pass
 
 
 def test_a_provider_that_cannot_be_had_ends_the_run_before_the_first_study(studies, toy_model, tmp_path, capsys):
