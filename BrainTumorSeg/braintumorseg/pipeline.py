@@ -21,7 +21,7 @@ from .runtime import open_session
 from .segmentation import Provenance, Segmentation
 from .skull_strip import find_study_brain, shows_heads
 from .study import Study
-from .thorough import expected_dice, look_again
+from .thorough import TOLD, expected_dice, look_again
 from .tiling import predict
 from .volume import Volume
 
@@ -78,7 +78,7 @@ def segment(study: Study, model: Model, *, device: str = "auto", threads: int = 
     provenance = Provenance(
         model=card.name, version=card.version, sha256=card.sha256, provider=session.provider, provider_note=session.note,
         precision=session.precision, weights=session.weights.name, passes=passes, looks=looks,
-        expected_dice=expected_dice(probabilities, card) if looks > 1 else {},
+        expected_dice={region: dice for region, dice in expected_dice(probabilities, card).items() if region in TOLD} if looks > 1 else {},
         reference=study.reference_role, roles=dict(study.sources), missing=tuple(role for role in card.roles if role not in study.volumes),
         alignment={role: alignment.text for role, alignment in alignments.items()},
         brain=brain.text if brain else "", seconds=progress.seconds, software=_software())
