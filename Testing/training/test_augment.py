@@ -100,3 +100,12 @@ def test_elastic_bends_smoothly_by_about_what_was_asked_and_labels_with_the_imag
         steps = torch.stack([bent[:, 1:, 1:, 1:] - other for other in (bent[:, :-1, 1:, 1:], bent[:, 1:, :-1, 1:], bent[:, 1:, 1:, :-1])])
         assert torch.linalg.det(steps.permute(2, 3, 4, 0, 1)).min() > 0    # nothing is folded over
     assert 1.0 < float(torch.stack(moved).std()) < 2.5
+
+
+def test_with_hardly_any_strength_an_image_stays_as_it_is_below_and_above_zero_and_zero_outside(tiny):
+    image = torch.randn(4, 20, 20, 20, generator=torch.Generator().manual_seed(1))
+    image[:, :, :, 10:] = 0
+    for seed in range(5):
+        changed = augment(image.clone(), replace(straight(tiny), intensity=1e-4), np.random.default_rng(seed))
+        assert (changed[:, :, :, 10:] == 0).all()
+        assert (changed - image)[:, :, :, :7].abs().median() < 0.01   # the median, for what is blurred changes
