@@ -38,14 +38,14 @@ def look_again(channels: np.ndarray, session: Session, card: ModelCard, *, progr
     Raises what `predict` does. `progress` is told the share that is done.
     """
     looks = looks_at(channels)
-    total, passes = None, 1
+    total, passes, seen = None, 1, channels.copy()
     for number, withheld in enumerate(looks):
-        seen = channels
         if withheld is not None:
-            seen = channels.copy()
             seen[withheld] = 0
         found, here = predict(seen, session, card.size_multiple, card.bytes_per_voxel,
                               progress=lambda done, number=number: progress((number + done) / len(looks)), cancel=cancel)
+        if withheld is not None:
+            seen[withheld] = channels[withheld]
         passes = max(passes, here)   # memory may run short half way
         total = found if total is None else np.add(total, found, out=total)
     total /= len(looks)

@@ -1,5 +1,6 @@
 import os
 import shutil
+import signal
 import sys
 from dataclasses import replace
 from types import SimpleNamespace
@@ -98,6 +99,13 @@ def test_the_process_without_amx_is_told_so_before_it_loads_anything_and_compute
     assert precision == "float32"
     assert os.getenv(LIMIT[0]) is None
     assert found == pytest.approx(open_session(toy_model.weights, "cpu").run(INPUT), abs=1e-5)
+
+
+def test_a_process_that_was_ended_from_outside_is_one_line(toy_model):
+    with WithoutAmx() as other:
+        os.kill(other._pool.submit(os.getpid).result(), signal.SIGKILL)
+        with pytest.raises(ResourceError, match="has ended"):
+            other.predict(INPUT, toy_model.weights, toy_model.card, ())
 
 
 def test_a_variant_that_loses_too_much_in_every_way_is_not_named_and_its_file_goes(weights, monkeypatch):

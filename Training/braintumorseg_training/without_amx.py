@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 
+from braintumorseg.errors import ResourceError
 from braintumorseg.model_card import ModelCard, Variant
 from braintumorseg.runtime import open_session
 from braintumorseg.tiling import predict
@@ -36,8 +38,15 @@ class WithoutAmx:
         self._pool.shutdown(cancel_futures=True)
 
     def predict(self, channels: np.ndarray, weights: Path, card: ModelCard, variants: Sequence[Variant]) -> tuple[np.ndarray, str]:
-        """(probabilities (R, I, J, K) of channels (C, I, J, K), the precision that they were computed in). Raises what the session raises."""
-        return self._pool.submit(_predict, channels, weights, card, tuple(variants)).result()
+        """(probabilities (R, I, J, K) of channels (C, I, J, K), the precision that they were computed in).
+
+        Raises what the session raises, and ResourceError when the process was ended from outside.
+        """
+        try:
+            return self._pool.submit(_predict, channels, weights, card, tuple(variants)).result()
+        except BrokenProcessPool:
+            raise ResourceError("The process that runs the network without AMX has ended, perhaps for want of memory.",
+                                "Close other programs.") from None
 
 
 def _limit() -> None:
