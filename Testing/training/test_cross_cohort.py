@@ -1,7 +1,9 @@
 """The arithmetic of the benchmark Testing/benchmarks/cross_cohort.py."""
 
 import importlib.util
+import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -44,3 +46,19 @@ def test_a_seed_counts_when_both_ways_are_done_and_spread_is_over_seeds(bench):
     assert row["seeds"] == 2
     assert row["regions"]["WT"]["fall"]["mean"] == pytest.approx(0.3)
     assert row["regions"]["WT"]["fall"]["sd"] == pytest.approx(0.1414, abs=1e-4)
+
+
+def test_a_cell_pretrains_on_nothing_but_its_own_training_cases_and_fit_begins_there(bench, monkeypatch, tmp_path):
+    commands = []
+    monkeypatch.setattr("braintumorseg_training.packing.packed_names", lambda folder: ["a1", "a2", "a3", "b1", "watched"])
+    monkeypatch.setattr(bench.subprocess, "run", lambda command, **more: commands.append(command) or SimpleNamespace(returncode=0))
+    args = SimpleNamespace(packed=tmp_path, device="cpu")
+    bench.train(args, tmp_path / "run", {"steps": 5}, ["--set", "x=1"], ["a1", "a3"], {"steps": 3})
+    assert [command[3] for command in commands] == ["pretrain", "fit", "export"]
+    split = json.loads((tmp_path / "run" / "first_split.json").read_text())
+    assert (split["train"], split["validation"]) == (["a1", "a3"], ["a2", "b1", "watched"])   # pretrain takes all that is not held back
+    assert str(tmp_path / "run" / "first_split.json") in commands[0]
+    assert commands[1][-4:] == ["--init", str(tmp_path / "run" / "first" / "checkpoint.pt"), "--set", "x=1"]
+    commands.clear()
+    bench.train(args, tmp_path / "plain", {"steps": 5}, [], ["a1"], None)
+    assert [command[3] for command in commands] == ["fit", "export"]
