@@ -43,7 +43,7 @@ class RunConfig:
     ema: float = 0.999               # decay of the averaged weights, per step
     clip: float = 1.0                # largest gradient norm
     deep_supervision: float = 0.4    # weight of the loss at 4 voxels
-    bf16: bool = True
+    bf16: bool = True                # where the device has it; float32 elsewhere
     compile: bool = False            # torch.compile, which needs a C++ compiler: a minute at the start, then steps about 1.5 times faster
     seed: int = 1
     patience: int = 0                # validations without a better mean Dice after which the run ends; 0: never

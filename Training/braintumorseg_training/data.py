@@ -84,7 +84,7 @@ class Patches(Dataset):
         return self.count
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Image (C, *patch) and labels (*patch) uint8; the image in bfloat16 where the network computes in that: half as much to hand over."""
+        """Image (C, *patch) and labels (*patch) uint8; the image in bfloat16 where the configuration has that: half as much to hand over."""
         image, target = self.look(index)
         return image.bfloat16() if self.config.bf16 else image, target
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from .data import Split
 from .head_maps import read_heads
 from .losses import OverlapLoss
 from .networks import build
+from .precision import precision_of
 from .synthetic_heads import SyntheticHeads
 from .train import Task, fit_task
 
@@ -49,7 +49,7 @@ def _watcher(images: SyntheticHeads, config: BrainConfig):
         scores = []
         for number in range(len(images)):
             image, brain = images[number]
-            with torch.autocast(where.type, torch.bfloat16) if config.bf16 else nullcontext():
+            with precision_of(config, where):
                 logits = network(image[None].to(where)).float().cpu().numpy()[0, 0]
             scores.append(dice(brain[0].numpy() > 0.5, logits > 0))
         return {"mean": float(np.mean(scores)), "worst": float(np.min(scores))}

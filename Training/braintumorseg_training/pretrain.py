@@ -8,7 +8,6 @@ the one that `fit` trains, but for its last layer; `fit --init` takes up all the
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ from .config import PretrainConfig
 from .data import PHANTOM, SYNTHETIC, Case, Split, load_cases
 from .networks import build
 from .packing import packed_names, read_facts
+from .precision import precision_of
 from .train import Task, fit_task
 
 __all__ = ["HiddenPatches", "ReconstructionLoss", "choose_volumes", "hide", "pretrain"]
@@ -159,7 +159,7 @@ def _watcher(cases: list[Case], config: PretrainConfig):
                 if name == "sequences":
                     given, counted = image.clone(), torch.zeros_like(wanted)
                     given[gone], counted[gone] = 0, (image[gone] != 0).float()
-                with torch.autocast(where.type, torch.bfloat16) if config.bf16 else nullcontext():
+                with precision_of(config, where):
                     restored = network(given[None].to(where)).float().cpu()[0]
                 errors[name][0] += float((counted * (restored - image).abs()).sum())
                 errors[name][1] += float((counted * image.abs()).sum())

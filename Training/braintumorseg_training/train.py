@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator
-from contextlib import closing, nullcontext
+from contextlib import closing
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -24,6 +24,7 @@ from .distributed import Ranks, join, pick_device
 from .interrupt import end_with, ignore_stops, noticing_stops
 from .losses import RegionLoss
 from .networks import build, encoder_of
+from .precision import in_bfloat16, precision_of
 from .run import Run
 from .schedule import learning_rate, set_rate
 from .task import Task
@@ -74,7 +75,9 @@ def fit_task(config: RunConfig, task: Task, out: Path, *, device: str = "auto", 
     run = Run(config, task, out, ranks, say, start)
     weights = sum(p.numel() for p in run.network.parameters()) / 1e6
     processes = f", {ranks.size} processes" if ranks.size > 1 else ""
-    run.say(f"{task.about}, {weights:.1f} M weights, on {ranks.device}{processes}, step {run.progress.step} of {config.steps}")
+    bfloat16 = in_bfloat16(config, ranks.device)
+    precision = "bfloat16" if bfloat16 else "float32 (it has no bfloat16)" if config.bf16 else "float32"
+    run.say(f"{task.about}, {weights:.1f} M weights, on {ranks.device}{processes} in {precision}, step {run.progress.step} of {config.steps}")
 
     forward = _forward(run.network, task, config, ranks)
     with noticing_stops() as stop, closing(_batches(task, config, run.progress.step, ranks)) as batches:
@@ -87,7 +90,8 @@ def fit_task(config: RunConfig, task: Task, out: Path, *, device: str = "auto", 
             run.optimiser.zero_grad(set_to_none=True)
             total = 0.0
             for image, labels in islice(batches, config.accumulate):
-                loss = forward(image.to(ranks.device), labels.to(ranks.device)) / config.accumulate
+                image = image.to(ranks.device, None if bfloat16 else torch.float32)
+                loss = forward(image, labels.to(ranks.device)) / config.accumulate
                 loss.backward()
                 total += loss.item()
             ranks.sum_gradients(run.network)
@@ -123,7 +127,7 @@ def watch(network: torch.nn.Module, cases: list[Case], config: Config, where: to
         shape = case.labels.shape
         pad = [n for side in reversed(shape) for n in (0, -side % config.size_multiple)]
         image = torch.nn.functional.pad(torch.from_numpy(np.array(case.channels)).float(), pad)[None]
-        with _precision(config, where):
+        with precision_of(config, where):
             logits = network(image.to(where)).float().cpu().numpy()[0]
         for index, region in enumerate(REGIONS):
             found = logits[index][tuple(slice(n) for n in shape)] > 0
@@ -159,7 +163,7 @@ def _seed(config: RunConfig, step: int, ranks: Ranks) -> None:
 def _forward(network: torch.nn.Module, task: Task, config: RunConfig, ranks: Ranks) -> Callable:
     """(image, targets) -> loss of the whole batch, that of all processes."""
     def forward(image: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        with _precision(config, ranks.device):
+        with precision_of(config, ranks.device):
             output = network(image)                           # (B, R, I, J, K) logits
         return task.loss(ranks.gather(output), ranks.gather(labels))
 
@@ -167,10 +171,6 @@ def _forward(network: torch.nn.Module, task: Task, config: RunConfig, ranks: Ran
         return forward
     network.to(memory_format=torch.channels_last_3d)          # faster only where the norms are compiled too
     return torch.compile(forward, dynamic=False)
-
-
-def _precision(config: RunConfig, where: torch.device):
-    return torch.autocast(where.type, torch.bfloat16) if config.bf16 else nullcontext()
 
 
 @torch.no_grad()
