@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
@@ -17,7 +18,7 @@ from .postprocess import onto_native
 from .preprocess import prepare
 from .progress import Progress
 from .register import Alignment, align
-from .runtime import open_session
+from .runtime import Session, open_session
 from .segmentation import Provenance, Segmentation
 from .skull_strip import find_study_brain, shows_heads
 from .study import Study
@@ -56,23 +57,25 @@ def segment(study: Study, model: Model, *, device: str = "auto", threads: int = 
     _require_memory(study)
     heads = () if stripped or not card.brain_only else shows_heads(study)
     progress.expect(**_expected(study, heads, registered, thorough))
-    with progress.step("align") as tell:
-        alignments = _align(study, registered, tell)
-    moved = {role: alignment.moved for role, alignment in alignments.items() if alignment.moved is not None}
-    brain = None
-    if heads:
-        with progress.step("brain") as tell:
-            doubtful = [role for role, alignment in alignments.items() if alignment.doubtful]
-            brain = find_study_brain(study, heads, find or _finder(device, threads, provider), moved, doubtful, tell)
-    with progress.step("prepare"):
-        ready = prepare(study, card, moved, brain and brain.mask)
-    with turn or nullcontext(), progress.step("predict") as tell:
-        session = open_session(model.weights, device, threads, provider=provider, variants=card.variants)
-        if thorough:
-            probabilities, passes, looks = look_again(ready.channels, session, card, progress=tell, cancel=progress.cancel)
-        else:
-            probabilities, passes = predict(ready.channels, session, card.size_multiple, card.bytes_per_voxel, progress=tell, cancel=progress.cancel)
-            looks = 1
+    with _opening(model, device, threads, provider) as opened:
+        with progress.step("align") as tell:
+            alignments = _align(study, registered, tell)
+        moved = {role: alignment.moved for role, alignment in alignments.items() if alignment.moved is not None}
+        brain = None
+        if heads:
+            with progress.step("brain") as tell:
+                doubtful = [role for role, alignment in alignments.items() if alignment.doubtful]
+                brain = find_study_brain(study, heads, find or _finder(device, threads, provider), moved, doubtful, tell)
+        with progress.step("prepare"):
+            ready = prepare(study, card, moved, brain and brain.mask)
+        with turn or nullcontext(), progress.step("predict") as tell:
+            session = opened()
+            if thorough:
+                probabilities, passes, looks = look_again(ready.channels, session, card, progress=tell, cancel=progress.cancel)
+            else:
+                probabilities, passes = predict(ready.channels, session, card.size_multiple, card.bytes_per_voxel, progress=tell,
+                                                cancel=progress.cancel)
+                looks = 1
     with progress.step("decide"):
         labels = onto_native(probabilities, ready.grid, study.reference.grid, card)
     provenance = Provenance(
@@ -83,6 +86,16 @@ def segment(study: Study, model: Model, *, device: str = "auto", threads: int = 
         alignment={role: alignment.text for role, alignment in alignments.items()},
         brain=brain.text if brain else "", seconds=progress.seconds, software=_software())
     return Segmentation(study.reference.with_voxels(labels), card.labels, provenance, moved, brain)
+
+
+@contextmanager
+def _opening(model: Model, device: str, threads: int, provider: str | None) -> Iterator[Callable[[], Session]]:
+    """Open the network while the study is made ready for it: loading a runtime, or a GPU's context, takes from half a second to several.
+
+    What is yielded waits for the session and returns it, or raises why there is none.
+    """
+    with ThreadPoolExecutor(1) as aside:
+        yield aside.submit(open_session, model.weights, device, threads, provider=provider, variants=model.card.variants).result
 
 
 def _expected(study: Study, heads: Collection[str], registered: bool, thorough: bool) -> dict[str, float]:

@@ -31,6 +31,9 @@ def main() -> None:
     parser.add_argument("--sides", nargs="+", type=int, default=[128, 192, 256, 384, 512], help="voxels a side of the growing volumes")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     args = parser.parse_args()
+    for name, given in (("--case", args.case), ("--truth", args.truth)):
+        if given and not given.exists():   # minutes before it is read
+            parser.error(f"{name} {given} is not there")
     kept = args.out / "speed.json"
     result = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
     with tempfile.TemporaryDirectory() as temporary:

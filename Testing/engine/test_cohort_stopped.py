@@ -57,7 +57,11 @@ def lines_of_torn(out):
 
 
 def child(arguments, **more):
-    return subprocess.Popen([sys.executable, "-m", "braintumorseg.cli", *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, **more)
+    def heed():   # what a shell starts in the background ignores Ctrl-C, and so would all that it starts
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    return subprocess.Popen([sys.executable, "-m", "braintumorseg.cli", *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                            preexec_fn=heed, **more)
 
 
 def wait_until(true, process):

@@ -5,10 +5,12 @@ import nibabel
 import numpy as np
 import pytest
 
+from braintumorseg import pipeline
 from braintumorseg.errors import BadImage, Cancelled, GridMismatch, ModelError, ResourceError
 from braintumorseg.io.dicom_grid import onto_grid
 from braintumorseg.pipeline import segment
 from braintumorseg.progress import Progress
+from braintumorseg.runtime import open_session
 from braintumorseg.study import Study
 from braintumorseg.volume import Volume
 from toys import make_toy_study
@@ -112,6 +114,36 @@ def test_a_sequence_that_the_network_cannot_do_without_is_asked_for(toy_model, t
     strict = replace(toy_model, card=replace(toy_model.card, may_be_missing=("t2",)))
     with pytest.raises(ModelError, match="without t1 and t1ce"):
         segment(Study({"flair": toy_study.volumes["flair"]}), strict, registered=True)
+
+
+def test_the_network_is_opened_while_the_study_is_made_ready(toy_model, toy_study, monkeypatch):
+    opened, align = threading.Event(), pipeline.align
+
+    def open_it(*args, **options):
+        opened.set()
+        return open_session(*args, **options)
+
+    def align_after_opening(*args, **options):
+        assert opened.wait(20), "nothing was opened before the images were aligned"
+        return align(*args, **options)
+
+    monkeypatch.setattr(pipeline, "open_session", open_it)
+    monkeypatch.setattr(pipeline, "align", align_after_opening)
+    assert segment(toy_study, toy_model).labels.voxels.any()
+
+
+def test_a_network_that_cannot_be_opened_is_told_where_the_study_itself_is_sound(toy_model, toy_study, monkeypatch):
+    def open_it(*args, **options):
+        raise ResourceError("No runtime is installed.", "Install one.")
+
+    monkeypatch.setattr(pipeline, "open_session", open_it)
+    before = set(threading.enumerate())
+    with pytest.raises(ResourceError, match="No runtime"):
+        segment(toy_study, toy_model, registered=True)
+    one = Study({**toy_study.volumes, "flair": Volume(toy_study.volumes["flair"].voxels[1:], toy_study.volumes["flair"].affine)})
+    with pytest.raises(GridMismatch):   # not what happened meanwhile
+        segment(one, toy_model, registered=True)
+    assert set(threading.enumerate()) <= before
 
 
 def test_a_study_that_does_not_fit_into_memory_is_refused_with_its_need(toy_model, toy_study, monkeypatch):
