@@ -43,12 +43,12 @@ def validate_brain(weights: Path, maps: Path, split: Split, heads: list[Path], o
     """
     model = load_model(weights)
     finder = BrainFinder(model.card, open_session(weights, "cpu"))
-    scores = _made_up(finder, SyntheticHeads(read_heads(maps, split.validation), BrainConfig(empty_share=0.0), HELD_OUT_SEED, _IMAGES))
-    rows = {"made-up images": _row(scores)}
-    for folder in heads:
-        found = _real(finder, folder)
-        rows[f"real head {folder.name}"] = _row(found)
-        say(f"{folder.name}  " + "  ".join(f"{role} {value:.4f}" for role, value in found.items()))
+    real = {}
+    for folder in heads:   # first: what lacks there is told at once
+        real[f"real head {folder.name}"] = _real(finder, folder)
+        say(f"{folder.name}  " + "  ".join(f"{role} {value:.4f}" for role, value in real[f"real head {folder.name}"].items()))
+    made_up = _made_up(finder, SyntheticHeads(read_heads(maps, split.validation), BrainConfig(empty_share=0.0), HELD_OUT_SEED, _IMAGES))
+    rows = {name: _row(scores) for name, scores in {"made-up images": made_up, **real}.items()}
     metrics = {"definition": DEFINITION, "split": f"{_IMAGES} images of {len(split.validation)} heads held out before training"
                + (f"; {len(heads)} real, whose truth is another tool's mask" if heads else ""), "dice": rows}
     for name, row in rows.items():
