@@ -39,8 +39,9 @@ def test_a_childs_peak_is_its_own_and_not_that_of_a_large_parent(tmp_path):
         measured.run_child([tmp_path / "child.py"])
 
 
-def test_the_table_and_the_picture_hold_what_was_measured_and_nothing_else(tmp_path):
-    kept = Path(__file__).parents[1] / "benchmarks" / "results" / "speed.json"
+@pytest.mark.parametrize("folder", ["results", "results/avx2"])
+def test_the_table_and_the_picture_hold_what_was_measured_and_nothing_else(tmp_path, folder):
+    kept = Path(__file__).parents[1] / "benchmarks" / folder / "speed.json"
     result = json.loads(kept.read_text(encoding="utf-8"))
     speed_report.write_table({"floor": result["floor"]}, tmp_path / "speed.md")
     text = (tmp_path / "speed.md").read_text(encoding="utf-8")
