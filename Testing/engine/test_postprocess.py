@@ -63,6 +63,17 @@ def test_a_working_crop_lands_where_it_came_from_in_every_orientation(toy_model,
     assert (native.affine @ [*np.argwhere(labels)[0], 1])[:3] == pytest.approx(spot_world[:3])
 
 
+def test_on_grids_that_differ_by_flips_alone_each_voxel_is_held_against_the_cards_threshold(toy_model):
+    native = Grid((8, 8, 8), np.diag([-1.0, -1, 1, 1]))
+    working = np.eye(4)
+    working[:2, 3] = -7
+    probabilities = np.zeros((3, 8, 8, 8), np.float32)
+    probabilities[0] = np.linspace(0, 1, 8, dtype=np.float32)[:, None, None]
+    card = replace(toy_model.card, post_processing=PostProcessing(thresholds={"WT": float(probabilities[0, 3, 0, 0]), "TC": 0.5, "ET": 0.5}))
+    labels = onto_native(probabilities, Grid((8, 8, 8), working), native, card)
+    assert np.array_equal(labels[:, 0, 0] > 0, [True] * 5 + [False] * 3)   # voxels 3 to 7, the other way round
+
+
 def test_probabilities_are_interpolated_so_a_border_between_two_grids_is_not_a_stair(toy_model):
     working = Grid((16, 16, 16), np.diag([2.0, 2, 2, 1]))
     ramp = np.linspace(0, 1, 16, dtype=np.float32)[:, None, None] * np.ones((1, 16, 16), np.float32)
