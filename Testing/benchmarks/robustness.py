@@ -2,7 +2,7 @@
 
     python robustness.py PACKED [--model glioma] [--split SPLIT.json] --out DIR
 
-Each change is made to every sequence (uneven coils differ from one to the next), and what is changed is normalised anew, as the engine would find it.
+Each change is made to every sequence (uneven coils and what is left of a skull differ from one to the next), and what is changed is normalised anew, as the engine would find it.
 The strengths are those of poor clinical images, not of the worst; the random ones are the same at every run. Cases: the split's validation, packed by
 `braintumorseg-train prepare`, so on the network's own grid. For looking at a network, not for choosing one: the cases would no longer be held out.
 """
@@ -90,13 +90,15 @@ def intensities(change: Callable[[np.ndarray, np.random.Generator], np.ndarray])
 
 
 def uneven(most: float) -> Callable:
-    """A coil's smooth field, 3 knots a side, between 1 - most and 1 + most."""
-    def change(volume: np.ndarray, chance: np.random.Generator) -> np.ndarray:
-        field = ndimage.zoom(chance.normal(size=(3, 3, 3)), [side / 3 for side in volume.shape], order=2)
-        field -= field.mean()
-        return volume * (1 + most * field / np.abs(field).max())
+    """A coil's sensitivity, as `field` draws it."""
+    return intensities(lambda volume, chance: volume * field(volume.shape, most, chance))
 
-    return intensities(change)
+
+def field(shape: tuple[int, ...], most: float, chance: np.random.Generator) -> np.ndarray:
+    """Smooth, 3 knots a side, between 1 - most and 1 + most and touching one of them."""
+    knots = ndimage.zoom(chance.normal(size=(3, 3, 3)), [side / 3 for side in shape], order=2)
+    knots -= knots.mean()
+    return 1 + most * knots / np.abs(knots).max()
 
 
 def thick(voxels: int) -> Callable:

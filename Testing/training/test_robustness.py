@@ -47,15 +47,23 @@ def test_each_change_changes_the_images_alike_at_every_run_and_nothing_outside_t
 
 
 def test_uneven_coils_leave_each_sequence_another_field_within_its_bounds(robustness, images):
+    one, other = (robustness.field((40, 44, 36), 0.4, images.chance(number)) for number in (0, 1))
+    for drawn in (one, other):
+        assert np.abs(drawn - 1).max() == pytest.approx(0.4)
+        assert max(np.abs(np.diff(drawn, axis=axis)).max() for axis in range(3)) < 0.1
+    assert np.abs(one - other).max() > 0.1
     flat = robustness.Images((images.channels != 0) * np.linspace(1, 2, 36, dtype=np.float32), images.labels, "flat")
     changed = robustness.CHANGES["coils uneven by 40 %"](flat, CARD).channels
     assert not np.allclose(changed[0], changed[1], atol=0.1)
 
 
-def test_thick_slices_are_alike_within_and_the_last_one_goes_on(robustness, images):
+def test_thick_slices_are_alike_within_and_the_last_one_goes_on(robustness):
+    chance = np.random.default_rng(5)
+    images = robustness.Images(chance.normal(size=(4, 8, 8, 36)).astype(np.float32), np.ones((8, 8, 36), np.uint8), "full")
     changed = robustness.CHANGES["axial slices of 5 mm"](images, CARD).channels[0]
-    inside = (images.channels[0] != 0)[:, :, 15:20].all(axis=2)
-    assert np.ptp(changed[:, :, 15:20][inside], axis=1).max() < 1e-6
+    for first, end in ((0, 5), (15, 20), (30, 36)):   # 36 slices are 7 of 5 mm, and one voxel more
+        assert np.ptp(changed[:, :, first:end], axis=2).max() < 1e-6
+    assert np.abs(changed[:, :, 14] - changed[:, :, 15]).max() > 0.01
 
 
 def test_sides_are_brought_to_the_networks_multiple_and_labels_with_them(robustness, images):
