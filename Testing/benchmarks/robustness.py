@@ -2,9 +2,10 @@
 
     python robustness.py PACKED [--model glioma] [--split SPLIT.json] --out DIR
 
-Each change is made to every sequence (uneven coils and what is left of a skull differ from one to the next), and what is changed is normalised anew, as the engine would find it.
-The strengths are those of poor clinical images, not of the worst; the random ones are the same at every run. Cases: the split's validation, packed by
-`braintumorseg-train prepare`, so on the network's own grid. For looking at a network, not for choosing one: the cases would no longer be held out.
+Each change is made to every sequence (uneven coils and what is left of a skull differ from one to the next), and what is changed is normalised
+anew, as the engine would find it. The strengths are those of poor clinical images, not of the worst; the random ones are the same at every run.
+Cases: the split's validation, packed by `braintumorseg-train prepare`, so on the network's own grid. For looking at a network, not for choosing one:
+the cases would no longer be held out.
 """
 
 from __future__ import annotations
