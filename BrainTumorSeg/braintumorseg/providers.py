@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .backend_onnxruntime import OnnxRuntimeBackend
 from .backend_openvino import OpenVinoBackend
+from .errors import ResourceError
 from .hardware import Machine
 
 __all__ = ["DEVICES", "PROVIDERS", "Lack", "Provider", "candidates"]
@@ -50,8 +51,10 @@ class Provider:
 
 
 def candidates(device: str, provider: str | None) -> tuple[Provider, ...]:
-    """Who may run a network, in this order, for a --device of DEVICES and a --provider, if one was named."""
+    """Who may run a network, in this order, for a --device of DEVICES and a --provider, if one was named. Raises ResourceError for an unknown one."""
     if provider is not None:
+        if provider not in (one.name for one in PROVIDERS):
+            raise ResourceError("there is no such provider.", f"Choose one of {', '.join(one.name for one in PROVIDERS)}.")
         return tuple(one for one in PROVIDERS if one.name == provider)
     return tuple(one for one in PROVIDERS if one.automatic and device in ("auto", one.device))
 

@@ -1,7 +1,9 @@
 import pytest
 
+from braintumorseg.errors import ResourceError
 from braintumorseg.hardware import Machine
 from braintumorseg.providers import DEVICES, PROVIDERS, candidates
+from braintumorseg.runtime import open_session
 
 TABLE = {provider.name: provider for provider in PROVIDERS}
 
@@ -16,6 +18,13 @@ def machine(driver=None, system="Linux", processor="x86_64", **packages):
 def test_the_order_is_the_fastest_first_and_a_named_one_stands_alone(device, provider, names):
     assert [one.name for one in candidates(device, provider)] == names
     assert device in DEVICES
+
+
+def test_a_provider_that_is_none_is_one_line(toy_model):
+    with pytest.raises(ResourceError) as caught:
+        open_session(toy_model.weights, "cpu", provider="cpu")
+    assert caught.value.what == "--provider cpu was asked for, and there is no such provider."
+    assert caught.value.fix == "Choose one of tensorrt, cuda, openvino, onnxruntime."
 
 
 def test_the_command_line_offers_exactly_this_table(capsys):

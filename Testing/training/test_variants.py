@@ -17,7 +17,7 @@ from braintumorseg_training.case_folder import CaseFolder
 from braintumorseg_training.data import Split
 from braintumorseg_training.export import draft_card
 from braintumorseg_training.prepare import prepare_folder
-from braintumorseg_training.reduced_precision import kept_in_float, layers_by_work, quantise
+from braintumorseg_training.reduced_precision import as_bfloat16, kept_in_float, layers_by_work, quantise
 from braintumorseg_training.variants import Trial, change, make_variants, tumour_trial
 from braintumorseg_training.without_amx import LIMIT, WithoutAmx
 from toy_datasets import toy_case, write_nnunet
@@ -117,11 +117,56 @@ def test_a_variant_that_loses_too_much_in_every_way_is_not_named_and_its_file_go
     assert said[-1] == "toy.json names no variant."
 
 
-def test_what_this_processor_cannot_judge_is_not_tried(weights):
+def test_int8_is_not_tried_on_a_processor_that_cannot_judge_it(weights):
     said = []
-    assert make_variants(weights, trial(0.9), ["bfloat16", "int8"], said.append, PLAIN).variants == ()
-    assert [line for line in said if "not tried" in line] == ["bfloat16: not tried, for this processor has no amx_bf16",
-                                                              "int8: not tried, for this processor has no vnni"]
+    assert make_variants(weights, trial(0.9), ["int8"], said.append, PLAIN).variants == ()
+    assert said[1] == "int8: not tried, for this processor has neither vnni nor avx2"
+
+
+def test_int8_that_was_judged_with_avx2_alone_is_for_all_that_have_it(weights, monkeypatch):
+    quantised(monkeypatch)
+    (variant,) = make_variants(weights, trial(0.9, 0.9), ["int8"], lambda text: None, replace(AMX, features=frozenset({"avx2"}))).variants
+    assert (variant.needs, variant.parity["processor"]) == (("avx2",), ["avx2"])
+
+
+def test_bfloat16_is_judged_by_imitation_where_the_processor_lacks_it_and_the_card_says_so(weights, monkeypatch):
+    opened, fake = [], module.open_session
+
+    def open_it(weights, device, *, provider, variants=()):
+        opened.append((weights, provider))
+        return fake(weights, device, provider=provider, variants=variants)
+
+    monkeypatch.setattr(module, "open_session", open_it)
+    (variant,) = make_variants(weights, trial(0.9, 0.899), ["bfloat16"], lambda text: None, VNNI).variants
+    assert variant.needs == ("amx_bf16",)
+    assert variant.parity["emulated"].startswith("in float32")
+    assert [provider for _, provider in opened] == [None, "onnxruntime"]
+    assert opened[1][0] != weights
+    assert "emulated" not in make_variants(weights, trial(0.9, 0.899), ["bfloat16"], lambda text: None, AMX).variants[0].parity
+
+
+def test_the_imitation_rounds_weights_input_and_what_passes_between_nodes_as_bfloat16_does(tmp_path):
+    import torch
+    import torch.nn.functional as F
+    from onnx import helper, numpy_helper, save
+
+    x, one, two = (torch.randn(*shape, generator=torch.Generator().manual_seed(n)) for n, shape in
+                   enumerate([(1, 4, 16, 16, 16), (8, 4, 3, 3, 3), (3, 8, 1, 1, 1)]))
+    tensor = lambda name, channels: helper.make_tensor_value_info(name, 1, [1, channels, "i", "j", "k"])  # noqa: E731
+    graph = helper.make_graph([helper.make_node("Conv", ["channels", "one"], ["between"], pads=[1] * 6), helper.make_node("Conv", ["between", "two"],
+                              ["probabilities"])], "toy", [tensor("channels", 4)], [tensor("probabilities", 3)],
+                              [numpy_helper.from_array(weight.numpy(), name) for name, weight in (("one", one), ("two", two))])
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "toy.onnx")
+    as_bfloat16(tmp_path / "toy.onnx", tmp_path / "rounded.onnx")
+
+    def half(tensor):
+        return tensor.bfloat16().float()
+
+    wanted = F.conv3d(half(F.conv3d(half(x), half(one), padding=1)), half(two))[0].numpy()
+    found = open_session(tmp_path / "rounded.onnx", "cpu", provider="onnxruntime").run(x[0].numpy())
+    assert np.abs(found - wanted).mean() < 1e-4
+    exact = open_session(tmp_path / "toy.onnx", "cpu", provider="onnxruntime").run(x[0].numpy())
+    assert np.abs(found - exact).mean() > 1e-3
 
 
 def test_a_warning_when_the_cases_were_trained_on(weights):

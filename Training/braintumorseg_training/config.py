@@ -12,10 +12,11 @@ from pathlib import Path
 
 from braintumorseg.errors import ModelError
 
-__all__ = ["NETWORKS", "OPTIMISERS", "SCHEDULES", "BrainConfig", "Config", "PretrainConfig", "RunConfig", "config_from", "override", "plain_fields",
-           "read_config", "write_config"]
+__all__ = ["NETWORKS", "NORMS", "OPTIMISERS", "SCHEDULES", "BrainConfig", "Config", "PretrainConfig", "RunConfig", "config_from", "override",
+           "plain_fields", "read_config", "write_config"]
 
 NETWORKS = ("resunet", "unet", "attention_unet", "segresnet")     # what each is: architectures.py
+NORMS = ("instance", "none")                                      # why one would do without: fold.py
 OPTIMISERS = ("adamw", "sgd")
 LARGEST_ELASTIC = 3.0   # voxels
 SCHEDULES = ("constant_then_linear", "poly", "cosine")
@@ -27,6 +28,7 @@ class RunConfig:
 
     network: str = "resunet"                             # one of NETWORKS
     channels: tuple[int, ...] = (32, 48, 96, 128, 192)   # features at 2, 4, 8, 16, 32 voxels; of segresnet at 1, 2, 4, ... voxels
+    norm: str = "instance"                               # or none: a network that began with norms, which --init folds into its convolutions
     # Input
     spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
     patch: tuple[int, int, int] = (128, 128, 128)        # voxels
@@ -58,7 +60,7 @@ class RunConfig:
     def __post_init__(self):
         for field in fields(self):
             self._check_type(field.name, getattr(self, field.name), field.default)
-        for name, known in (("network", NETWORKS), ("optimiser", OPTIMISERS), ("schedule", SCHEDULES)):
+        for name, known in (("network", NETWORKS), ("norm", NORMS), ("optimiser", OPTIMISERS), ("schedule", SCHEDULES)):
             if getattr(self, name) not in known:
                 self._refuse(f"{name} {getattr(self, name)!r} is none of {', '.join(known)}")
         if len(self.channels) < 2 or min(self.channels) < 4:
@@ -69,6 +71,8 @@ class RunConfig:
             self._refuse("attention_unet has gates on all skips but the first, so it needs three channels or more")
         if self.network == "segresnet" and (self.channels[0] % 8 or any(b != 2 * a for a, b in pairwise(self.channels))):
             self._refuse(f"channels {list(self.channels)} do not suit segresnet, which doubles them from level to level, from a multiple of 8 on")
+        if self.network == "segresnet" and self.norm == "none":
+            self._refuse("segresnet's norms come before its activations, so no convolution can take them in; norm none is for the other networks")
         for name in ("batch", "accumulate", "steps", "log_every", "save_every", "validate_every"):
             if getattr(self, name) < 1:
                 self._refuse(f"{name} starts at 1")
@@ -102,6 +106,10 @@ class RunConfig:
     def _check_elastic(self, spread: float) -> None:
         if not 0 <= spread <= LARGEST_ELASTIC:
             self._refuse(f"elastic lies between 0 and {LARGEST_ELASTIC:g} voxels: beyond, neighbours would change places")
+
+    def _check_normed(self) -> None:
+        if self.norm == "none":
+            self._refuse("norm none is for a run that starts from a trained network, and this one starts from random weights")
 
     def _refuse(self, why: str):
         raise ModelError(f"The training configuration contradicts itself: {why}.", "Change that field.")
@@ -167,6 +175,10 @@ class BrainConfig(RunConfig):
     defaced_share: float = 0.08      # share of images whose face was cut away
     empty_share: float = 0.05        # share of images without a head: noise, clouds, a ball
 
+    def __post_init__(self):
+        super().__post_init__()
+        self._check_normed()
+
 
 @dataclass(frozen=True)
 class PretrainConfig(RunConfig):
@@ -184,6 +196,7 @@ class PretrainConfig(RunConfig):
     def __post_init__(self):
         super().__post_init__()
         self._check_elastic(self.elastic)
+        self._check_normed()
         if not 2 <= self.cube <= min(self.patch):
             self._refuse(f"cube {self.cube} lies between 2 and the patch's smallest side")
         if not 0 < self.hidden_share < 1:

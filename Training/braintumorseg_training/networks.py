@@ -7,6 +7,7 @@ enhancing rims are neither averaged away at the input nor rounded off at the out
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 import torch
@@ -20,7 +21,7 @@ from braintumorseg.study import ROLES
 
 from .config import RunConfig
 
-__all__ = ["ResidualUNet", "block", "build", "encoder_of"]
+__all__ = ["ResidualUNet", "block", "build", "encoder_of", "normed_convolutions", "without_norms"]
 
 ACTIVATION = ("leakyrelu", {"inplace": True, "negative_slope": 0.01})
 
@@ -100,7 +101,8 @@ def build(config: RunConfig, inputs: int = len(ROLES), outputs: int = len(REGION
     """The network that a configuration names, with fresh weights; by default from four sequences to the tumour's regions."""
     from .architectures import ARCHITECTURES  # not above: it builds upon this file
 
-    return ARCHITECTURES[config.network](config.channels, inputs, outputs)
+    network = ARCHITECTURES[config.network](config.channels, inputs, outputs)
+    return without_norms(network) if config.norm == "none" else network
 
 
 def encoder_of(network: nn.Module) -> tuple[nn.Module, ...]:
@@ -115,3 +117,20 @@ def block(kind: type, inputs: int, outputs: int, stride: int) -> nn.Module:
     """One of MONAI's 3 x 3 x 3 blocks with this package's norm and activation."""
     # One group a channel is instance normalisation; torch's group norm is the faster of the two on CPUs.
     return kind(3, inputs, outputs, kernel_size=3, stride=stride, norm_name=("group", {"num_groups": outputs}), act_name=ACTIVATION)
+
+
+def normed_convolutions(network: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Conv3d, nn.Module]]:
+    """(block, n, its convolution conv`n`, its norm norm`n`, which follows it at once) for each of the blocks that `block` makes."""
+    for module in network.modules():
+        if isinstance(module, UnetBasicBlock | UnetResBlock):
+            for number in ("1", "2", "3"):
+                if hasattr(module, f"norm{number}"):
+                    yield module, number, getattr(module, f"conv{number}").conv, getattr(module, f"norm{number}")
+
+
+def without_norms(network: nn.Module) -> nn.Module:
+    """The network, changed in place: each norm behind a convolution is gone, and the convolution has a bias (of zero) instead."""
+    for module, number, convolution, _ in list(normed_convolutions(network)):
+        convolution.bias = nn.Parameter(convolution.weight.new_zeros(convolution.out_channels))
+        setattr(module, f"norm{number}", nn.Identity())
+    return network

@@ -1,4 +1,4 @@
-"""A network as exported -> the same network with 8-bit convolutions: another .onnx file for other kernels."""
+"""A network as exported -> the same network in fewer bits: with 8-bit convolutions, or rounded as bfloat16 kernels round."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from braintumorseg.errors import ResourceError
 
 from .export import halve
 
-__all__ = ["kept_in_float", "layers_by_work", "quantise", "widened"]
+__all__ = ["as_bfloat16", "kept_in_float", "layers_by_work", "quantise", "widened"]
+
+_FLOAT_NODES = {"Add", "Concat", "Conv", "ConvTranspose", "InstanceNormalization", "LeakyRelu", "Mul", "Relu", "Sigmoid"}   # of the networks here
 
 
 def quantise(weights: Path, samples: Sequence[np.ndarray], kept: Collection[str], out: Path) -> None:
@@ -89,6 +91,40 @@ def widened(weights: Path):
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     return model
+
+
+def as_bfloat16(weights: Path, out: Path) -> None:
+    """Write `out`: the network with its convolutions' weights and all that passes between its nodes rounded to bfloat16, computed in float32.
+
+    That is what kernels for AMX do: they multiply pairs of bfloat16 exactly, add up in float32, and hand on bfloat16. ONNX Runtime's CPU runs the
+    imitation on any processor.
+    """
+    import onnx
+    from onnx import TensorProto, helper
+
+    model = widened(weights)
+    large = {tensor.name for tensor in model.graph.initializer if len(tensor.dims) > 1}
+    answers = {value.name for value in model.graph.output}
+    nodes, rounded = [], {}
+
+    def round_off(name: str) -> None:
+        rounded[name] = f"{name}_rounded"
+        nodes.append(helper.make_node("Cast", [name], [f"{name}_bfloat16"], to=TensorProto.BFLOAT16))
+        nodes.append(helper.make_node("Cast", [f"{name}_bfloat16"], [rounded[name]], to=TensorProto.FLOAT))
+
+    for name in (*sorted(large), model.graph.input[0].name):
+        round_off(name)
+    for node in model.graph.node:
+        for index, name in enumerate(node.input):
+            node.input[index] = rounded.get(name, name)
+        nodes.append(node)
+        if node.op_type in _FLOAT_NODES:
+            for name in set(node.output) - answers:
+                round_off(name)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.checker.check_model(model)
+    onnx.save(model, out)
 
 
 def _save(model, out: Path) -> None:

@@ -21,6 +21,7 @@ from .checkpoints import CHECKPOINT, load_checkpoint
 from .config import Config, RunConfig
 from .data import UNLABELLED, Case, Patches, Split, load_cases, load_made_up
 from .distributed import Ranks, join, pick_device
+from .fold import whole_image
 from .interrupt import end_with, ignore_stops, noticing_stops
 from .losses import RegionLoss
 from .networks import build, encoder_of
@@ -125,8 +126,7 @@ def watch(network: torch.nn.Module, cases: list[Case], config: Config, where: to
     scores = {region: [] for region in REGIONS}
     for case in cases:
         shape = case.labels.shape
-        pad = [n for side in reversed(shape) for n in (0, -side % config.size_multiple)]
-        image = torch.nn.functional.pad(torch.from_numpy(np.array(case.channels)).float(), pad)[None]
+        image = whole_image(case.channels, config.size_multiple)
         with precision_of(config, where):
             logits = network(image.to(where)).float().cpu().numpy()[0]
         for index, region in enumerate(REGIONS):

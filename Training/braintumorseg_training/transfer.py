@@ -47,23 +47,28 @@ class Match:
                 f"  not used    {_some(self.unused)}"]
 
 
-def begin_from(config: RunConfig, weights: Path | None, out: Path,
-               say: Callable[[str], None] = print) -> tuple[RunConfig, Callable[[torch.nn.Module], None] | None]:
+def begin_from(config: RunConfig, weights: Path | None, out: Path, say: Callable[[str], None] = print,
+               change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]] = lambda found: found,
+               ) -> tuple[RunConfig, Callable[[torch.nn.Module], None] | None]:
     """The configuration with `init` filled in, and what `fit_task` takes as `start`; (config with the init that the run has, None) without `weights`.
 
     Args:
         weights: a file as `read_weights` reads it.
         out: the run's folder; a run that is taken up keeps its `init`.
+        change: what becomes of the weights before they are taken, at the beginning of a run only (`fold.folded_start`).
     """
     if weights is not None:
         found = read_weights(weights)
         named = replace(config, init=f"{weights.name} sha256 {sha256_of(weights)}")
-        return named, lambda network: take_weights(network, found, weights.name, say)
+        return named, lambda network: take_weights(network, change(found), weights.name, say)
     if has_checkpoint(out):
         return replace(config, init=_init_of(out)), None
     if config.init:
         raise ModelError(f"The configuration says that the run starts from {config.init.split()[0]}, and no weights are given.",
                          "Give the file with --init, or take the field init out.")
+    if config.norm == "none":
+        raise ModelError("A network without norms does not learn from random weights.",
+                         "Give a trained one with --init, whose norms are then folded into its convolutions; or set norm to instance.")
     if config.freeze_encoder:
         raise ModelError(f"The configuration freezes the encoder for {config.freeze_encoder} steps, and its weights would be random ones.",
                          "Give weights with --init, or set freeze_encoder to 0.")

@@ -45,14 +45,17 @@ def add_common(verb) -> None:
 
 def _fit(args) -> None:
     from .config import Config
-    from .data import read_split
+    from .data import load_cases, read_split
     from .distributed import together
+    from .fold import folded_start, whole_image
     from .train import fit
     from .transfer import begin_from
 
     with together(args.device):
-        config, start = begin_from(configuration(args, Config), args.init, args.out, say)
-        fit(config, args.data, read_split(args.split), args.out, device=args.device, say=say, start=start)
+        asked, split = configuration(args, Config), read_split(args.split)
+        images = lambda: (whole_image(case.channels, asked.size_multiple) for case in load_cases(args.data, split.train))  # noqa: E731
+        config, start = begin_from(asked, args.init, args.out, say, lambda found: folded_start(asked, found, args.init.name, images, say))
+        fit(config, args.data, split, args.out, device=args.device, say=say, start=start)
 
 
 def _fit_brain(args) -> None:

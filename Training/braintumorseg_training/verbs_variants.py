@@ -19,9 +19,10 @@ def add_verbs(verbs: argparse._SubParsersAction) -> None:
     """Define the verb on the command line's parser."""
     verb = verbs.add_parser(
         "variants", help="make an exported network's faster variants, and name those in its card that lose next to nothing",
-        description="bfloat16: the same file, run so on processors with AMX. int8: another file, for processors with VNNI, its "
-                    "ranges from training cases; judged without AMX, which its users lack. Each is held against the float32 network on "
-                    "the validation cases: where the mean Dice of a region falls by more than 0.3 points it is not used.")
+        description="bfloat16: the same file, run so on processors with AMX; on others it is judged by imitation, and the card says so. int8: "
+                    "another file, for processors with VNNI (made on one that has AVX2 alone: for those too), its ranges from training cases; "
+                    "judged without AMX, which its users lack. Each is held against the float32 network on the validation cases: where the mean "
+                    "Dice of a region falls by more than 0.3 points it is not used.")
     verb.add_argument("model", type=Path, metavar="NAME.onnx", help="with NAME.json beside it; the variants are written beside them")
     verb.add_argument("--data", type=Path, help="a tumour network: folder that prepare wrote; the split's training cases calibrate INT8")
     verb.add_argument("--cases", type=Path, help="a tumour network: the folder that prepare was given; the split's validation cases judge")
