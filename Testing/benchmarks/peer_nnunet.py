@@ -28,7 +28,7 @@ PATCH = [128, 128, 128]  # what the network was trained on
 def model_folder(folder: Path) -> Path:
     """An nnU-Net model folder that holds our network: dataset.json, plans.json, fold_0/checkpoint_final.pth."""
     import torch
-    from shared_weights import channels, weights_of
+    from shared_weights import sizes, weights_of
 
     from braintumorseg.model_zoo import load_model
 
@@ -48,7 +48,7 @@ def model_folder(folder: Path) -> Path:
             "data_identifier": "shared", "preprocessor_name": "DefaultPreprocessor", "batch_size": 1, "patch_size": PATCH,
             "median_image_size_in_voxels": [140, 170, 140], "spacing": [1.0, 1.0, 1.0], "normalization_schemes": ["ZScoreNormalization"] * 4,
             "use_mask_for_norm": [True] * 4, "batch_dice": False, **resampling,
-            "architecture": {"network_class_name": "shared_weights.SharedNetwork", "arch_kwargs": {"channels": list(channels())},
+            "architecture": {"network_class_name": "shared_weights.SharedNetwork", "arch_kwargs": sizes(),
                              "_kw_requires_import": []}}}}
     (folder / "fold_0").mkdir(parents=True)
     (folder / "dataset.json").write_text(json.dumps(dataset))

@@ -8,25 +8,28 @@ import torch
 
 from braintumorseg.model_zoo import load_model
 from braintumorseg_training.config import Config
-from braintumorseg_training.networks import ResidualUNet, build
+from braintumorseg_training.networks import ResidualUNet, build, without_norms
 from braintumorseg_training.transfer import read_weights
 
 
 class SharedNetwork(ResidualUNet):
     """nnU-Net builds the class that its plans.json names with these keywords."""
 
-    def __init__(self, input_channels: int, num_classes: int, channels: list[int], deep_supervision: bool = False):
+    def __init__(self, input_channels: int, num_classes: int, channels: list[int], norm: str = "instance", deep_supervision: bool = False):
         super().__init__(tuple(channels), input_channels, num_classes)
+        if norm == "none":
+            without_norms(self)
 
 
-def channels() -> tuple[int, ...]:
-    """Features at each level of the shipped network, from its card."""
-    return tuple(load_model().card.training["recipe"]["channels"])
+def sizes() -> dict[str, object]:
+    """`channels` and `norm` of the shipped network, as a configuration has them, from its card."""
+    recipe = load_model().card.training["recipe"]
+    return {"channels": tuple(recipe["channels"]), "norm": recipe.get("norm", "instance")}
 
 
 def weights_of(onnx_file: Path) -> dict[str, torch.Tensor]:
     """The state dict in an exported network, float32. The head that only training uses is not exported: zeros stand for it."""
-    state = build(Config(channels=channels())).state_dict()
+    state = build(Config(**sizes())).state_dict()
     found = {name.removeprefix("network."): tensor for name, tensor in read_weights(onnx_file).items()}
     missing = [name for name in state if name not in found and not name.startswith("side_head.")]
     if missing:
@@ -36,6 +39,6 @@ def weights_of(onnx_file: Path) -> dict[str, torch.Tensor]:
 
 def shipped() -> ResidualUNet:
     """The shipped network, ready to run."""
-    network = build(Config(channels=channels()))
+    network = build(Config(**sizes()))
     network.load_state_dict(weights_of(load_model().weights))
     return network.eval()

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from braintumorseg.errors import ModelError
+from braintumorseg.model_card import read_card
 from braintumorseg_training.cli import main
 from braintumorseg_training.config import BrainConfig, Config, PretrainConfig, read_config
 from braintumorseg_training.data import Split
@@ -140,6 +141,7 @@ def test_from_a_normed_run_to_an_exported_network_without_norms_and_back(packed,
     assert read_config(out / "config.json").norm == "none"
     weights = export(out, packed, SPLIT, tmp_path / "made", "bare", "1", say=quiet)     # and ONNX Runtime agrees with torch, or it raises
     assert "InstanceNormalization" not in {node.op_type for node in onnx.load(weights).graph.node}
+    assert read_card(weights.with_suffix(".json")).alike_in_pieces
     found, saved = read_weights(weights), load_checkpoint(out / "checkpoint.pt")["average"]
     assert folded_start(BARE, found, weights.name, None, quiet) is found
     again = build(BARE)

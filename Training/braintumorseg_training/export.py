@@ -98,6 +98,7 @@ def export(run: Path, packed: Path, split: Split, out: Path, name: str, version:
     trained_on = [*load_cases(packed, split.train), *load_made_up(packed)]
     card = draft_card(
         name=name, version=version, size_multiple=config.size_multiple, spacing_mm=config.spacing_mm, bytes_per_voxel=bytes_per_voxel(config),
+        alike_in_pieces=config.norm == "none",
         licence="MIT (weights); attribution of the training data below", training_data=_training_data(trained_on),
         intended_use="Research on gliomas (WHO grades 2 to 4) of adults before surgery, on MR. Not a medical device.",
         limits=("Trained on few patients before surgery: resection cavities, metastases, meningiomas and children's tumours were never seen.",
