@@ -7,6 +7,7 @@ import torch
 
 from braintumorseg.errors import ModelError
 from braintumorseg.model_card import read_card
+from braintumorseg.runtime import open_session
 from braintumorseg_training.cli import main
 from braintumorseg_training.config import BrainConfig, Config, PretrainConfig, read_config
 from braintumorseg_training.data import Split
@@ -84,6 +85,19 @@ def test_the_statistics_are_the_mean_over_the_cases():
     assert torch.allclose(folded["first.conv1.conv.bias"], norm.bias - mean * scale, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["resunet", "unet", "attention_unet"])
+@torch.inference_mode()
+def test_without_norms_any_even_sides_will_do_and_give_what_more_air_would(name):
+    config = replace(SMALL, network=name)
+    bare = bare_with(fold(lively(config), images(2)), replace(config, norm="none"))
+    image = images(1, side=112)[0][..., :106, :102, :110]
+    wide = bare(torch.nn.functional.pad(image, (0, 2, 0, 10, 0, 6)))      # sides of 112, which three levels divide
+    found = bare(image)
+    assert found.shape == (1, 3, 106, 102, 110)
+    middle = (..., *[slice(0, 8)] * 3)
+    assert torch.allclose(found[middle], wide[middle], atol=1e-4)
+
+
 def test_weights_with_norms_are_folded_at_the_start_and_weights_without_are_taken_as_they_are():
     said, normed = [], lively(SMALL).state_dict()
     folded = folded_start(BARE, normed, "normed.pt", lambda: images(3), said.append)
@@ -141,7 +155,9 @@ def test_from_a_normed_run_to_an_exported_network_without_norms_and_back(packed,
     assert read_config(out / "config.json").norm == "none"
     weights = export(out, packed, SPLIT, tmp_path / "made", "bare", "1", say=quiet)     # and ONNX Runtime agrees with torch, or it raises
     assert "InstanceNormalization" not in {node.op_type for node in onnx.load(weights).graph.node}
-    assert read_card(weights.with_suffix(".json")).alike_in_pieces
+    card = read_card(weights.with_suffix(".json"))
+    assert (card.alike_in_pieces, card.size_multiple) == (True, 8)
+    assert open_session(weights, "cpu").run(np.zeros((4, 18, 22, 26), np.float32)).shape == (3, 18, 22, 26)
     found, saved = read_weights(weights), load_checkpoint(out / "checkpoint.pt")["average"]
     assert folded_start(BARE, found, weights.name, None, quiet) is found
     again = build(BARE)

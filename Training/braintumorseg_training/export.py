@@ -32,6 +32,7 @@ __all__ = ["LABELS", "LARGEST_DIFFERENCE", "bytes_per_voxel", "draft_card", "exp
            "write_onnx"]
 
 LARGEST_DIFFERENCE = 1e-3  # in probability, between ONNX Runtime and torch with the same float16-rounded weights
+CROPPING_MULTIPLE = 8       # of an input's sides, voxels, for a network that crops: 2 would do, and kernels like 8
 OPSET = 18                 # read by ONNX Runtime from 1.14 on; macOS stops at 1.23
 
 LABELS = (
@@ -96,8 +97,9 @@ def export(run: Path, packed: Path, split: Split, out: Path, name: str, version:
     refuse_untrained_split(run, split)
     config = config_from(Config, saved["config"])
     trained_on = [*load_cases(packed, split.train), *load_made_up(packed)]
+    multiple = config.size_multiple if config.norm == "instance" else min(CROPPING_MULTIPLE, config.size_multiple)
     card = draft_card(
-        name=name, version=version, size_multiple=config.size_multiple, spacing_mm=config.spacing_mm, bytes_per_voxel=bytes_per_voxel(config),
+        name=name, version=version, size_multiple=multiple, spacing_mm=config.spacing_mm, bytes_per_voxel=bytes_per_voxel(config),
         alike_in_pieces=config.norm == "none",
         licence="MIT (weights); attribution of the training data below", training_data=_training_data(trained_on),
         intended_use="Research on gliomas (WHO grades 2 to 4) of adults before surgery, on MR. Not a medical device.",
@@ -108,7 +110,7 @@ def export(run: Path, packed: Path, split: Split, out: Path, name: str, version:
                   "held_out": [*split.validation, *split.test], **{key: saved[key] for key in ("average_of",) if key in saved}})
     network = build(config)
     load_weights(network, saved["average"], f"the checkpoint of {run.name}")
-    return write_checked(network, saved["average"], _middle(np.array(trained_on[0].channels), config), card, out, say)
+    return write_checked(network, saved["average"], _middle(np.array(trained_on[0].channels), multiple), card, out, say)
 
 
 def write_checked(network: nn.Module, weights: dict, crop: np.ndarray, card: ModelCard, out: Path, say: Callable[[str], None]) -> Path:
@@ -222,7 +224,8 @@ def bytes_per_voxel(config: RunConfig) -> float:
     return 7 * config.channels[0] * 4 / ARCHITECTURES[config.network].voxels_per_feature
 
 
-def _middle(channels: np.ndarray, config: Config) -> np.ndarray:
-    size = [min(96, side) // config.size_multiple * config.size_multiple for side in channels.shape[1:]]
+def _middle(channels: np.ndarray, multiple: int) -> np.ndarray:
+    """A crop of (C, I, J, K) as float32: sides of at most 96 voxels, multiples of `multiple` and, where that allows it, of no more."""
+    size = [min(96 - multiple % 32, side) // multiple * multiple for side in channels.shape[1:]]
     low = [(side - n) // 2 for side, n in zip(channels.shape[1:], size, strict=True)]
     return np.ascontiguousarray(channels[(slice(None), *(slice(a, a + n) for a, n in zip(low, size, strict=True)))], np.float32)

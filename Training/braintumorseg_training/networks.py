@@ -36,6 +36,7 @@ class ResidualUNet(nn.Module):
     """
 
     voxels_per_feature = 8   # of the input, for one feature vector of the first level
+    crops = False            # takes sides that are any even number: what a step up brings beyond the skip's size is cut off
 
     def __init__(self, channels: tuple[int, ...], inputs: int, outputs: int):
         super().__init__()
@@ -60,6 +61,9 @@ class ResidualUNet(nn.Module):
         x, side = skips[-1], None
         for level in reversed(range(len(self.up))):
             x = self.up[level](x)
+            if self.crops:
+                _, _, i, j, k = skips[level].shape
+                x = x[:, :, :i, :j, :k]
             x = self.merge[level](torch.cat([x, self.skip(level, skips[level], x)], dim=1))
             if level == 1 and self.training:
                 side = self.side_head(x)
@@ -129,8 +133,12 @@ def normed_convolutions(network: nn.Module) -> Iterator[tuple[nn.Module, str, nn
 
 
 def without_norms(network: nn.Module) -> nn.Module:
-    """The network, changed in place: each norm behind a convolution is gone, and the convolution has a bias (of zero) instead."""
+    """The network, changed in place: each norm behind a convolution is gone, and the convolution has a bias (of zero) instead.
+
+    It then takes sides that are any even number as well, for no norm is there to count what sides that are multiples of more add around a brain.
+    """
     for module, number, convolution, _ in list(normed_convolutions(network)):
         convolution.bias = nn.Parameter(convolution.weight.new_zeros(convolution.out_channels))
         setattr(module, f"norm{number}", nn.Identity())
+    network.crops = True
     return network
