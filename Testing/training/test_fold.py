@@ -104,7 +104,20 @@ def test_weights_with_norms_are_folded_at_the_start_and_weights_without_are_take
     assert said == ["13 norms folded into the convolutions before them, with the statistics of 3 cases"]
     assert take_weights(build(BARE), folded, "normed.pt", quiet).share == 1.0
     assert folded_start(BARE, folded, "folded.pt", None, quiet) is folded
+    large = replace(SMALL, channels=(32, 32, 64)), replace(BARE, channels=(32, 32, 64))
+    other = {**lively(large[0]).state_dict(), "head.weight": torch.zeros(32, 4, 2, 2, 2), "head.bias": torch.zeros(4)}      # as pretraining leaves it
+    assert not {"head.weight", "head.bias"} & set(folded_start(large[1], other, "pretrained.pt", lambda: images(1), quiet))
     assert folded_start(SMALL, normed, "normed.pt", None, quiet) is normed
+
+
+def test_a_run_with_norms_does_not_begin_from_a_network_that_lost_them():
+    folded = folded_start(BARE, lively(SMALL).state_dict(), "normed.pt", lambda: images(1), quiet)
+    del folded["side_head.weight"], folded["side_head.bias"]      # as an export lacks them
+    with pytest.raises(ModelError, match=r"folded\.onnx is of a network whose norms were folded"):
+        folded_start(SMALL, folded, "folded.onnx", None, quiet)
+    other = Config(network="segresnet", channels=(8, 16, 32))
+    found = build(other).state_dict()
+    assert folded_start(other, found, "other.pt", None, quiet) is found
 
 
 def test_what_is_not_the_network_whose_norms_are_to_be_folded_is_refused():

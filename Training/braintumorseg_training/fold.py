@@ -38,13 +38,18 @@ def folded_start(config: RunConfig, found: dict[str, torch.Tensor], name: str, i
         name: of their file, for people.
         images: the training cases, (1, C, I, J, K) each; called where they are needed.
 
-    Raises ModelError when norms are there and the rest of that network is not.
+    Raises ModelError when norms are there and the rest of that network is not, or when norms are asked for and were folded away.
     """
-    if config.norm != "none":
+    if config.network == "segresnet":    # whose norms cannot be folded
         return found
-    normed = build(replace(config, norm="instance"))
+    normed, bare = (build(replace(config, norm=norm)) for norm in ("instance", "none"))
     before = match_weights(normed, found)
-    norms = set(normed.state_dict()) - set(build(config).state_dict())
+    norms, biases = set(normed.state_dict()) - set(bare.state_dict()), set(bare.state_dict()) - set(normed.state_dict())
+    if config.norm == "instance":
+        if norms.isdisjoint(before.fits) and biases <= set(match_weights(bare, found).fits):
+            raise ModelError(f"{name} is of a network whose norms were folded into its convolutions, and this run would begin with random ones.",
+                             "Set norm to none, or give the network that it was before.")
+        return found
     if norms.isdisjoint(before.fits):
         return found
     if before.share < ENOUGH or not norms <= set(before.fits):
@@ -52,7 +57,7 @@ def folded_start(config: RunConfig, found: dict[str, torch.Tensor], name: str, i
                          "Give --init weights of the same network and channels, trained with norms; or set norm to instance.")
     normed.load_state_dict({**normed.state_dict(), **before.fits})
     folded = fold(normed, images(), say)
-    return {key: value for key, value in folded.items() if key not in before.missing}
+    return {key: value for key, value in folded.items() if key in biases or key in before.fits}
 
 
 def fold(network: nn.Module, images: Iterable[torch.Tensor], say: Callable[[str], None] = lambda line: None) -> dict[str, torch.Tensor]:
