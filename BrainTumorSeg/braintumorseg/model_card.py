@@ -101,7 +101,6 @@ class ModelCard:
     minimum_onnxruntime: str = "1.23"
     training: Mapping[str, object] = field(default_factory=dict)  # recipe, steps, how to repeat it
     finds: str = "tumour"                    # one of FINDS; a network that finds the brain prepares images for the others
-    alike_in_pieces: bool = False            # each voxel's answer hangs on its surroundings alone, so that pieces give what the whole brain gives
     variants: tuple[Variant, ...] = ()       # best first; the engine takes the first that fits the provider and the processor
 
     def __post_init__(self):

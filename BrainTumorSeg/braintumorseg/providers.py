@@ -53,9 +53,10 @@ class Provider:
 def candidates(device: str, provider: str | None) -> tuple[Provider, ...]:
     """Who may run a network, in this order, for a --device of DEVICES and a --provider, if one was named. Raises ResourceError for an unknown one."""
     if provider is not None:
-        if provider not in (one.name for one in PROVIDERS):
+        named = tuple(one for one in PROVIDERS if one.name == provider)
+        if not named:
             raise ResourceError("there is no such provider.", f"Choose one of {', '.join(one.name for one in PROVIDERS)}.")
-        return tuple(one for one in PROVIDERS if one.name == provider)
+        return named
     return tuple(one for one in PROVIDERS if one.automatic and device in ("auto", one.device))
 
 

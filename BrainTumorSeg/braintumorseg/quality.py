@@ -80,7 +80,7 @@ def check(study: Study, segmentation: Segmentation, card: ModelCard | None = Non
         study: the images that were segmented.
         segmentation: labels on the grid of the study's reference; its provenance says which sequences the network lacked, and its
             brain where that is (None: what differs from the reference's background).
-        card: of the network, for what it was measured to do with these sequences, and whether it minds to see a brain in pieces.
+        card: of the network, for what it was measured to do with these sequences.
     """
     reference = study.reference
     tumour = segmentation.labels.voxels != 0         # (I, J, K) bool
@@ -101,7 +101,7 @@ def check(study: Study, segmentation: Segmentation, card: ModelCard | None = Non
         *_contrast(looks, shown),
         *_coarse(study),
         *_field_of_view(reference, sections),
-        *_pieces(segmentation.provenance.passes, card),
+        *_pieces(segmentation.provenance.passes),
         *_unsure(segmentation.provenance.expected_dice),
     ]
     return tuple(sorted(flags, key=lambda flag: SEVERITIES.index(flag.severity)))
@@ -244,8 +244,8 @@ def _field_of_view(reference: Volume, brain: list[np.ndarray]) -> Iterator[Flag]
                    "use a series that covers the whole brain.")
 
 
-def _pieces(passes: int, card: ModelCard | None) -> Iterator[Flag]:
-    if passes > 1 and not (card and card.alike_in_pieces):
+def _pieces(passes: int) -> Iterator[Flag]:
+    if passes > 1:
         yield Flag("in_pieces", "warning",
                    f"Memory was short, so the network saw the brain in {passes} pieces, each without the rest to compare it with, which makes it "
                    "less accurate; close other programs and run it again, or use a machine with more memory.")

@@ -168,8 +168,7 @@ def test_from_a_normed_run_to_an_exported_network_without_norms_and_back(packed,
     assert read_config(out / "config.json").norm == "none"
     weights = export(out, packed, SPLIT, tmp_path / "made", "bare", "1", say=quiet)     # and ONNX Runtime agrees with torch, or it raises
     assert "InstanceNormalization" not in {node.op_type for node in onnx.load(weights).graph.node}
-    card = read_card(weights.with_suffix(".json"))
-    assert (card.alike_in_pieces, card.size_multiple) == (True, 8)
+    assert read_card(weights.with_suffix(".json")).size_multiple == 8
     assert open_session(weights, "cpu").run(np.zeros((4, 18, 22, 26), np.float32)).shape == (3, 18, 22, 26)
     found, saved = read_weights(weights), load_checkpoint(out / "checkpoint.pt")["average"]
     assert folded_start(BARE, found, weights.name, None, quiet) is found

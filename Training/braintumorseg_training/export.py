@@ -100,7 +100,6 @@ def export(run: Path, packed: Path, split: Split, out: Path, name: str, version:
     multiple = config.size_multiple if config.norm == "instance" else min(CROPPING_MULTIPLE, config.size_multiple)
     card = draft_card(
         name=name, version=version, size_multiple=multiple, spacing_mm=config.spacing_mm, bytes_per_voxel=bytes_per_voxel(config),
-        alike_in_pieces=config.norm == "none",
         licence="MIT (weights); attribution of the training data below", training_data=_training_data(trained_on),
         intended_use="Research on gliomas (WHO grades 2 to 4) of adults before surgery, on MR. Not a medical device.",
         limits=("Trained on few patients before surgery: resection cavities, metastases, meningiomas and children's tumours were never seen.",

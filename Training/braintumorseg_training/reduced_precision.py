@@ -25,7 +25,7 @@ def quantise(weights: Path, samples: Sequence[np.ndarray], kept: Collection[str]
 
     The form is ONNX's own (QuantizeLinear and DequantizeLinear around float nodes), which OpenVINO and ONNX Runtime both read. Ranges are the
     plain minima and maxima, averaged over the samples: cutting outliers off cost ten times the Dice on our networks. Biases are not
-    corrected, for the norm behind each convolution takes them away.
+    corrected: the norm behind a convolution takes them away, and where there is none it was not tried what that would bring.
     """
     nncf = _import_nncf()
     from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters
