@@ -74,3 +74,17 @@ def test_a_patch_is_handed_over_in_the_precision_that_the_network_computes_in(pa
     rounded, _ = Patches(cases, replace(tiny, bf16=True), 0, 1)[0]
     assert (exact.dtype, rounded.dtype) == (torch.float32, torch.bfloat16)
     assert torch.equal(exact.bfloat16(), rounded)
+
+
+def test_a_patch_of_fewer_sequences_is_the_same_patch_with_zeros_for_the_others(packed, tiny, monkeypatch):
+    cases, config = load_cases(packed), replace(tiny, intensity=0.0, low_resolution=0.0, transplant=0.5)
+    for no_uptake in (0.0, 1.0):     # made of T1 and T1ce, which the patch does not keep
+        patches = Patches(cases, replace(config, no_uptake=no_uptake), 0, 8)
+        monkeypatch.setattr("braintumorseg_training.data.drawn_sequences", lambda *_: [0, 1, 2, 3])
+        all_four = [patches[number] for number in range(8)]
+        monkeypatch.setattr("braintumorseg_training.data.drawn_sequences", lambda *_: [1, 3])
+        for number, (whole, same) in enumerate(all_four):
+            image, labels = patches[number]
+            assert torch.equal(image[[1, 3]], whole[[1, 3]])
+            assert torch.equal(labels, same)
+            assert not image[[0, 2]].any()

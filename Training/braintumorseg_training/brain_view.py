@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,22 +31,28 @@ class Graft:
 
 @dataclass(frozen=True, eq=False)
 class Brain:
-    """channels (C, I, J, K) float16, perhaps still on the disk; labels (I, J, K) uint8; grafts, the later over the earlier."""
+    """channels (C, I, J, K) float16, perhaps still on the disk; labels (I, J, K) uint8; grafts, the later over the earlier.
+
+    sequences: those of the channels that boxes show, and that grafts bring; all of them by default. What is not shown is not read.
+    """
 
     channels: np.ndarray
     labels: np.ndarray
     grafts: list[Graft] = field(default_factory=list)
+    sequences: Sequence[int] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
         return self.labels.shape
 
     def box(self, low: np.ndarray, size: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Image (C, *size) float32 and labels (*size) uint8 from voxel `low` on; 0 outside the volume."""
-        image = torch.zeros(len(self.channels), *map(int, size))
+        """Image (sequences, *size) float32 and labels (*size) uint8 from voxel `low` on; 0 outside the volume."""
+        shown = range(len(self.channels)) if self.sequences is None else self.sequences
+        image = torch.zeros(len(shown), *map(int, size))
         labels = torch.zeros(*map(int, size), dtype=torch.uint8)
         here, there = _overlap(low, size, np.zeros(3, int), np.array(self.shape))
-        image[(slice(None), *here)] = torch.from_numpy(self.channels[(slice(None), *there)])
+        for sequence, number in zip(image, shown, strict=True):
+            sequence[here] = torch.from_numpy(self.channels[(number, *there)])
         labels[here] = torch.from_numpy(self.labels[there])
         for graft in self.grafts:
             here, there = _overlap(low, size, graft.low, np.array(graft.labels.shape))

@@ -12,10 +12,12 @@ from torch.utils.data import Dataset
 
 from braintumorseg.errors import MissingFile
 from braintumorseg.labels import ED, ET, NCR
+from braintumorseg.study import ROLES
 
-from .augment import Note, augment, cut, untold
+from .augment import augment, drawn_sequences
 from .brain_view import Brain, Graft
 from .config import Config
+from .cut import Note, cut, untold
 from .packing import PHANTOM, SYNTHETIC, UNLABELLED, open_channels, open_labels, pack_case, packed_names, read_spots
 from .splits import Split, read_split
 from .transplant import fade, heal, mirror_of, transplant
@@ -94,7 +96,10 @@ class Patches(Dataset):
         pool = self._pool(rng.random())
         case = pool[rng.integers(len(pool))]
         note(case.name)
-        brain, spots = Brain(case.channels, case.labels), case.spots
+        kept = drawn_sequences(len(ROLES), self.config.all_sequences_share, rng)
+        no_uptake = self.config.no_uptake > 0 and rng.random() < self.config.no_uptake    # which takes T1 and T1ce to make
+        made = list(range(len(ROLES))) if no_uptake else kept                             # no work for what is taken away
+        brain, spots = Brain(case.channels, case.labels, sequences=made), case.spots
         healed = self.config.heal > 0 and rng.random() < self.config.heal and self._graft(brain, heal(brain, self._mirror(case)))
         if healed:
             spots = {}
@@ -104,7 +109,7 @@ class Patches(Dataset):
             note(f"{fainter:.0%} fainter")
         if len(self.real) > 1 and rng.random() < (AFTER_HEALING if healed else self.config.transplant):
             donor = self.real[rng.integers(len(self.real))]
-            graft = transplant(brain, Brain(donor.channels, donor.labels), self.config.transplant_scale, rng)
+            graft = transplant(brain, Brain(donor.channels, donor.labels, sequences=made), self.config.transplant_scale, rng)
             if graft is not None and fainter:
                 graft = replace(graft, weight=(1 - fainter) * graft.weight)
             if self._graft(brain, graft):
@@ -113,10 +118,11 @@ class Patches(Dataset):
                 if fainter:
                     note(f"{fainter:.0%} fainter")
         image, target = cut(brain, _centre(spots, brain.shape, self.config, rng), self.config, rng, note)
-        if self.config.no_uptake > 0 and rng.random() < self.config.no_uptake and (changed := without_uptake(image, target)) is not None:
+        if no_uptake and (changed := without_uptake(image, target)) is not None:
             image, target = changed
             note("no contrast taken up")
-        return augment(image, self.config, rng, note), target
+        image = augment(image if made == kept else image[kept], [ROLES[number] for number in kept], self.config, rng, note)
+        return _all_of_them(image, kept, note), target
 
     def _pool(self, chance: float) -> list[Case]:
         for pool, share in ((self.phantoms, self.config.phantom_share), (self.synthetic, self.config.synthetic_share)):
@@ -134,6 +140,17 @@ class Patches(Dataset):
         if case.name not in self.mirrors:
             self.mirrors[case.name] = mirror_of(Brain(case.channels, case.labels))
         return self.mirrors[case.name]
+
+
+def _all_of_them(image: torch.Tensor, kept: list[int], note: Note) -> torch.Tensor:
+    """The sequences that a patch keeps as all four, zeros for those taken away."""
+    for number in set(range(len(ROLES))).difference(kept):
+        note("taken away", ROLES[number])
+    if len(kept) == len(ROLES):
+        return image
+    whole = image.new_zeros(len(ROLES), *image.shape[1:])
+    whole[kept] = image
+    return whole
 
 
 def _spots(graft: Graft, rng: np.random.Generator) -> dict[int, np.ndarray]:

@@ -18,9 +18,9 @@ from torch.utils.data import Dataset
 from braintumorseg.errors import InputError, MissingFile
 from braintumorseg.study import ROLES
 
-from .augment import cut
 from .brain_view import Brain
 from .config import PretrainConfig
+from .cut import cut
 from .data import PHANTOM, SYNTHETIC, Case, Split, load_cases
 from .networks import build
 from .packing import packed_names, read_facts

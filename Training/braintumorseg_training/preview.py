@@ -79,9 +79,7 @@ def _patch_row(patches: Patches, number: int, config: Config) -> list[Panel]:
         return Panel(title, _on_screen(greys[role]), _on_screen(labels[:, :, at]) if outlined else None, config.spacing_mm[:2], _NO_MARKS)
 
     def what_was_done(role: str) -> list[str]:
-        done = notes.get(role, [])
-        told = done[-1:] if role and role not in shown else done    # of a sequence that was taken away nothing else shows
-        return [line for what in told for line in wrap(what, _TITLE_LETTERS, break_on_hyphens=False)]
+        return [line for what in notes.get(role, []) for line in wrap(what, _TITLE_LETTERS, break_on_hyphens=False)]
 
     plain = [panel("\n".join([TITLES[role], *what_was_done(role)]), role, False) for role in ROLES]
     return [*plain, panel("\n".join(what_was_done("")), best, True)]

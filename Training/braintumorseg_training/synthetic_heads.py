@@ -14,7 +14,6 @@ from torch.utils.data import Dataset
 from braintumorseg.model_card import Normalisation
 from braintumorseg.normalise import normalise
 
-from .augment import rotation
 from .config import BrainConfig
 from .head_contrast import draw_brightness
 from .head_lesions import with_lesion
@@ -87,7 +86,7 @@ def _paint(tissues: np.ndarray, halved: np.ndarray, rng: np.random.Generator) ->
 def _place(layers: torch.Tensor, config: BrainConfig, rng: np.random.Generator) -> torch.Tensor:
     """The layers turned, scaled, bent and shifted onto the patch; nothing outside the label map."""
     size = np.array(config.patch)
-    turn = rotation(np.radians(rng.normal(0, 10, 3).clip(-30, 30)))
+    turn = _rotation(np.radians(rng.normal(0, 10, 3).clip(-30, 30)))
     scale = np.exp(rng.normal(0, 0.09)) * np.exp(rng.normal(0, 0.05, 3))
     matrix = turn @ np.diag(scale) * (np.array(config.spacing_mm) / _FINE_MM)[None]     # patch voxels -> layer voxels
     if rng.random() < 0.5:
@@ -220,3 +219,15 @@ def _seen(image: torch.Tensor, brain: torch.Tensor, rng: np.random.Generator) ->
     if rng.random() < 0.5:
         out = out.pow(float(np.exp(rng.normal(0, 0.25))))
     return out[None], target[None]
+
+
+def _rotation(angles: np.ndarray) -> np.ndarray:
+    """3x3: turns by `angles` (rad) about the first, second and third axis."""
+    matrix = np.eye(3)
+    for axis, angle in enumerate(angles):
+        a, b = [n for n in range(3) if n != axis]
+        step = np.eye(3)
+        step[a, a] = step[b, b] = np.cos(angle)
+        step[a, b], step[b, a] = -np.sin(angle), np.sin(angle)
+        matrix = matrix @ step
+    return matrix
