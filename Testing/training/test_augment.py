@@ -1,10 +1,11 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
 from braintumorseg.study import ROLES
-from braintumorseg_training.augment import augment, drawn_sequences
+from braintumorseg_training.augment import _gamma, augment, drawn_sequences
 
 
 def test_thick_slices_are_switched_on_and_off_apart_from_the_other_intensities(tiny):
@@ -46,3 +47,15 @@ def test_with_hardly_any_strength_an_image_stays_as_it_is_below_and_above_zero_a
         changed = augment(image.clone(), ROLES, replace(tiny, intensity=1e-4, low_resolution=0.0), np.random.default_rng(seed))
         assert (changed[:, :, :, 10:] == 0).all()
         assert (changed - image)[:, :, :, :7].abs().median() < 0.01   # the median, for what is blurred changes
+
+
+def test_gamma_is_a_power_of_the_range_that_keeps_mean_and_spread():
+    x = torch.randn(20, 24, 16, generator=torch.Generator().manual_seed(0)) + 0.5
+    for gamma, inverted in ((0.6, False), (1.5, True)):
+        changed = _gamma(x.clone(), gamma, inverted)
+        turned = -x if inverted else x
+        power = ((turned - turned.min()) / (turned.max() - turned.min())) ** gamma * (-1 if inverted else 1)
+        assert np.corrcoef(power.ravel(), changed.ravel())[0, 1] == pytest.approx(1, abs=1e-5)
+        assert changed.mean() == pytest.approx(float(x.mean()), abs=1e-3)
+        assert changed.std() == pytest.approx(float(x.std()), rel=1e-3)
+    assert torch.equal(_gamma(torch.zeros(3, 3, 3), 0.7, False), torch.zeros(3, 3, 3))     # a sequence that a case lacks
