@@ -19,6 +19,17 @@ def test_thick_slices_are_switched_on_and_off_apart_from_the_other_intensities(t
     assert told(intensity=0.0, low_resolution=1.0) == {"slices"}
     assert told(intensity=1.0, low_resolution=0.0) == {"uneven coil", "blurred", "gamma", "contrast and brightness", "noise"}
     assert told(intensity=0.0, low_resolution=0.0) == set()
+    assert "uneven coil" not in told(uneven=0.0)
+
+
+@pytest.mark.parametrize("uneven", (1.0, 2.0))
+def test_uneven_coils_come_as_often_as_they_are_asked_for(tiny, uneven):
+    said = []
+    for seed in range(150):
+        augment(torch.ones(4, 4, 4, 4), ROLES, replace(tiny, uneven=uneven), np.random.default_rng(seed),
+                lambda what, role="": said.append(role if what == "uneven coil" else None))
+    in_all, in_one = said.count("") / 150, sum(said.count(role) for role in ROLES) / 600
+    assert np.allclose([in_all, in_one], [0.3 * uneven, 0.25 * uneven], atol=0.09)
 
 
 def test_the_background_stays_exactly_zero(tiny):

@@ -16,6 +16,7 @@ def test_a_configuration_survives_being_written_and_read(tiny, tmp_path):
 @pytest.mark.parametrize("change, words", [({"patch": (100, 96, 96)}, "multiple of 32"), ({"batch": 0}, "batch"),
                                            ({"patch": (32, 32, 32)}, "single voxel"), ({"ema": 1.0}, "ema"),
                                            ({"channels": (8,)}, "channels"), ({"low_resolution": -0.5}, "low_resolution cannot"),
+                                           ({"uneven": -1.0}, "uneven cannot"),
                                            ({"tumour_share": 2}, "tumour_share")])
 def test_a_contradiction_is_refused_by_its_field(change, words):
     with pytest.raises(ModelError, match=words):

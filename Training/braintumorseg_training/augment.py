@@ -32,22 +32,23 @@ def augment(image: torch.Tensor, roles: Sequence[str], config: Config, rng: np.r
     if strength > 0 or thick > 0:
         brain = image.sign().abs_()   # 1 within and 0 outside: floats, for with booleans both ends take CPUs three times as long
         image = _coarsen_all(image, thick, rng, note)
-        if strength > 0 and rng.random() < 0.3:
+        if strength > 0 and rng.random() < 0.3 * config.uneven:
             note("uneven coil")
             image = _biased(image, strength, rng)  # one coil, one field for all sequences
         for role, sequence in zip(roles, image, strict=True):
-            changed = _one_sequence(sequence, strength, thick, rng, note, role)
+            changed = _one_sequence(sequence, config, rng, note, role)
             if changed is not sequence:
                 sequence.copy_(changed)
         image *= brain
     return image
 
 
-def _one_sequence(x: torch.Tensor, strength: float, thick: float, rng: np.random.Generator, note: Note, role: str) -> torch.Tensor:
+def _one_sequence(x: torch.Tensor, config: Config, rng: np.random.Generator, note: Note, role: str) -> torch.Tensor:
+    strength = config.intensity
     if strength > 0 and rng.random() < 0.15:
         note("blurred", role)
         x = blur(x, rng.uniform(0.4, 0.4 + 0.7 * strength))
-    if rng.random() < 0.15 * thick:
+    if rng.random() < 0.15 * config.low_resolution:
         axis, factor = int(rng.integers(3)), rng.uniform(2, 5)
         note(f"slices of {factor:.1f} voxels {AXES[axis]}", role)
         x = coarsen(x, axis, factor)
@@ -56,7 +57,7 @@ def _one_sequence(x: torch.Tensor, strength: float, thick: float, rng: np.random
     if rng.random() < 0.4:
         note("gamma", role)
         x = _gamma(x, float(np.exp(rng.uniform(-0.5, 0.5) * strength)), inverted=rng.random() < 0.35)
-    if rng.random() < 0.25:
+    if rng.random() < 0.25 * config.uneven:
         note("uneven coil", role)
         x = _biased(x, strength, rng)
     if rng.random() < 0.5:

@@ -132,6 +132,7 @@ class Config(RunConfig):
     # Augmentation strengths, 1 = as tuned; 0 switches a family off
     spatial: float = 1.0
     intensity: float = 1.0
+    uneven: float = 1.0              # how often coils are uneven, of how often they were as tuned; how much is a matter of intensity
     low_resolution: float = 1.0      # thick slices along one axis, as 2-D clinical series have them
     elastic: float = 0.0             # voxels, spread of a smooth displacement that goes with the rotations; 0: none
     transplant: float = 0.2          # share of patches that get another patient's lesion (CarveMix, Zhang 2021)
@@ -145,7 +146,7 @@ class Config(RunConfig):
         for name in ("transplant", "heal", "faint", "no_uptake"):
             if not 0 <= getattr(self, name) <= 1:
                 self._refuse(f"{name} is a share, 0 to 1")
-        for name in ("spatial", "intensity", "low_resolution"):
+        for name in ("spatial", "intensity", "uneven", "low_resolution"):
             if getattr(self, name) < 0:
                 self._refuse(f"{name} cannot be negative: 0 switches it off")
         self._check_elastic(self.elastic)
