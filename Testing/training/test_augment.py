@@ -42,13 +42,15 @@ def test_the_background_stays_exactly_zero(tiny):
 
 
 def test_sequences_are_dropped_but_never_all_of_them_and_one_as_often_as_three():
-    drawn = [drawn_sequences(4, 0.0, np.random.default_rng(seed)) for seed in range(600)]
+    drawn = [drawn_sequences(range(4), 0.0, np.random.default_rng(seed)) for seed in range(600)]
     assert all(kept == sorted(set(kept)) for kept in drawn)
     counts = np.bincount([len(kept) for kept in drawn], minlength=5)
     assert counts[0] == counts[4] == 0
     assert counts[1:4].min() > 150
     assert np.bincount(np.concatenate(drawn), minlength=4).min() > 250         # each sequence, half of the time
-    assert drawn_sequences(4, 1.0, np.random.default_rng(0)) == [0, 1, 2, 3]
+    assert drawn_sequences(range(4), 1.0, np.random.default_rng(0)) == [0, 1, 2, 3]
+    assert {tuple(drawn_sequences((1, 3), 0.0, np.random.default_rng(seed))) for seed in range(20)} == {(1,), (3,)}
+    assert drawn_sequences((2,), 0.0, np.random.default_rng(0)) == [2]
 
 
 def test_with_hardly_any_strength_an_image_stays_as_it_is_below_and_above_zero_and_zero_outside(tiny):

@@ -5,9 +5,12 @@ import pytest
 import torch
 
 from braintumorseg.errors import MissingFile
+from braintumorseg.study import Study
 from braintumorseg_training.case_table import read_table
 from braintumorseg_training.cli import OWN_SPLIT
-from braintumorseg_training.data import Patches, load_cases, read_split
+from braintumorseg_training.data import Patches, load_cases, pack_case, read_split
+from braintumorseg_training.export import draft_card
+from toys import make_toy_study
 
 
 def test_a_packed_case_is_what_the_engines_preprocessing_made(packed):
@@ -88,3 +91,23 @@ def test_a_patch_of_fewer_sequences_is_the_same_patch_with_zeros_for_the_others(
             assert torch.equal(image[[1, 3]], whole[[1, 3]])
             assert torch.equal(labels, same)
             assert not image[[0, 2]].any()
+
+
+def test_what_a_case_lacks_is_never_all_that_a_patch_keeps_nor_a_hole_in_a_graft(packed, tiny, tmp_path):
+    shape = (40, 40, 40)
+    study, labels = make_toy_study(shape), np.zeros(shape, np.uint8)
+    labels[14:26, 14:26, 14:26] = 2
+    only = Study({role: study.volumes[role] for role in ("t1ce", "flair")})
+    pack_case("two", "BraTS2021", only, study.reference.with_voxels(labels), draft_card(size_multiple=4), tmp_path)
+    lacking = load_cases(tmp_path)[0]
+    assert lacking.there == (1, 3)
+    assert load_cases(packed, ["case0"])[0].there == (0, 1, 2, 3)
+    config = replace(tiny, all_sequences_share=0.0, patch=(32, 32, 32), transplant=0.0)
+    kept = {tuple(Patches([lacking], config, number, 1)[0][0].flatten(1).any(1).tolist()) for number in range(20)}
+    assert kept == {(False, True, False, False), (False, False, False, True)}
+    patches, grafts = Patches([lacking, *load_cases(packed, ["case0"])], replace(config, transplant=1.0), 0, 40), set()
+    for number in range(40):
+        said = []
+        patches.look(number, lambda what, role="", said=said: said.append(what))
+        grafts |= {(said[0], what) for what in said if what.startswith("lesion of")}
+    assert grafts == {("two", "lesion of two"), ("two", "lesion of case0"), ("case0", "lesion of case0")}

@@ -18,12 +18,12 @@ from .line_filters import along, blur, coarsen, linear
 __all__ = ["augment", "drawn_sequences"]
 
 
-def drawn_sequences(count: int, keep_all: float, rng: np.random.Generator) -> list[int]:
-    """Which of so many sequences a patch keeps, in their order: all in that share of the patches, else any number of them but all and none."""
-    if rng.random() < keep_all:
-        return list(range(count))
+def drawn_sequences(there: Sequence[int], keep_all: float, rng: np.random.Generator) -> list[int]:
+    """Which of a case's sequences a patch keeps, in their order: all in that share of the patches, else any number of them but all and none."""
+    if rng.random() < keep_all or len(there) < 2:
+        return list(there)
     # The number that goes is drawn evenly, so that single sequences are seen as often as pairs.
-    return sorted(rng.permutation(count)[int(rng.integers(1, count)):].tolist())
+    return sorted(rng.permutation(there)[int(rng.integers(1, len(there))):].tolist())
 
 
 def augment(image: torch.Tensor, roles: Sequence[str], config: Config, rng: np.random.Generator, note: Note = untold) -> torch.Tensor:

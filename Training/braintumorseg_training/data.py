@@ -31,7 +31,7 @@ FAINTER = (0.25, 0.6)  # share of healthy tissue in a lesion that is made fainte
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A packed case; `spots`: label -> (N, 3) some of its voxels.
+    """A packed case; `spots`: label -> (N, 3) some of its voxels; `there`: the numbers of the sequences that it has.
 
     Its arrays are opened anew each time they are asked for, which takes 0.1 ms: a process may have no more than about a thousand files open, and
     data sets have more cases.
@@ -40,6 +40,7 @@ class Case:
     name: str
     cohort: str
     spots: dict[int, np.ndarray]
+    there: tuple[int, ...]
     packed: Path
 
     @property
@@ -96,10 +97,25 @@ class Patches(Dataset):
         pool = self._pool(rng.random())
         case = pool[rng.integers(len(pool))]
         note(case.name)
-        kept = drawn_sequences(len(ROLES), self.config.all_sequences_share, rng)
+        kept = drawn_sequences(case.there, self.config.all_sequences_share, rng)
         no_uptake = self.config.no_uptake > 0 and rng.random() < self.config.no_uptake    # which takes T1 and T1ce to make
         made = list(range(len(ROLES))) if no_uptake else kept                             # no work for what is taken away
-        brain, spots = Brain(case.channels, case.labels, sequences=made), case.spots
+        brain = Brain(case.channels, case.labels, sequences=made)
+        spots = self._with_other_lesions(brain, case, rng, note)
+        image, target = cut(brain, _centre(spots, brain.shape, self.config, rng), self.config, rng, note)
+        if no_uptake and (changed := without_uptake(image, target)) is not None:
+            image, target = changed
+            note("no contrast taken up")
+        if made != kept:
+            image = image[kept]
+        image = augment(image, [ROLES[number] for number in kept], self.config, rng, note)
+        for number in set(case.there).difference(kept):
+            note("taken away", ROLES[number])
+        return _all_of_them(image, kept), target
+
+    def _with_other_lesions(self, brain: Brain, case: Case, rng: np.random.Generator, note: Note) -> dict[int, np.ndarray]:
+        """The case's brain gets grafts that change its lesion or bring another; returns the spots to look at then."""
+        spots = case.spots
         healed = self.config.heal > 0 and rng.random() < self.config.heal and self._graft(brain, heal(brain, self._mirror(case)))
         if healed:
             spots = {}
@@ -108,8 +124,9 @@ class Patches(Dataset):
         if fainter and not healed and self._graft(brain, fade(brain, self._mirror(case), fainter)):
             note(f"{fainter:.0%} fainter")
         if len(self.real) > 1 and rng.random() < (AFTER_HEALING if healed else self.config.transplant):
-            donor = self.real[rng.integers(len(self.real))]
-            graft = transplant(brain, Brain(donor.channels, donor.labels, sequences=made), self.config.transplant_scale, rng)
+            donor, graft = self.real[rng.integers(len(self.real))], None
+            if set(case.there) <= set(donor.there):    # or the lesion would be a hole in what the donor lacks
+                graft = transplant(brain, Brain(donor.channels, donor.labels, sequences=brain.sequences), self.config.transplant_scale, rng)
             if graft is not None and fainter:
                 graft = replace(graft, weight=(1 - fainter) * graft.weight)
             if self._graft(brain, graft):
@@ -117,12 +134,7 @@ class Patches(Dataset):
                 note(f"lesion of {donor.name}")
                 if fainter:
                     note(f"{fainter:.0%} fainter")
-        image, target = cut(brain, _centre(spots, brain.shape, self.config, rng), self.config, rng, note)
-        if no_uptake and (changed := without_uptake(image, target)) is not None:
-            image, target = changed
-            note("no contrast taken up")
-        image = augment(image if made == kept else image[kept], [ROLES[number] for number in kept], self.config, rng, note)
-        return _all_of_them(image, kept, note), target
+        return spots
 
     def _pool(self, chance: float) -> list[Case]:
         for pool, share in ((self.phantoms, self.config.phantom_share), (self.synthetic, self.config.synthetic_share)):
@@ -142,10 +154,8 @@ class Patches(Dataset):
         return self.mirrors[case.name]
 
 
-def _all_of_them(image: torch.Tensor, kept: list[int], note: Note) -> torch.Tensor:
-    """The sequences that a patch keeps as all four, zeros for those taken away."""
-    for number in set(range(len(ROLES))).difference(kept):
-        note("taken away", ROLES[number])
+def _all_of_them(image: torch.Tensor, kept: list[int]) -> torch.Tensor:
+    """The sequences that a patch keeps as all four, zeros for the others."""
     if len(kept) == len(ROLES):
         return image
     whole = image.new_zeros(len(ROLES), *image.shape[1:])

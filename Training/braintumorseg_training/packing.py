@@ -92,13 +92,18 @@ def read_facts(packed: Path, name: str) -> PackedFacts:
                            str(file["source"]), tuple(str(w) for w in file["warnings"]))
 
 
-def read_spots(packed: Path, name: str) -> tuple[str, dict[int, np.ndarray]]:
-    """(cohort, label -> (N, 3) some of its voxels) of a packed case whose arrays are looked at, too. Raises InputError when one is damaged."""
-    with _opened(packed, name) as file:
-        told = str(file["cohort"]), {value: file[str(value)] for value in (NCR, ED, ET)}
-    if open_labels(packed, name).shape != open_channels(packed, name).shape[1:]:
+def read_spots(packed: Path, name: str) -> tuple[str, dict[int, np.ndarray], tuple[int, ...]]:
+    """(cohort, label -> (N, 3) some of its voxels, numbers of the channels that are not empty) of a packed case whose arrays are looked at, too.
+
+    Raises InputError when one is damaged.
+    """
+    channels = open_channels(packed, name)
+    if open_labels(packed, name).shape != channels.shape[1:]:
         raise _damaged(name, ValueError())
-    return told
+    with _opened(packed, name) as file:
+        digests = file["digests"] if "digests" in file else ["of an older version, which took whole cases only"] * len(channels)
+        return (str(file["cohort"]), {value: file[str(value)] for value in (NCR, ED, ET)},
+                tuple(number for number, digest in enumerate(digests) if str(digest)))
 
 
 def open_channels(packed: Path, name: str) -> np.ndarray:
