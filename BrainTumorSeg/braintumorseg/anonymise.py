@@ -6,16 +6,18 @@ T1 and FLAIR of a whole head show the face, and this does not remove it: every c
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from .clean_image import DAMAGED_HEADER, Cleaner, identity_words
 from .confidentiality import option_codes, why_not_kept
-from .errors import InputError, MissingFile
+from .errors import InputError
 from .io.atomic import MARKER, output_folder
 from .io.dicom_facts import damage
+from .io.dicom_walk import find_files
 from .pseudonyms import Pseudonyms
 
 __all__ = ["FACES", "anonymise"]
@@ -36,8 +38,8 @@ class _Image:
 def anonymise(paths: Iterable[Path], out: Path, pseudonyms: Pseudonyms, *, keep_dates: bool = False, keep_age_sex: bool = False) -> dict:
     """Write `out`/001/0001.dcm ... (a folder per series) and report.json, all or nothing; returns the report.
 
-    What cannot be cleaned is left out, with its reason and number in the report. Files without DICOM content are left out too.
-    Raises MissingFile, InputError when nothing can be used, OutputError.
+    What cannot be opened or cleaned is left out, with its reason and number in the report. Files without DICOM content are left out too.
+    Raises MissingFile, InputError when nothing can be used or one patient ID is that of several people, OutputError.
     """
     import warnings
 
@@ -71,21 +73,29 @@ def anonymise(paths: Iterable[Path], out: Path, pseudonyms: Pseudonyms, *, keep_
 
 
 def _survey(paths: Iterable[Path], left_out: Counter[str]) -> tuple[list[_Image], dict[str, frozenset[str]]]:
-    """Every usable image, and for each patient the words of the identity, from all of the patient's files (the left out too)."""
+    """Every usable image, and for each patient the words of the identity, from all of the patient's files (the left out too).
+
+    A patient is a PatientID, so that a seed file gives the same pseudonym as ever. Raises InputError where its images tell of several people.
+    """
     from pydicom import dcmread
     from pydicom.errors import InvalidDicomError
 
-    images, words, seen = [], defaultdict(set), set()
-    for path in _files(paths):
+    images, words, births, seen = [], defaultdict(set), defaultdict(set), set()
+    files, closed = find_files(paths)
+    left_out.update(f"a folder: {one.why}" for one in closed)
+    for path in files:
         try:
             header = dcmread(path, stop_before_pixels=True)
             patient = str(header.get("PatientID") or "") or f"{header.get('PatientName', '')}\0{header.get('PatientBirthDate', '')}"
+            birth = re.sub(r"\D", "", str(header.get("PatientBirthDate") or ""))
             words[patient] |= set(identity_words(header))
             reason = "a directory of files" if "DirectoryRecordSequence" in header else why_not_kept(header)
             if not reason and not all(header.get(key) for key in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")):
                 reason = "an image without UIDs"
             if not reason and header.SOPInstanceUID in seen:
                 reason = "an image that was there before"
+        except PermissionError:
+            reason = "a file: this user may not open it"
         except (InvalidDicomError, OSError):
             reason = "not a DICOM file, or damaged"
         except damage():
@@ -94,19 +104,14 @@ def _survey(paths: Iterable[Path], left_out: Counter[str]) -> tuple[list[_Image]
             left_out[reason] += 1
         else:
             seen.add(header.SOPInstanceUID)
+            births[patient] |= {birth} - {""}
             images.append(_Image(path, patient, str(header.StudyInstanceUID), str(header.SeriesInstanceUID),
                                  (_int(header.get("SeriesNumber")), _int(header.get("InstanceNumber")))))
+    if any(len(dates) > 1 for dates in births.values()):
+        raise InputError("Images with one patient ID have different birth dates: they are of several people, and would get one pseudonym.",
+                         "Anonymise each person's files in a run of its own, without --seed-file or with one of its own. If it is one person all the "
+                         "same, give those runs the same --seed-file.")
     return images, {patient: frozenset(found) for patient, found in words.items()}
-
-
-def _files(paths: Iterable[Path]) -> Iterator[Path]:
-    for path in map(Path, paths):
-        if path.is_dir():
-            yield from (file for file in sorted(path.rglob("*")) if file.is_file())
-        elif path.exists():
-            yield path
-        else:
-            raise MissingFile(f"There is no file or folder {path.name} at the place given.", "Check the path and its spelling.")
 
 
 def _int(value: object) -> int:

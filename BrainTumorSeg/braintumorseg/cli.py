@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import signal
 import sys
 import threading
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from . import __version__
 from .cohort_options import add_cohort
-from .errors import BrainTumorSegError, Cancelled
+from .errors import BrainTumorSegError, Cancelled, InputError
 from .io.dicom_quiet import hush
 from .labels import CONVENTIONS
 from .terminal import Talk
@@ -46,6 +47,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except BrokenPipeError:  # the reader of our output went away
         sys.stderr.close()
+        return 1
+    except OSError as error:  # the system's refusals are as many as paths; where we know better, we have said so before
+        name = f"{Path(os.fsdecode(error.filename)).name} cannot be used" if isinstance(error.filename, (str, bytes)) else "The run failed"
+        talk.error(InputError(f"{name}: {error.strerror or type(error).__name__}.", "Check the path, and that this user may read and write there."))
         return 1
     return 0
 
@@ -83,13 +88,13 @@ def _parser() -> argparse.ArgumentParser:
 
     verb = verbs.add_parser("demo", help="make a synthetic patient, segment it, compare with its truth")
     verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the patient and the results")
-    verb.add_argument("--seed", type=int, default=0, help="which patient (default 0)")
+    verb.add_argument("--seed", type=_not_negative, default=0, help="which patient (default 0)")
     verb.add_argument("--force", action="store_true", help="replace the folder of an earlier demo")
     verb.set_defaults(run=_lazily("demo"))
 
     verb = verbs.add_parser("phantom", help="make a synthetic patient and nothing else: DICOM series and NIfTI files")
     verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the patient")
-    verb.add_argument("--seed", type=int, default=0, help="which patient (default 0)")
+    verb.add_argument("--seed", type=_not_negative, default=0, help="which patient (default 0)")
     verb.add_argument("--force", action="store_true", help="replace the folder of an earlier phantom")
     verb.add_argument("--json", action="store_true", help="one JSON line on stdout instead of text")
     verb.set_defaults(run=_lazily("phantom", "verbs_phantom"))
@@ -122,7 +127,7 @@ def _add_segment_options(verb) -> None:
     verb.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the network runs (default auto)")
     verb.add_argument("--provider", choices=("tensorrt", "cuda", "openvino", "onnxruntime"),
                       help="what runs the network, and nothing else (default: the best of the device's)")
-    verb.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads for the network (default: all cores)")
+    verb.add_argument("--threads", type=_not_negative, default=0, metavar="N", help="CPU threads for the network (default: all cores)")
     verb.add_argument("--registered", action="store_true", help="the sequences share one grid and are aligned: move nothing")
     verb.add_argument("--stripped", action="store_true", help="the images show the brain alone, even if they do not look it")
     verb.add_argument("--thorough", action="store_true",
@@ -133,6 +138,12 @@ def _add_segment_options(verb) -> None:
     verb.add_argument("--json", action="store_true", help="print the report as one JSON line at the end of stdout")
     verb.add_argument("--progress", choices=("json",), help="one JSON object a line on stdout, for programs; closing stdin then cancels")
     verb.add_argument("--force", action="store_true", help="replace the results of an earlier run in DIR")
+
+
+def _not_negative(words: str) -> int:
+    if not words.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{words}' is not a whole number from 0 on")
+    return int(words)
 
 
 def _add_images(verb) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import ConfigError, MissingFile
+from .io.files import walk
 from .study import ROLES
 
 __all__ = ["COLUMNS", "Entry", "fingerprint", "list_folder", "read_list"]
@@ -57,8 +58,9 @@ def read_list(table: Path) -> list[Entry]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"{table.name} cannot be read ({type(error).__name__}).", "It must be a CSV file in UTF-8.") from None
     unknown = [name for name in columns if name not in COLUMNS]
-    if unknown or "id" not in columns:
-        wrong = f"a column {unknown[0]!r}" if unknown else "no column 'id'"
+    twice = [name for name in columns if columns.count(name) > 1]
+    if unknown or twice or "id" not in columns:
+        wrong = f"a column {unknown[0]!r}" if unknown else f"two columns {twice[0]!r}" if twice else "no column 'id'"
         raise ConfigError(f"{table.name} has {wrong}.", f"Its first line names the columns, of {', '.join(COLUMNS)}, separated by commas.")
     entries = [_entry(table, number, row) for number, row in enumerate(rows, start=1)]
     if not entries:
@@ -76,12 +78,14 @@ def _entry(table: Path, number: int, row: Mapping[str, str | None]) -> Entry:
     if None in row:
         raise ConfigError(f"{where} has more values than there are columns.", "Put values that hold commas in quotes.")
     values = {name: (value or "").strip() for name, value in row.items()}
+    if any("\0" in value for value in values.values()):
+        raise ConfigError(f"{where} holds a character that no path can have.", "Write the table anew: it was damaged, or is not in UTF-8.")
     name = values["id"]
     if not name or name.startswith(".") or set(name) & set('/\\:*?"<>|') or not name.isprintable():
         raise ConfigError(f"{where} has an id that cannot name a folder.", "Use letters, digits, - and _.")
-    if values.get("study") and not values["study"].isdigit():
+    if values.get("study") and not values["study"].isdecimal():
         raise ConfigError(f"{where}: the column 'study' counts the DICOM studies of a folder from 1.", "Give a number, or leave it empty.")
-    roles = {role: values[role] if values[role].isdigit() else table.parent / values[role] for role in ROLES if values.get(role)}
+    roles = {role: values[role] if values[role].isdecimal() else table.parent / values[role] for role in ROLES if values.get(role)}
     paths = (table.parent / values["path"],) if values.get("path") else ()
     if not paths and not roles:
         raise ConfigError(f"{where} has neither a path nor a sequence.", "Give the study's folder, or its images.")
@@ -92,7 +96,7 @@ def fingerprint(entry: Entry) -> str:
     """16 hexadecimal digits that change when files of the study are added, removed or changed (by name, size and time)."""
     digest = hashlib.sha256(repr((sorted(entry.roles), entry.study)).encode())
     for place in (*entry.paths, *(Path(value) for value in entry.roles.values())):
-        for path in [place] if not place.is_dir() else sorted(Path(folder, name) for folder, _, names in os.walk(place) for name in names):
+        for path in sorted(walk(place)) if place.is_dir() else [place]:
             try:
                 facts = path.stat()
             except OSError:   # a series' number, or a file that is not there: reading says so

@@ -61,6 +61,6 @@ def _refuse(words: str) -> Shard:
 
 
 def _count(words: str) -> int:
-    if not words.isdigit() or not 1 <= int(words) <= 64:
+    if not words.isdecimal() or not 1 <= int(words) <= 64:
         raise argparse.ArgumentTypeError(f"'{words}' is not a number from 1 to 64")
     return int(words)

@@ -89,7 +89,7 @@ def _row(record: Record, folder: Path) -> list[object]:
 
 
 def _link(name: str, inner: Html) -> Html:
-    return Html(f'<a href="{quote(name)}/report.html">{inner}</a>')
+    return Html(f'<a href="{quote(os.fsencode(name))}/report.html">{inner}</a>')
 
 
 def _thumbnail(overlay: Path) -> Html:

@@ -12,7 +12,7 @@ import numpy as np
 
 from .errors import BrainTumorSegError
 from .hardware import FEATURES, Machine, nvidia_gpus, this_machine
-from .model_zoo import Model, list_models, load_model
+from .model_zoo import Model, Unreadable, list_models, load_model, unreadable_models
 from .providers import PROVIDERS
 from .runtime import Session, open_session
 from .weights import variant_problem
@@ -26,10 +26,11 @@ _SECONDS = 5.0             # for trying it
 
 
 def examine(machine: Machine | None = None, gpus: Callable[[], list[dict]] = nvidia_gpus,
-            open_it: Callable[..., Session] = open_session, models: Callable[[], Sequence[Model]] = list_models) -> dict:
+            open_it: Callable[..., Session] = open_session, models: Callable[[], Sequence[Model]] = list_models,
+            unreadable: Callable[[], Sequence[Unreadable]] = unreadable_models) -> dict:
     """Findings as a JSON-ready dict; takes a few seconds, for the default network really runs on a volume of noise.
 
-    `machine`, `gpus`, `open_it` and `models` are what it asks; a test gives others.
+    `machine`, `gpus`, `open_it`, `models` and `unreadable` are what it asks; a test gives others.
     """
     import psutil
 
@@ -56,6 +57,7 @@ def examine(machine: Machine | None = None, gpus: Callable[[], list[dict]] = nvi
             if problem := variant_problem(model.weights, variant):
                 problems[f"of {model.card.name}, {problem}"] = ("Install BrainTumorSeg again" if model.embedded
                                                                 else "Get the network again from its maker")
+    problems |= {one.why.what.rstrip("."): one.fix for one in unreadable()}
     try:
         session, found["session"] = _try_session(open_it, machine)
         known = {f"{what} ({fix})" for what, fix in problems.items()}

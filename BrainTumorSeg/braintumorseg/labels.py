@@ -52,6 +52,8 @@ def from_table(labels: np.ndarray, table: Mapping[int, int], called: str, name: 
     """As `from_convention`, by a table of its own (value in the file -> value inside), for which messages say `called`."""
     import numpy as np
 
+    if labels.dtype.kind not in "biuf":
+        raise UnknownLabels(f"{name} holds colours or complex numbers, not one label a voxel.", "Give a label map, not an image.")
     values = np.unique(labels)
     strangers = [v for v in values.tolist() if v not in table]
     if strangers:

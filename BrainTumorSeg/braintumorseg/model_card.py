@@ -159,7 +159,7 @@ def read_card(path: Path) -> ModelCard:
             if name in given:
                 given[name] = tuple(given[name])
         return ModelCard(**given)
-    except (TypeError, KeyError, AttributeError) as error:
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise ModelError(f"The model card {path.name} does not fit this version ({error}).",
                          f"Its fields are {', '.join(f.name for f in fields(ModelCard))}.") from None
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import shutil
+import struct
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +20,8 @@ from .errors import MissingFile, ModelError, OutputError
 from .model_card import ModelCard, read_card
 from .weights import sha256_of, variant_problem
 
-__all__ = ["DEFAULT_MODEL", "Model", "add_model", "list_models", "load_model", "model_folders", "remove_model", "sha256_of"]
+__all__ = ["DEFAULT_MODEL", "Model", "Unreadable", "add_model", "list_models", "load_model", "model_folders", "remove_model", "sha256_of",
+           "unreadable_models"]
 
 DEFAULT_MODEL = "glioma"
 _EMBEDDED = Path(__file__).parent / "models"
@@ -29,6 +35,10 @@ class Model:
     weights: Path
 
     @property
+    def name(self) -> str:
+        return self.card.name
+
+    @property
     def embedded(self) -> bool:
         return self.weights.parent == _EMBEDDED
 
@@ -38,21 +48,51 @@ class Model:
         return tuple(dict.fromkeys([self.weights.name, *(variant.file for variant in self.card.variants), self.weights.with_suffix(".json").name]))
 
 
+@dataclass(frozen=True)
+class Unreadable:
+    """A card in the user's folder that this version cannot use, and why: of a newer version, damaged, or no card at all."""
+
+    path: Path
+    why: ModelError
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+    @property
+    def fix(self) -> str:
+        return f"Get the network again from its maker, or remove it: braintumorseg models remove {self.name}"
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of everything that seems to belong to it; like `Model.files`."""
+        try:
+            variants = [str(one["file"]) for one in json.loads(self.path.read_text(encoding="utf-8"))["variants"]]
+        except (OSError, ValueError, TypeError, LookupError):
+            variants = []
+        named = (name for name in variants if Path(name).name == name and name.endswith(".onnx"))
+        return tuple(dict.fromkeys([f"{self.name}.onnx", *named, self.path.name]))
+
+
 def model_folders() -> tuple[Path, ...]:
     """Where networks are looked for: inside the package, then the user's folder (BRAINTUMORSEG_MODELS, or the system's place for data)."""
     return _EMBEDDED, _user_folder()
 
 
 def list_models() -> list[Model]:
-    """Every network there is, embedded ones first; weights are not read."""
-    return [Model(read_card(card), card.with_suffix(".onnx")) for folder in model_folders() if folder.is_dir()
-            for card in sorted(folder.glob("*.json"))]
+    """Every network there is, embedded ones first; weights are not read. Cards of the user's that cannot be read: see `unreadable_models`."""
+    return [_model(card) for card in _cards(_EMBEDDED).values()] + [one for one in _added() if isinstance(one, Model)]
+
+
+def unreadable_models() -> list[Unreadable]:
+    """What in the user's folder looks like the card of a network and cannot be read."""
+    return [one for one in _added() if isinstance(one, Unreadable)]
 
 
 def load_model(name: str | Path = DEFAULT_MODEL) -> Model:
     """The network of this name (or of a path to an .onnx file with its .json beside it), its weights checked against the card.
 
-    Raises ModelError when there is none of that name (and lists those there are) or when the hash does not match.
+    Raises ModelError when there is none of that name (and lists those there are), its card cannot be read, or the hash does not match.
     """
     if str(name).endswith(".onnx"):
         weights = Path(name)
@@ -60,11 +100,7 @@ def load_model(name: str | Path = DEFAULT_MODEL) -> Model:
             raise MissingFile(f"There is no network at {weights.name}.", "Check the path.")
         model = Model(read_card(weights.with_suffix(".json")), weights)
     else:
-        known = {model.card.name: model for model in list_models()}
-        if name not in known:
-            raise ModelError(f"There is no network named {name}.", f"Those there are: {', '.join(known) or 'none'}. Add one with "
-                                                                   "'braintumorseg models add FILE.zip'.")
-        model = known[name]
+        model = _named(str(name))
     _check(model)
     return model
 
@@ -76,35 +112,61 @@ def add_model(archive: Path) -> Model:
     folder = _user_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as temporary, zipfile.ZipFile(archive) as file:
-            members = {Path(info.filename).name: info for info in file.infolist() if not info.is_dir()}
-            cards = [name for name in members if name.endswith(".json")]
-            if len(cards) != 1 or f"{Path(cards[0]).stem}.onnx" not in members or not all(name.endswith(".onnx") for name in members.keys() - cards):
-                raise ModelError(f"{archive.name} does not hold just NAME.onnx, its variants and NAME.json.", "Zip the files that export wrote.")
-            for name, info in members.items():
-                with file.open(info) as source, (Path(temporary) / name).open("wb") as target:
-                    shutil.copyfileobj(source, target)
-            model = Model(read_card(Path(temporary) / cards[0]), Path(temporary) / f"{Path(cards[0]).stem}.onnx")
+        with tempfile.TemporaryDirectory(dir=folder) as temporary:
+            card, members = _unpack(archive, Path(temporary))
+            model = _model(card)
             _require_addable(model, archive.name, members)
             for name in model.files:  # the card last: a network is there when its card is
                 (Path(temporary) / name).replace(folder / name)
-    except zipfile.BadZipFile:
-        raise ModelError(f"{archive.name} is not a zip file, or a damaged one.", "Download it again.") from None
     except OSError as error:
         raise OutputError(f"The network cannot be stored in {folder} ({error.strerror}).",
                           "Set BRAINTUMORSEG_MODELS to a folder with room.") from None
     return Model(model.card, folder / model.weights.name)
 
 
+def _unpack(archive: Path, folder: Path) -> tuple[Path, list[str]]:
+    """(card, names of all files) of a zip, which then lie in `folder`."""
+    try:
+        with zipfile.ZipFile(archive) as file:
+            members = {Path(info.filename).name: info for info in file.infolist() if not info.is_dir()}
+            cards = [name for name in members if name.endswith(".json")]
+            if len(cards) != 1 or f"{Path(cards[0]).stem}.onnx" not in members or not all(name.endswith(".onnx") for name in members.keys() - cards):
+                raise ModelError(f"{archive.name} does not hold just NAME.onnx, its variants and NAME.json.", "Zip the files that export wrote.")
+            for name, info in members.items():
+                with file.open(info) as source, (folder / name).open("wb") as target:
+                    shutil.copyfileobj(source, target)
+            return folder / cards[0], list(members)
+    except _damage():
+        pass
+    except OSError as error:
+        if error.errno not in (None, errno.EINVAL):   # bzip2 raises it without a number; a place before the file's start is invalid
+            raise
+    raise ModelError(f"{archive.name} is not a zip file, or a damaged or encrypted one.", "Download it again, or zip its files without a password.")
+
+
+def _damage() -> tuple[type[Exception], ...]:
+    """What zipfile raises when bytes are damaged, a password is needed or a way to compress is unknown."""
+    found = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, LookupError, OverflowError, struct.error)
+    with suppress(ImportError):   # the Python of some Slicer lacks it
+        from lzma import LZMAError
+
+        found += (LZMAError,)
+    return found
+
+
 def _require_addable(model: Model, archive: str, members: Collection[str]) -> None:
     card = model.card
     if Path(card.name).name != card.name or card.name.startswith("."):
         raise ModelError(f"The network's name '{card.name}' cannot be a file name.", "Ask its maker for another.")
-    if card.name in {one.card.name for one in list_models()}:
+    if card.name in {one.card.name for one in list_models()} | {one.name for one in unreadable_models()}:
         raise ModelError(f"A network named {card.name} is there already.", f"Remove it first: braintumorseg models remove {card.name}")
     if model.weights.stem != card.name:
         raise ModelError(f"The files in {archive} are named {model.weights.stem}, and their card says {card.name}.",
                          "Zip the files that export wrote.")
+    for other in _added():
+        if shared := {name.casefold() for name in model.files} & {name.casefold() for name in other.files}:
+            raise ModelError(f"{archive} holds {', '.join(sorted(shared))}, and a file of that name belongs to the network {other.name}.",
+                             f"Remove that network first (braintumorseg models remove {other.name}), or ask the maker for another file name.")
     _check(model)
     for variant in card.variants:
         if problem := variant_problem(model.weights, variant):
@@ -114,15 +176,49 @@ def _require_addable(model: Model, archive: str, members: Collection[str]) -> No
 
 
 def remove_model(name: str) -> None:
-    """Delete a network that was added. Embedded ones stay."""
-    known = {model.card.name: model for model in list_models()}
+    """Delete a network that was added, also one whose card cannot be read. Embedded ones stay, and so do files that another network names too."""
+    known = {one.name: one for one in [*list_models(), *unreadable_models()]}
     if name not in known:
         raise ModelError(f"There is no network named {name}.", f"Those there are: {', '.join(known) or 'none'}.")
-    if known[name].embedded:
+    found = known[name]
+    if isinstance(found, Model) and found.embedded:
         raise ModelError(f"{name} came with BrainTumorSeg and cannot be removed.")
-    folder = known[name].weights.parent
-    for file in reversed(known[name].files):  # the card first
-        (folder / file).unlink(missing_ok=True)
+    of_others = {file for other in _added() if other.files[-1] != found.files[-1] for file in other.files}
+    for file in reversed(found.files):  # the card first
+        if file not in of_others:
+            (_user_folder() / file).unlink(missing_ok=True)
+
+
+def _added() -> list[Model | Unreadable]:
+    """What there is in the user's folder."""
+    found = []
+    for path in _cards(_user_folder()).values():
+        try:
+            found.append(_model(path))
+        except ModelError as error:
+            found.append(Unreadable(path, error))
+    return found
+
+
+def _named(name: str) -> Model:
+    """The network of that name, its own card first: what else lies in the folders does not matter to it."""
+    for folder in reversed(model_folders()):
+        if (card := _cards(folder).get(name)) and (model := _model(card)).name == name:
+            return model
+    known = {model.name: model for model in list_models()}
+    if name not in known:
+        raise ModelError(f"There is no network named {name}.", f"Those there are: {', '.join(known) or 'none'}. Add one with "
+                                                               "'braintumorseg models add FILE.zip'.")
+    return known[name]
+
+
+def _cards(folder: Path) -> dict[str, Path]:
+    """File name without .json -> card, sorted."""
+    return {path.stem: path for path in sorted(folder.glob("*.json")) if not path.is_dir()} if folder.is_dir() else {}
+
+
+def _model(card: Path) -> Model:
+    return Model(read_card(card), card.with_suffix(".onnx"))
 
 
 def _check(model: Model) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from .errors import MissingFile, NotAnImage, UnclearRoles
 from .io.dicom import is_dicom
 from .io.dicom_series import Stack
-from .io.files import existing_file
+from .io.files import existing_file, walk
 from .io.readers import image_suffix, reader_for
 from .roles import find_images, left_out, recognise_roles
 from .series_roles import series_name
@@ -67,7 +68,7 @@ def sort_places(paths: Iterable[Path | str], given: Mapping[str, Path | str]) ->
     places: dict[str, Path | int] = {}
     for role, value in given.items():
         path = Path(value)
-        if not path.exists() and str(value).isdigit():
+        if not path.exists() and str(value).isdecimal():
             places[role] = int(str(value))
         elif _holds_dicom(path):
             places[role] = path
@@ -96,15 +97,20 @@ def _holds_dicom(path: Path) -> bool:
         images = []
     if len(left_out(images)) < len(images):
         return False
-    return any(entry.is_file() and not entry.name.startswith(".") and not image_suffix(entry)
-               and (entry.suffix.lower() in (".dcm", ".ima") or is_dicom(entry)) for entry in path.rglob("*"))
+    return any(not entry.name.startswith(".") and not image_suffix(entry) and (entry.suffix.lower() in (".dcm", ".ima") or is_dicom(entry))
+               for entry in walk(path))
 
 
 def _lies_in(stack: Stack, place: Path) -> bool:
-    place = place.resolve()
+    """By the paths as they are written and by those that links lead to: a study may be a farm of links, or be given by one."""
+    wanted = _spellings(place)
     if place.is_dir():
-        return place in stack.frames[0].path.resolve().parents
-    return any(frame.path.resolve() == place for frame in stack.frames)
+        return any(wanted & set(path.parents) for path in _spellings(stack.frames[0].path))
+    return any(wanted & _spellings(frame.path) for frame in stack.frames)
+
+
+def _spellings(path: Path) -> set[Path]:
+    return {Path(os.path.abspath(path)), path.resolve()}
 
 
 def _refuse_one_file_twice(given: Mapping[str, Path]) -> None:

@@ -7,16 +7,18 @@ import hmac
 import os
 import re
 import secrets
+import time
 import uuid
 from datetime import date, timedelta
 from pathlib import Path
 
 from .errors import ConfigError, OutputError
 
-__all__ = ["Pseudonyms", "load_secret", "save_secret"]
+__all__ = ["Pseudonyms", "secret_from"]
 
 _DICOMS_OWN = "1.2.840.10008."   # UIDs of the standard itself: kinds of objects, compressions, coding schemes
 _MOST_DAYS = 3650
+_LOOKS, _PAUSE_S = 20, 0.05   # at a seed file that another run has made and not yet filled
 
 
 class Pseudonyms:
@@ -49,27 +51,52 @@ class Pseudonyms:
         return hmac.new(self._secret, f"{what}\0{text}".encode(), hashlib.sha256).digest()
 
 
-def load_secret(path: Path | None) -> bytes:
-    """The secret in a file; a new one when there is no file yet or none is named. Raises ConfigError for one that others can read."""
-    if path is None or not path.exists():
+def secret_from(path: Path | None) -> bytes:
+    """The secret in a file; a new one when there is no file yet, written there for this user alone, or when none is named.
+
+    Raises ConfigError for a file that holds none, cannot be read or can be read by others, OutputError when a new one cannot be written.
+    """
+    if path is None:
         return secrets.token_bytes(32)
-    if os.name == "posix" and path.stat().st_mode & 0o077:
+    return _read(path) if os.path.lexists(path) else _write_new(path)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        for _ in range(_LOOKS):
+            if content := path.read_bytes():
+                break
+            time.sleep(_PAUSE_S)
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise ConfigError(f"The seed file {path.name} is a link to a file that is not there.", "Name the file itself, there or not yet.") from None
+    except OSError as error:
+        raise ConfigError(f"The seed file {path.name} cannot be read ({error.strerror}).",
+                          "Let this user read it, or name a file that does not exist yet.") from error
+    if os.name == "posix" and mode & 0o077:
         raise ConfigError(f"{path.name} lets whoever reads it find out who is who, and other users may.", f"Run: chmod 600 {path}")
     try:
-        secret = bytes.fromhex(path.read_text(encoding="ascii").strip())
-    except (OSError, ValueError):
+        secret = bytes.fromhex(content.decode("ascii").strip())
+    except ValueError:
         secret = b""
     if len(secret) < 16:
         raise ConfigError(f"{path.name} is not a seed file: it must hold at least 32 hexadecimal digits.", "Name a file that does not exist yet.")
     return secret
 
 
-def save_secret(path: Path, secret: bytes) -> None:
-    """Write a secret for this user alone, unless the file is there. Raises OutputError."""
+def _write_new(path: Path) -> bytes:
+    secret = secrets.token_bytes(32)
+    made = False
     try:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+            made = True
             file.write(secret.hex() + "\n")
-    except FileExistsError:
-        return
+            file.flush()
+            os.fsync(file.fileno())
+    except FileExistsError:   # another run was faster: both must use what is there
+        return _read(path)
     except OSError as error:
+        if made:
+            path.unlink(missing_ok=True)
         raise OutputError(f"{path.name} cannot be written ({error.strerror}).", "Choose another place for the seed file.") from error
+    return secret

@@ -153,7 +153,8 @@ def _damaged(study: Study) -> Iterator[Flag]:
     """A series that was there and could not be read may be the one that matters: nobody must learn of it from a table alone."""
     for one in study.left_out:
         if one.damaged:
-            yield Flag("damaged_series", "warning", f"Not used because it is damaged: {one.what}: {one.why}.{' ' + one.fix if one.fix else ''}")
+            yield Flag("damaged_series", "warning",
+                       f"Not used because it is damaged: {one.nameless or one.what}: {one.why}.{' ' + one.fix if one.fix else ''}")
 
 
 def _weak_sequences(card: ModelCard | None, study: Study) -> Iterator[Flag]:

@@ -56,6 +56,6 @@ def _refuse_unclear(found: Survey) -> None:
 
 
 def _left_out(found: Survey) -> tuple[LeftAside, ...]:
-    unused = [LeftAside(one.name, one.left_out, series_uid=one.stack.facts.series_uid if one.stack is not None else "")
-              for one in found.found if not one.role]
+    unused = [LeftAside(one.name, one.left_out, series_uid=one.stack.facts.series_uid) if one.stack is not None
+              else LeftAside.of_file(one.path, one.left_out) for one in found.found if not one.role]
     return (*unused, *found.left_aside)

@@ -41,7 +41,7 @@ def build_report(study: Study, segmentation: Segmentation, measurements: Measure
         "flags": [{"code": flag.code, "severity": flag.severity, "text": flag.text} for flag in flags],
         "sequences": {role: {"grid": volume.grid.describe(), "recognised": made.roles.get(role, study.sources.get(role, ""))}
                       for role, volume in study.volumes.items()},
-        "left_out": [{"what": one.what, "why": one.why} for one in study.left_out],
+        "left_out": [{"what": one.nameless or one.what, "why": one.why} for one in study.left_out],
         "missing": list(made.missing),
         "reference": made.reference or study.reference_role,
         "alignment": dict(made.alignment),

@@ -57,7 +57,7 @@ def write_results(study: Study, segmentation: Segmentation, card: ModelCard, out
             if dicom_source:
                 flags = (*flags, *_write_dicom(study, segmentation, measurements, dicom_source, folder, sr, sc))
         report = build_report(study, segmentation, measurements, flags, identity)
-        (folder / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        (folder / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", errors="backslashreplace")
         write_report_html(report, folder / "overlay.png", folder / "report.html", card, steps)
     return report
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from .errors import UnclearRoles
 from .io.dicom import read_stack, scan_dicom
 from .io.dicom_series import LeftAside, Stack
+from .io.files import printable
 from .io.readers import read_volume
 from .places import Places, sort_places
 from .roles import Recognised, left_out, recognise_roles
@@ -39,7 +40,7 @@ class Found:
     @property
     def name(self) -> str:
         """'series 4' or a file's name; never a folder, never a word of the header."""
-        return self.path.name if self.path is not None else series_name(self.stack)
+        return printable(self.path.name) if self.path is not None else series_name(self.stack)
 
     def read(self) -> Volume:
         return read_volume(self.path) if self.path is not None else read_stack(self.stack)
@@ -116,7 +117,7 @@ def _series(places: Places, study: int | None, fill_gaps: bool, progress, cancel
 
 def _yielding(one: Found, files: Mapping[str, Path]) -> Found:
     """A series gives its role up to a file that the user gave for it."""
-    return replace(one, role="", left_out=f"{files[one.role].name} was given as --{one.role}") if one.role in files else one
+    return replace(one, role="", left_out=f"a file was given as --{one.role}") if one.role in files else one
 
 
 def _found(one: SeriesRole) -> Found:

@@ -66,11 +66,13 @@ def evaluate(args, talk: Talk) -> None:
 
 
 def models_list(args, talk: Talk) -> None:
-    from .model_zoo import list_models
+    from .model_zoo import list_models, unreadable_models
 
     models = list_models()
     for model in models:
         talk.text(f"{model.card.name:<12} {model.card.version:<8} {'embedded' if model.embedded else 'added':<9} {model.card.task}")
+    for one in unreadable_models():
+        talk.text(f"Mind: {one.why.what} {one.fix}.")
     talk.result([{"name": model.card.name, "version": model.card.version, "task": model.card.task, "embedded": model.embedded} for model in models])
 
 

@@ -55,6 +55,8 @@ def _made_by(args) -> tuple[tuple[Label, ...], Provenance]:
         raise InputError("Nothing says who made these labels, and a SEG must.",
                          "Add --report report.json of the run, --model NAME, or --manual if they were drawn by hand.")
     card = load_model(args.model or DEFAULT_MODEL).card
+    if card.finds != "tumour":
+        raise InputError(f"The network {card.name} finds no tumours, so it did not make these labels.", "Give --model the one that did, or --manual.")
     return card.labels, Provenance(card.name, card.version, card.sha256, "") if args.model else Provenance("", "", "", "")
 
 

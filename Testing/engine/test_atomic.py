@@ -259,3 +259,8 @@ def test_the_leftovers_of_runs_to_other_places_stay(tmp_path):
     with output_folder(tmp_path / "out") as folder:
         fill(folder)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_name_that_the_disk_does_not_take_is_refused_before_the_work(tmp_path):
+    with pytest.raises(OutputError, match="its name is too long"):
+        check_output(tmp_path / ("x" * 300))

@@ -260,3 +260,39 @@ def test_help_and_import_load_no_scientific_package():
                "sys.exit(f'loaded: {heavy}' if heavy else 0)")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_the_system_refuses_is_one_line(tmp_path, capsys):
+    for arguments in (("segment", "--t1", tmp_path / ("x" * 300), "--out", tmp_path / "o"), ("evaluate", "--truth", "y" * 300, "--found", "z")):
+        code, _, err = run(capsys, *arguments)
+        assert (code, err.count("\n")) == (1, 1)
+        assert "File name too long" in err
+    code, out, _ = run(capsys, "segment", "--t1", tmp_path / ("x" * 300), "--out", tmp_path / "o", "--progress", "json")
+    assert code == 1
+    assert json.loads(out.splitlines()[-1])["error"]["what"].endswith("File name too long.")
+
+
+@pytest.mark.parametrize("arguments", [("segment", ".", "--out", "o", "--threads", "-5"), ("phantom", "--out", "o", "--seed", "-1"),
+                                       ("demo", "--out", "o", "--seed", "x")])
+def test_numbers_below_zero_are_refused_as_wrong_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(list(arguments))
+    assert stop.value.code == 2
+    assert "is not a whole number from 0 on" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there may a name be any bytes")
+def test_a_name_that_is_not_utf8_costs_nothing(patient, model, tmp_path, capsys):
+    odd = os.fsencode(patient) + b"/maske_\xe4_mask.nii.gz"
+    with open(odd, "wb") as file:
+        file.write((patient / "case_t1.nii.gz").read_bytes())
+    code, _, err = run(capsys, "segment", patient, "--out", tmp_path / "o", "--model", model, "--registered")
+    assert (code, err) == (0, "")
+    folder = os.fsencode(tmp_path / "cohort") + b"/J\xe4ger"
+    os.makedirs(folder)
+    with open(folder + b"/x_t1ce.nii.gz", "wb") as file:
+        file.write((patient / "case_t1ce.nii.gz").read_bytes())
+    for _ in range(2):
+        code, _, err = run(capsys, "cohort", tmp_path / "cohort", "--out", tmp_path / "c", "--model", model, "--registered")
+        assert (code, err) == (0, "")
+    assert "J%E4ger/report.html" in (tmp_path / "c" / "cohort.html").read_text(encoding="utf-8")

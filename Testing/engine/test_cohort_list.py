@@ -76,3 +76,20 @@ def test_the_fingerprint_follows_the_files_and_not_where_they_lie(folder, tmp_pa
         change()
         seen.add(fingerprint(Entry("a", (tmp_path / "moved" / "a",))))
     assert len(seen) == 5
+
+
+def test_files_below_a_linked_folder_count_for_the_fingerprint(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "t1.nii.gz").write_bytes(b"12345")
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "images").symlink_to(tmp_path / "real", target_is_directory=True)
+    before = fingerprint(Entry("a", (tmp_path / "study",)))
+    (tmp_path / "real" / "t1.nii.gz").write_bytes(b"123456")
+    assert fingerprint(Entry("a", (tmp_path / "study",))) != before
+
+
+@pytest.mark.parametrize(("text", "words"), [("id,path,study\na,x,²\n", "counts the DICOM studies"), ("id,path,path\na,x,y\n", "two columns 'path'"),
+                                             ("id,path\na,x\0y\n", "no path can have|cannot be read")])
+def test_a_table_that_cannot_mean_what_it_says_is_one_line(tmp_path, text, words):
+    with pytest.raises(ConfigError, match=words):
+        read_list(table(tmp_path, text))

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from braintumorseg.doctor import examine, format_findings
-from braintumorseg.errors import ResourceError
+from braintumorseg.errors import ModelError, ResourceError
 from braintumorseg.hardware import Machine
 from braintumorseg.model_card import Variant
-from braintumorseg.model_zoo import Model
+from braintumorseg.model_zoo import Model, Unreadable
 
 GOOD = Machine("Linux", "x86_64", frozenset({"avx2", "amx_bf16"}), None, {"onnxruntime": "1.32.0", "openvino": "2026.4.1"})
 
@@ -20,8 +20,8 @@ class FakeSession:
         return np.zeros((3, *channels.shape[1:]), np.float32)
 
 
-def look(machine=GOOD, gpus=list, open_it=lambda *_, **__: FakeSession(), models=list):
-    return examine(machine, gpus, open_it, models)
+def look(machine=GOOD, gpus=list, open_it=lambda *_, **__: FakeSession(), models=list, unreadable=list):
+    return examine(machine, gpus, open_it, models, unreadable)
 
 
 def test_a_machine_that_has_what_it_needs_is_well():
@@ -58,6 +58,23 @@ def test_a_variant_whose_file_is_missing_is_named_with_the_network(toy_model):
     (problem,) = look(models=lambda: [Model(card, toy_model.weights)])["problems"]
     assert problem["what"] == "Of toy, the int8 variant toy.int8.onnx is missing."
     assert problem["fix"] == "Get the network again from its maker."
+
+
+def test_a_card_that_cannot_be_read_is_a_problem_with_its_way_out():
+    why = ModelError("The model card notes.json does not fit this version.", "Its fields are x.")
+    found = look(unreadable=lambda: [Unreadable(Path("notes.json"), why)])
+    assert found["problems"] == [{"what": "The model card notes.json does not fit this version.",
+                                  "fix": "Get the network again from its maker, or remove it: braintumorseg models remove notes."}]
+    assert found["session"]["model"] == "glioma"
+
+
+def test_a_stray_card_does_not_stop_the_examination(tmp_path, monkeypatch):
+    monkeypatch.setenv("BRAINTUMORSEG_MODELS", str(tmp_path))
+    (tmp_path / "notes.json").write_text("{}")
+    found = examine(GOOD, list, lambda *_, **__: FakeSession())
+    (problem,) = found["problems"]
+    assert "models remove notes" in problem["fix"]
+    assert found["session"]["model"] == "glioma"
 
 
 def test_a_provider_that_failed_is_a_problem():

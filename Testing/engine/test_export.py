@@ -197,3 +197,8 @@ def test_an_empty_label_map_writes_no_seg_and_says_so(patient, capsys):
     assert code == 0
     assert "no SEG was written" in text
     assert not patient.out.exists()
+
+
+def test_a_network_that_finds_no_tumours_made_no_labels(patient, capsys):
+    err = refused(capsys, patient.file, "--source", patient.series, "--out", patient.out, "--model", "brain")
+    assert "The network brain finds no tumours" in err

@@ -22,3 +22,9 @@ def test_a_value_outside_the_declared_convention_is_refused_and_the_fitting_one_
         from_convention(np.array([0, 1, 4]), "brats2023")
     with pytest.raises(UnknownLabels, match="not an image"):
         from_convention(np.array([0, 17, 255]), "brats2023")
+
+
+def test_colours_and_complex_numbers_are_no_labels():
+    for voxels in (np.zeros((2, 2, 2), np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])), np.ones((2, 2, 2), np.complex64)):
+        with pytest.raises(UnknownLabels, match=r"seg\.nii holds colours or complex numbers"):
+            from_convention(voxels, "brats2023", "seg.nii")

@@ -86,3 +86,8 @@ def test_a_missing_folder_and_one_path_twice_are_refused_before_the_work(tmp_pat
         check_paths([tmp_path / "no" / "x"])
     with pytest.raises(OutputError, match="same path"):
         check_paths([tmp_path / "x", tmp_path / "x"])
+
+
+def test_a_name_that_the_disk_does_not_take_is_refused_before_the_work(tmp_path):
+    with pytest.raises(OutputError, match="its name is too long"):
+        check_paths([tmp_path / ("x" * 300)])

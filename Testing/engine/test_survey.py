@@ -245,3 +245,29 @@ def test_nameless_masks_are_never_a_sequence(tmp_path):
         write_nifti(Volume(mask, np.eye(4)), tmp_path / f"{name}.nii.gz")
     with pytest.raises(UnclearRoles, match="do not tell for certain either"):
         survey([tmp_path])
+
+
+def test_a_farm_of_links_is_the_study_that_the_links_lead_to(patient, tmp_path):
+    whole = numbers(read_study([patient]))
+    mixed, files = tmp_path / "mixed", tmp_path / "files"
+    mixed.mkdir()
+    (mixed / "S2").symlink_to(patient / "S2", target_is_directory=True)      # one folder linked, the others real
+    for number in (3, 4, 5):
+        (patient / f"S{number}").rename(mixed / f"S{number}")
+    for file in [*sorted(mixed.glob("S?/*"))]:
+        (files / file.parent.name).mkdir(parents=True, exist_ok=True)
+        (files / file.parent.name / file.name).symlink_to(file)              # every file linked, as git-annex has them
+    assert numbers(read_study([mixed])) == numbers(read_study([files])) == whole
+    assert numbers(read_study([files], t1=files / "S5", t1ce=files / "S2"))["t1"] == 5
+    only = tmp_path / "only"
+    only.mkdir()
+    (only / "a").symlink_to(mixed / "S4", target_is_directory=True)
+    (only / "loop").symlink_to(only, target_is_directory=True)
+    assert numbers(read_study([only])) == {"flair": 4}
+
+
+def test_names_of_files_are_told_but_not_to_the_report(tmp_path, toy_study):
+    write_nifti(toy_study.volumes["flair"], tmp_path / "x_flair.nii.gz")
+    write_nifti(toy_study.volumes["t1"], tmp_path / "Geheim_Anna_adc.nii.gz")
+    left = read_study([tmp_path]).left_out
+    assert [(one.what, one.nameless) for one in left] == [("Geheim_Anna_adc.nii.gz", "a file")]

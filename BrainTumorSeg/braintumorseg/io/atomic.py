@@ -13,7 +13,7 @@ from pathlib import Path
 from ..errors import OutputError
 from .owner import MARK, is_abandoned, owner_mark, remove_folder
 
-__all__ = ["MARKER", "check_output", "output_folder"]
+__all__ = ["MARKER", "check_output", "output_folder", "refusal"]
 
 # The file that every folder of ours holds: only a folder with it may be replaced.
 MARKER = "report.json"
@@ -56,8 +56,7 @@ def output_folder(path: Path | str, force: bool = False) -> Iterator[Path]:
     except OSError as error:
         if error.errno not in _WORDS or not _is_about(error, partial, path):
             raise
-        what, fix = _WORDS[error.errno]
-        raise OutputError(f"{path.name} cannot be written: {what}.", fix) from error
+        raise refusal(error, path) from error
     finally:
         remove_folder(partial)  # after the rename there is nothing at this place
         for parent in made if not path.exists() else ():
@@ -70,7 +69,19 @@ def check_output(path: Path | str, force: bool = False) -> None:
 
     What killed runs to the same `path` left is put in order first.
     """
-    path = Path(path).resolve()
+    try:
+        _check_output(Path(path).resolve(), force)
+    except OSError as error:
+        raise refusal(error, Path(path)) from error
+
+
+def refusal(error: OSError, path: Path) -> OutputError:
+    """What the system's refusal to write to `path` is to a user."""
+    what, fix = _WORDS.get(error.errno, (error.strerror or type(error).__name__, "Choose another folder."))
+    return OutputError(f"{path.name} cannot be written: {what}.", fix)
+
+
+def _check_output(path: Path, force: bool) -> None:
     _clear_leftovers(path)
     if not path.exists():
         return

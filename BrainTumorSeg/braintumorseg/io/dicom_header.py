@@ -60,16 +60,16 @@ def read_header(path: Path) -> Header | LeftAside:
 
     try:
         if path.stat().st_size == 0:
-            return LeftAside(path.name, "empty (0 bytes)", _AGAIN, damaged=True)
+            return LeftAside.of_file(path, "empty (0 bytes)", _AGAIN, damaged=True)
         if not is_dicom(path):
-            return LeftAside(path.name, "not a DICOM file")
+            return LeftAside.of_file(path, "not a DICOM file")
         with path.open("rb") as file:
             dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=_TAGS)
             return _judged(path, dataset, file)
     except PermissionError:
-        return LeftAside(path.name, "this user may not read it", "Change its permissions or copy it first.", damaged=True)
+        return LeftAside.of_file(path, "this user may not read it", "Change its permissions or copy it first.", damaged=True)
     except damage():
-        return LeftAside(path.name, "a DICOM file with a damaged header", _AGAIN, damaged=True)
+        return LeftAside.of_file(path, "a DICOM file with a damaged header", _AGAIN, damaged=True)
 
 
 def missing_decoder(syntax: str) -> tuple[str, str]:
@@ -105,14 +105,14 @@ def _judged(path: Path, dataset: Dataset, file: IO[bytes]) -> Header | LeftAside
 
     kind = text(dataset, "SOPClassUID")
     if path.name.upper() == "DICOMDIR" or "DirectoryRecordSequence" in dataset or kind == "1.2.840.10008.1.3.10":
-        return LeftAside(path.name, "the index of a disc (DICOMDIR); its images are found without it")
+        return LeftAside.of_file(path, "the index of a disc (DICOMDIR); its images are found without it")
     if kind in _NO_IMAGES:
-        return LeftAside(path.name, _NO_IMAGES[kind])
+        return LeftAside.of_file(path, _NO_IMAGES[kind])
     name = UID(kind).name
     if "Rows" not in dataset and "Image" not in name:
-        return LeftAside(path.name, f"DICOM without an image ({name if name != kind else 'unknown kind'})", damaged=not kind)
+        return LeftAside.of_file(path, f"DICOM without an image ({name if name != kind else 'unknown kind'})", damaged=not kind)
     if text(dataset, "PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2", ""):
-        return LeftAside(path.name, "a colour picture, not an image with one number a voxel")
+        return LeftAside.of_file(path, "a colour picture, not an image with one number a voxel")
     return Header(path, dataset, *_trouble(dataset, file))
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..volume import Grid
+from .files import printable
 
 __all__ = ["Facts", "Frame", "LeftAside", "Scan", "Stack"]
 
@@ -75,16 +76,22 @@ class Stack:
 
 @dataclass(frozen=True)
 class LeftAside:
-    """A file or a series that is not used: `what` it is ("series 4", "3 files"; never a path's folder), why, and how to fix it
-    ('' if nothing is wrong)."""
+    """A file or a series that is not used: `what` it is ("series 4", "3 files", a file's name; never a path's folder), why, and how to fix it
+    ('' if nothing is wrong). `nameless`: what it is without a file's name, which may be a patient's; '' where `what` holds none."""
 
     what: str
     why: str
     fix: str = ""
     series_uid: str = ""
     damaged: bool = False                       # True where data is missing or broken, False where it is just nothing for us
+    nameless: str = ""
+
+    @classmethod
+    def of_file(cls, path: Path, why: str, fix: str = "", damaged: bool = False) -> LeftAside:
+        return cls(path.name, why, fix, damaged=damaged, nameless="a file")
 
     def __post_init__(self):
+        object.__setattr__(self, "what", printable(self.what))
         object.__setattr__(self, "why", self.why.rstrip("."))  # it stands within sentences
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 from ..errors import Cancelled, MissingFile
 from .dicom_quiet import quiet
 from .dicom_series import LeftAside
+from .files import walk
 
 if TYPE_CHECKING:
     from .dicom_slices import Slice
@@ -34,22 +34,11 @@ def find_files(paths: Iterable[Path | str]) -> tuple[list[Path], list[LeftAside]
     def refused(error: OSError) -> None:
         closed.append(LeftAside("a folder", "this user may not open it", "Change its permissions or copy it first.", damaged=True))
 
-    visited: set[tuple[int, int]] = set()
     for path in map(Path, paths):
         if not path.exists():
             raise MissingFile(f"There is no file or folder {path.name} at the place given.", "Check the path and its spelling.")
-        if not path.is_dir():
-            found[path] = None
-            continue
-        for folder, folders, names in os.walk(path, onerror=refused, followlinks=True):
-            state = os.stat(folder)
-            if (state.st_dev, state.st_ino) in visited and state.st_ino:  # a link back to where we were
-                folders.clear()
-                continue
-            visited.add((state.st_dev, state.st_ino))
-            folders.sort()
-            found |= {Path(folder, name): None for name in sorted(names)}
-    return [path for path in found if path.is_file()], closed
+        found |= dict.fromkeys(walk(path, refused) if path.is_dir() else [path] if path.is_file() else [])
+    return list(found), closed
 
 
 def read_files(files: Sequence[Path], read: Callable[[Path], list[Slice] | LeftAside], progress: Callable[[float], None],
@@ -76,15 +65,14 @@ def read_files(files: Sequence[Path], read: Callable[[Path], list[Slice] | LeftA
 
 def merged(aside: Iterable[LeftAside]) -> list[LeftAside]:
     """One line per reason: files that are nothing for us are counted, damaged ones are named (the first few)."""
-    groups: dict[tuple, list[str]] = {}
+    groups: dict[tuple, list[LeftAside]] = {}
     for one in aside:
-        groups.setdefault((one.why, one.fix, one.series_uid, one.damaged), []).append(one.what)
-    return [LeftAside(_names(names, damaged), why, fix, series, damaged) for (why, fix, series, damaged), names in groups.items()]
+        groups.setdefault((one.why, one.fix, one.series_uid, one.damaged), []).append(one)
+    return [ones[0] if len(ones) == 1 else LeftAside(_names([one.what for one in ones], damaged), why, fix, series, damaged, f"{len(ones)} files")
+            for (why, fix, series, damaged), ones in groups.items()]
 
 
 def _names(names: list[str], damaged: bool) -> str:
-    if len(names) == 1:
-        return names[0]
     if not damaged:
         return f"{len(names)} files"
     return f"{len(names)} files ({', '.join(names[:_NAMED])}{', ...' if len(names) > _NAMED else ''})"

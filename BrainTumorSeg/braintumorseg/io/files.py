@@ -5,13 +5,15 @@ Messages hold a file's name without its folders: those may carry a patient's nam
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import stat
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import BadImage, MissingFile, NotAnImage, ResourceError
 
-__all__ = ["check_room", "existing_file", "naming"]
+__all__ = ["check_room", "existing_file", "naming", "printable", "walk"]
 
 # Deflate cannot shrink further than 1032 to 1 (zlib's technical notes), so a file can promise no more bytes than that.
 _MOST_DEFLATE_GAINS = 1032
@@ -43,6 +45,37 @@ def check_room(path: Path, promised_bytes: int, packed: bool = True) -> None:
     if promised_bytes > room:
         raise NotAnImage(f"{path.name} is truncated or damaged: its header promises {promised_bytes} bytes of voxels, "
                          f"and a file of this size holds at most {room}.", "Copy or download it again.")
+
+
+def printable(name: str) -> str:
+    """A file's name with escapes where the disk holds bytes that are not UTF-8, as old archives unpack them: streams refuse those."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def walk(folder: Path | str, refused: Callable[[OSError], None] | None = None) -> Iterator[Path]:
+    """Every file below a folder, sorted within each; links to folders are followed, and none is entered twice.
+
+    `refused` is told of folders that may not be opened.
+    """
+    visited: set[tuple[int, int]] = set()
+    for place, folders, names in os.walk(folder, onerror=refused, followlinks=True):
+        here = os.stat(place)
+        if (here.st_dev, here.st_ino) in visited and here.st_ino:  # a link back to where we were
+            folders.clear()
+            continue
+        visited.add((here.st_dev, here.st_ino))
+        folders.sort()
+        for name in sorted(names):
+            try:
+                regular = stat.S_ISREG(os.stat(os.path.join(place, name)).st_mode)
+            except FileNotFoundError:     # a link to what is gone
+                continue
+            except OSError as error:      # a folder that may be listed and not entered
+                if refused is not None:
+                    refused(error)
+                break
+            if regular:
+                yield Path(place, name)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import OutputError
+from .atomic import refusal
 
 __all__ = ["check_paths", "output_paths"]
 
@@ -57,16 +58,23 @@ def check_paths(paths: Sequence[Path | str], force: bool = False, ours: Callable
     if len(set(targets)) < len(targets):
         raise OutputError("Two outputs have the same path.", "Give each a path of its own.")
     for target in targets:
-        if not target.parent.is_dir():
-            raise OutputError(f"The folder for {target.name} does not exist.", "Make it first, or choose another.")
-        if target.is_dir():
-            files = list(target.iterdir())
-            if files and not force:
-                raise OutputError(f"The folder {target.name} is not empty, and nothing is overwritten.", "Choose another, or add --force.")
-            if not all(file.is_file() and ours(file) for file in files):
-                raise OutputError(f"The folder {target.name} holds files that are not results of ours and is left alone.", "Choose another name.")
-        elif target.exists() and not force:
-            raise OutputError(f"{target.name} exists already, and nothing is overwritten.", "Choose another name, or add --force to replace it.")
+        try:
+            _check_path(target, force, ours)
+        except OSError as error:
+            raise refusal(error, target) from error
+
+
+def _check_path(target: Path, force: bool, ours: Callable[[Path], bool]) -> None:
+    if not target.parent.is_dir():
+        raise OutputError(f"The folder for {target.name} does not exist.", "Make it first, or choose another.")
+    if target.is_dir():
+        files = list(target.iterdir())
+        if files and not force:
+            raise OutputError(f"The folder {target.name} is not empty, and nothing is overwritten.", "Choose another, or add --force.")
+        if not all(file.is_file() and ours(file) for file in files):
+            raise OutputError(f"The folder {target.name} holds files that are not results of ours and is left alone.", "Choose another name.")
+    elif target.exists() and not force:
+        raise OutputError(f"{target.name} exists already, and nothing is overwritten.", "Choose another name, or add --force to replace it.")
 
 
 def _move(path: Path, to: Path, moved: list[tuple[Path, Path]]) -> None:

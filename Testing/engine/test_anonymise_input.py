@@ -1,0 +1,106 @@
+"""What goes into the research copy, of whom and with which secret: nothing is left out without a word, and no two people become one."""
+
+import json
+import os
+
+import pydicom
+import pytest
+
+from braintumorseg.cli import main
+from made_up_patient import find_secrets, write_patient
+
+OTHER = {"PatientName": "Smith^Bob", "PatientBirthDate": "19700505"}
+
+
+def run(capsys, *arguments):
+    code = main(["anonymise", *map(str, arguments)])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def write_person(folder, study, **values):
+    """One image that has the patient ID of every other made-up one."""
+    (path,) = write_patient(folder, series=1, slices=1, study=study)
+    ds = pydicom.dcmread(path)
+    for keyword, value in values.items():
+        setattr(ds, keyword, value)
+    ds.save_as(path)
+
+
+def test_images_behind_a_link_are_copied_once(tmp_path, capsys):
+    write_patient(tmp_path / "disk")
+    (tmp_path / "in").mkdir()
+    for name in ("one", "two"):
+        (tmp_path / "in" / name).symlink_to(tmp_path / "disk", target_is_directory=True)
+    (tmp_path / "disk" / "back").symlink_to(tmp_path / "in", target_is_directory=True)
+    report = json.loads(run(capsys, tmp_path / "in", "--out", tmp_path / "out", "--json")[1])
+    assert (report["images"], report["left_out"]) == (8, {})
+
+
+def test_a_folder_that_may_not_be_opened_is_counted(tmp_path, capsys, monkeypatch):
+    write_patient(tmp_path / "in")
+    write_patient(tmp_path / "in" / "Wanderløst", study=2)
+    scandir = os.scandir
+
+    def closed(path):
+        if os.fspath(path).endswith("Wanderløst"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)   # these tests may run as a user who may open everything
+    _, out, err = run(capsys, tmp_path / "in", "--out", tmp_path / "out")
+    assert "8 images" in out
+    assert "Left out: 1 x a folder: this user may not open it" in out
+    assert find_secrets(out.replace(str(tmp_path), "").encode() + err.encode()) == []
+
+
+def test_a_file_that_may_not_be_opened_is_counted_as_that(tmp_path, capsys, monkeypatch):
+    closed, *_ = write_patient(tmp_path / "in")
+    read = pydicom.dcmread
+
+    def refuse(path, **options):
+        if path == closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path, **options)
+
+    monkeypatch.setattr(pydicom, "dcmread", refuse)
+    report = json.loads(run(capsys, tmp_path / "in", "--out", tmp_path / "out", "--json")[1])
+    assert (report["images"], report["left_out"]) == (7, {"a file: this user may not open it": 1})
+
+
+@pytest.mark.parametrize("seed", ["nodir/seed", "link"])
+def test_there_is_no_copy_whose_secret_is_not_kept(tmp_path, capsys, seed):
+    write_patient(tmp_path / "in")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    code, _, err = run(capsys, tmp_path / "in", "--out", tmp_path / "out", "--seed-file", tmp_path / seed)
+    assert (code, err.count("\n")) == (1, 1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_people_who_share_a_patient_id_are_not_made_one(tmp_path, capsys):
+    write_person(tmp_path / "in", 1)
+    write_person(tmp_path / "in", 2, **OTHER)
+    code, out, err = run(capsys, tmp_path / "in", "--out", tmp_path / "out")
+    assert (code, out) == (1, "")
+    assert "different birth dates" in err and "--seed-file" in err
+    assert find_secrets(err.encode()) == [] and "Smith" not in err and "1970" not in err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR DA")
+@pytest.mark.parametrize("values", [{"PatientBirthDate": ""}, {"PatientBirthDate": "1953.02.17"}, {"PatientID": "0002", **OTHER}],
+                         ids=["no birth date", "another way to write it", "another ID"])
+def test_people_who_can_be_told_apart_or_are_one_are_copied(tmp_path, capsys, values):
+    write_person(tmp_path / "in", 1)
+    write_person(tmp_path / "in", 2, **values)
+    report = json.loads(run(capsys, tmp_path / "in", "--out", tmp_path / "out", "--json")[1])
+    assert (report["images"], report["patients"]) == (2, 2 if "PatientID" in values else 1)
+
+
+def test_runs_of_their_own_tell_people_who_share_an_id_apart(tmp_path, capsys):
+    """What the refusal tells the user to do."""
+    for study, values in enumerate(({}, OTHER), start=1):
+        write_person(tmp_path / f"in{study}", study, **values)
+        assert run(capsys, tmp_path / f"in{study}", "--out", tmp_path / f"out{study}")[0] == 0
+    first, second = (pydicom.dcmread(tmp_path / f"out{study}" / "001" / "0001.dcm") for study in (1, 2))
+    assert first.PatientID != second.PatientID
