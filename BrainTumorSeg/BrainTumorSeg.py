@@ -64,8 +64,11 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._parameters = None
         self._gui_tag = None
         self._entered = False
+        self._fill_timer = None
 
     def setup(self) -> None:
+        import qt
+
         from BrainTumorSegLib.widget import Panel
 
         ScriptedLoadableModuleWidget.setup(self)
@@ -79,10 +82,16 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.StartCloseEvent, self._scene_closes)
         self.addObserver(scene, scene.EndCloseEvent, self._scene_closed)
         self.addObserver(scene, scene.NodeAddedEvent, self._node_added)
+        self.addObserver(scene, scene.EndBatchProcessEvent, self._batch_ended)
         self.addObserver(scene, scene.EndImportEvent, self._scene_imported)
+        self._fill_timer = qt.QTimer()  # fires once for the volumes that come together
+        self._fill_timer.setSingleShot(True)
+        self._fill_timer.setInterval(0)
+        self._fill_timer.connect("timeout()", self._fill)
         self._use_parameters()
 
     def cleanup(self) -> None:
+        self._fill_timer.stop()
         self._drop_parameters()
         self.removeObservers()
         self.logic.close()
@@ -144,13 +153,16 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _node_added(self, caller, event, node) -> None:
         """A study that is loaded while the panel is open fills the empty fields."""
         if node.IsA("vtkMRMLScalarVolumeNode") and self._entered:
-            import qt
+            self._fill_timer.start()
 
-            qt.QTimer.singleShot(0, self._fill)
+    def _batch_ended(self, caller, event) -> None:
+        """What came in the batch was not looked at yet."""
+        if self._entered:
+            self._fill_timer.start()
 
     def _fill(self) -> None:
         if self._parameters is not None and not slicer.mrmlScene.IsBatchProcessing():
-            self.panel.inputs.fill_if_empty()
+            self.panel.inputs.fill()
 
 
 class BrainTumorSegLogic(Logic, ScriptedLoadableModuleLogic):

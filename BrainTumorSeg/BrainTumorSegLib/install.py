@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import sys
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +55,7 @@ class Installation:
         self._python_version = tuple(python_version)
         self._runtime = runtime
         self._make_process = make_process
+        self._removal: EngineProcess | None = None
 
     @property
     def runtime(self) -> Runtime:
@@ -83,6 +83,8 @@ class Installation:
             return State("unsupported", f"This Slicer has Python {_dotted(self._python_version)}; the engine needs {_dotted(OLDEST_PYTHON)} "
                                         "or newer. Use Slicer 5.10 or newer, or name a Python that has the engine's packages in "
                                         "BRAINTUMORSEG_PYTHON.")
+        if self._removal is not None and self._removal.running:
+            return State("missing", "The engine is being removed.")
         manifest = Manifest.read(self.folder)
         if manifest is None:
             return State("missing", "The engine is not installed yet. Press Install.")
@@ -94,6 +96,14 @@ class Installation:
             return State("ready", f"Ready; it {RUNTIMES[manifest.runtime].text}. The GPU driver has changed: Repair brings the engine that "
                                   f"{self.runtime.text}.")
         return State("ready", f"Ready; it {RUNTIMES[manifest.runtime].text}.")
+
+    @property
+    def removable(self) -> bool:
+        """Whether anything of ours lies on the disk: the engine, what a stopped installation had downloaded, or the rest of a removal."""
+        try:
+            return not self.chosen and bool(set(os.listdir(self.folder)) - {"install.lock"})
+        except OSError:
+            return False
 
     def command(self) -> list[str]:
         """To be followed by a verb and its options."""
@@ -111,21 +121,20 @@ class Installation:
 
         `wheels`: a folder of wheels to install from, without a network. What is installed stays in use until the new one is complete.
         """
-        options = ["--folder", str(self.folder), "--runtime", self.runtime.name, "--requirements", str(self._requirements_file)]
+        options = ["--runtime", self.runtime.name, "--requirements", str(self._requirements_file)]
         if wheels is not None:
             options += ["--wheels", str(wheels)]
-        process = EngineProcess([*self._start("BrainTumorSegLib.install_child"), *options], self._with_path([str(self._module_folder)]),
-                                on_progress=on_progress, on_finished=on_finished, make_process=self._make_process)
+        process = self._child(options, on_progress, on_finished)
         process.start()
         return process
 
     repair = install  # always afresh: nothing of what is there is trusted
 
-    def remove(self) -> None:
-        """The packages are gone for the engine at once; deleting the files goes on in the background."""
-        Manifest.remove(self.folder)
-        (self.folder / _LAST_TEST).unlink(missing_ok=True)
-        threading.Thread(target=shutil.rmtree, args=(self.folder, True), daemon=True).start()
+    def remove(self, on_progress: Callable[[str, float, float | None], None], on_finished: Callable[[Outcome], None]) -> EngineProcess:
+        """Start deleting the packages and return the process; a thread would stand still, for Slicer's event loop keeps Python's lock."""
+        self._removal = self._child(["--remove"], on_progress, on_finished)
+        self._removal.start()
+        return self._removal
 
     def self_test(self, on_finished: Callable[[Outcome], None]) -> EngineProcess:
         """Run `doctor`: its findings are the outcome's result, and are kept as `last_self_test`."""
@@ -169,6 +178,11 @@ class Installation:
             (self.folder / _LAST_TEST).write_text(json.dumps({"python": self.python, "found": found}), encoding="utf-8")
         except OSError:  # only a convenience: the outcome itself is shown
             pass
+
+    def _child(self, options: list[str], on_progress: Callable, on_finished: Callable[[Outcome], None]) -> EngineProcess:
+        return EngineProcess([*self._start("BrainTumorSegLib.install_child"), "--folder", str(self.folder), *options],
+                             self._with_path([str(self._module_folder)]), on_progress=on_progress, on_finished=on_finished,
+                             make_process=self._make_process)
 
     def _start(self, module: str) -> list[str]:
         """`python -m module`, with the folders of `_with_path` before all others: a launcher of Python may put its own before PYTHONPATH,

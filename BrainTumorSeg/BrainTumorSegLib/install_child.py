@@ -1,6 +1,7 @@
-"""Installs the engine's packages into a private folder: the child process behind Installation.install. Standard library only.
+"""Installs the engine's packages into a private folder, or deletes them: the child process behind Installation. Standard library only.
 
-    python -m BrainTumorSegLib.install_child --folder DIR --runtime NAME [--wheels DIR]
+    python -m BrainTumorSegLib.install_child --folder DIR --runtime NAME --requirements FILE [--wheels DIR]
+    python -m BrainTumorSegLib.install_child --folder DIR --remove
 
 Speaks the engine's protocol (JSON lines; closing stdin cancels). pip unpacks into a fresh folder; the manifest that names it is
 written last and atomically, so what was there before stays in use until then. A stop keeps pip's downloads for the next try.
@@ -15,6 +16,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import subprocess
 import sys
 import threading
@@ -51,14 +53,19 @@ class _Failed(Exception):
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="install_child")
     parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--runtime", choices=tuple(RUNTIMES), required=True)
-    parser.add_argument("--requirements", type=Path, required=True)
+    parser.add_argument("--remove", action="store_true")
+    parser.add_argument("--runtime", choices=tuple(RUNTIMES))
+    parser.add_argument("--requirements", type=Path)
     parser.add_argument("--wheels", type=Path)
     args = parser.parse_args(arguments)
+    if not (args.remove or (args.runtime and args.requirements)):
+        parser.error("an installation needs --runtime and --requirements")
     cancel = threading.Event()
     threading.Thread(target=_watch_stdin, args=(cancel,), daemon=True).start()
     try:
-        _print({"result": _install(args.folder, RUNTIMES[args.runtime], args.requirements, args.wheels, cancel)})
+        result = _remove(args.folder, cancel) if args.remove else _install(args.folder, RUNTIMES[args.runtime], args.requirements, args.wheels,
+                                                                          cancel)
+        _print({"result": result})
     except _Failed as error:
         kind, what, fix = error.args
         _print({"error": {"kind": kind, "what": what, "fix": fix}})
@@ -75,8 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _install(folder: Path, runtime: Runtime, requirements_file: Path, wheels: Path | None, cancel: threading.Event) -> dict:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "install.lock").open("a+b") as lock:
-        if not try_lock(lock):
-            raise _Failed("Busy", "Another Slicer is installing the engine at this moment.", "Wait until it has finished.")
+        _hold(lock)
         _sweep(folder)
         requirements = read_requirements(requirements_file)
         _check_disk(folder, runtime)
@@ -93,6 +99,63 @@ def _install(folder: Path, runtime: Runtime, requirements_file: Path, wheels: Pa
             _sweep(folder)  # the new packages too, unless the manifest names them
         shutil.rmtree(folder / "downloads", ignore_errors=True)
         return {"runtime": runtime.name, "mb": round(_bytes_in(packages) / 1e6)}
+
+
+def _remove(folder: Path, cancel: threading.Event) -> dict:
+    """Delete the folder. The manifest goes first: what is half deleted is no engine any more."""
+    if not folder.is_dir():
+        return {"files": 0}
+    place = folder / "install.lock"
+    with place.open("a+b") as lock:
+        _hold(lock)
+        Manifest.remove(folder)
+        count = _delete_all_but(place, cancel)
+        if os.name != "nt":
+            place.unlink()  # still held, so it is ours and no newcomer's
+    with contextlib.suppress(OSError):  # another Slicer may install anew already: then both stay
+        if os.name == "nt":
+            place.unlink()
+        folder.rmdir()
+    return {"files": count}
+
+
+def _hold(lock) -> None:
+    if not try_lock(lock):
+        raise _Failed("Busy", "Another Slicer is installing or removing the engine at this moment.", "Wait until it has finished.")
+
+
+def _delete_all_but(kept: Path, cancel: threading.Event) -> int:
+    """Delete what else lies in the folder of `kept`; how many files and folders that were."""
+    folder, left = kept.parent, []
+    found = [os.path.join(where, name) for where, folders, files in os.walk(folder, topdown=False) for name in (*files, *folders)]
+    doomed = [path for path in found if path != str(kept)]
+    for number, path in enumerate(doomed):
+        if cancel.is_set():
+            raise _Failed("Cancelled", "The removal was stopped; some files are left.", "Press Remove to delete them.")
+        if number % 1000 == 0:
+            _tell("remove", number / len(doomed), None)
+        try:
+            _delete(path)
+        except FileNotFoundError:  # someone was faster
+            pass
+        except OSError as error:
+            left.append(error)
+    if left:
+        raise _Failed("NotRemoved", f"{len(left)} of {len(doomed)} files and folders could not be deleted ({left[0].strerror}); "
+                                    f"{_bytes_in(folder) / 1e6:.0f} MB are left in {folder}.",
+                      "Close other windows of Slicer and programs that use these files and press Remove again, or delete the folder yourself.")
+    return len(doomed)
+
+
+def _delete(path: str) -> None:
+    remove = os.rmdir if os.path.isdir(path) and not os.path.islink(path) else os.unlink
+    try:
+        remove(path)
+    except PermissionError:  # Windows deletes nothing that is marked as read-only
+        if os.name != "nt":
+            raise
+        os.chmod(path, stat.S_IWRITE)
+        remove(path)
 
 
 def _check_disk(folder: Path, runtime: Runtime) -> None:

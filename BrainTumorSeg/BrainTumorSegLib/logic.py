@@ -18,7 +18,7 @@ from .mrml_tables import comparison_table, volume_table
 from .mrml_volumes import examine
 from .private_folder import PrivateFolder
 from .process import EngineProcess, Outcome
-from .qt_process import QtProcess
+from .qt_process import QtProcess, not_when_quitting, when_quitting
 from .recognise import Candidate, Recognition, from_study, recognise
 from .run import Options, SegmentationRun
 from .run_queue import RunQueue
@@ -38,7 +38,10 @@ class Logic:
         self.on_changed: Callable[[], None] = lambda: None  # the panel's: a run joined, started or ended
         self._make_process, self._later = make_process, later
         self._side: list = []  # child processes beside the queue
+        self._upkeep: list = []  # children that install, remove or test the engine: they outlive a scene
+        self._closed = False
         self._pages: PrivateFolder | None = None
+        when_quitting(self.close)
 
     # -- inputs
 
@@ -107,6 +110,29 @@ class Logic:
         process.start()
         return process
 
+    # -- the engine's packages
+
+    def install_engine(self, on_progress: Callable, on_finished: Callable[[Outcome], None], *, wheels: Path | None = None) -> EngineProcess:
+        """See Installation.install. Like the next two it goes on when the scene is closed, and ends with `close`."""
+        return self._keep_up(lambda ended: self.engine.install(on_progress, ended, wheels=wheels), on_finished)
+
+    def remove_engine(self, on_progress: Callable, on_finished: Callable[[Outcome], None]) -> EngineProcess:
+        return self._keep_up(lambda ended: self.engine.remove(on_progress, ended), on_finished)
+
+    def test_engine(self, on_finished: Callable[[Outcome], None]) -> EngineProcess:
+        return self._keep_up(self.engine.self_test, on_finished)
+
+    def _keep_up(self, start: Callable, on_finished: Callable[[Outcome], None]) -> EngineProcess:
+        def ended(outcome: Outcome) -> None:
+            self._upkeep = [one for one in self._upkeep if one.running]
+            if not self._closed:  # or the panel is gone
+                on_finished(outcome)
+
+        process = start(ended)
+        if process.running:  # Windows tells within start() that a program cannot be started
+            self._upkeep.append(process)
+        return process
+
     # -- results
 
     def recompute(self, segmentation):
@@ -116,10 +142,18 @@ class Logic:
         return volume_table(segmentation, volume_rows(labels, _voxel_ml(placement), report_of(segmentation)["model"]["labels"]))
 
     def compare(self, first, second, table=None):
-        """A table node with the volumes of both and their Dice, on the grid of `first`. Raises ValueError when they have no common labels."""
+        """A table node with the volumes of both and their Dice, on the grid of `first`; what only one of them has is said in its row.
+
+        Raises ValueError when they have no common labels.
+        """
         labels = _common_labels(first, second)
-        arrays = [labels_on(node, _values_by_name(node, labels), grid=first) for node in (first, second)]
-        return comparison_table(first, second, comparison_rows(*arrays, _voxel_ml(placement_of(first)), labels), table)
+        values = [_values_by_name(node, labels) for node in (first, second)]
+        arrays = [labels_on(node, found, grid=first) for node, found in zip((first, second), values)]  # noqa: B905
+        rows = comparison_rows(*arrays, _voxel_ml(placement_of(first)), labels)
+        lacking = [(node.GetName(), {one["value"]: one["name"] for one in labels if one["value"] not in found.values()})
+                   for node, found in zip((first, second), values)]  # noqa: B905
+        rows, remarks = _remarked(rows, labels, lacking)
+        return comparison_table(first, second, rows, table, remarks)
 
     def report_page(self, segmentation) -> Path | None:
         """The report as a file for the browser, in a private folder that lives as long as this logic; None when it is gone."""
@@ -144,8 +178,13 @@ class Logic:
         return job
 
     def close(self) -> None:
-        """Before Slicer quits or the module is reloaded."""
+        """Before Slicer quits or the module is reloaded; nothing can be started afterwards."""
+        self._closed = True
+        not_when_quitting(self.close)
+        self.queue.close()
         self.cancel_all()
+        for process in list(self._upkeep):
+            process.cancel()
         if self._pages is not None:
             self._pages.remove()
             self._pages = None
@@ -164,12 +203,29 @@ def _common_labels(first, second) -> list:
     """The label table to compare by: that of our result, or one made of the names that both have."""
     for node in (first, second):
         if is_ours(node):
-            return report_of(node)["model"]["labels"]
-    names = [_names(node) for node in (first, second)]
-    common = [name for name in names[0] if name in names[1]]
-    if not common:
-        raise ValueError("The two segmentations have no segment of the same name.")
-    return [{"value": 10 + number, "name": name} for number, name in enumerate(common)]
+            labels = report_of(node)["model"]["labels"]
+            break
+    else:
+        names = [_names(node) for node in (first, second)]
+        labels = [{"value": 10 + number, "name": name} for number, name in enumerate(name for name in names[0] if name in names[1])]
+    values = [set(_values_by_name(node, labels).values()) for node in (first, second)]
+    if not values[0] & values[1]:
+        names = ", ".join(label["name"] for label in labels) or "alike in both"
+        raise ValueError(f"{first.GetName()} and {second.GetName()} have no segment in common, so there is nothing to compare. "
+                         f"Name the segments in Segment Editor: {names}.")
+    return labels
+
+
+def _remarked(rows, labels, lacking) -> tuple:
+    """The rows that can be compared and a remark on each ('' where both have all of it); `lacking` is (name, label value -> its name) a node."""
+    from braintumorseg.labels import REGIONS
+
+    parts = [*REGIONS.values(), *((label["value"],) for label in labels)]  # of each row, in the order of comparison_rows
+    known = {label["value"] for label in labels}
+    kept = [(row, part) for row, part in zip(rows, parts) if known.intersection(part)]  # noqa: B905  regions need our labels
+    remarks = ["; ".join(f"{node} has no segment {', '.join(found[value] for value in part if value in found)}" for node, found in lacking
+                         if found.keys() & set(part)) for _, part in kept]
+    return [row for row, _ in kept], remarks
 
 
 def _names(node) -> dict:

@@ -106,14 +106,15 @@ def segment_of_label(node, value: int) -> str:
 def labels_on(node, values: Mapping, grid=None) -> np.ndarray:
     """(K, J, I) uint8: the values of `values` (segment ID -> value) on the node's own reference grid, or on that of node `grid`.
 
-    Where segments overlap the later one wins. Nearest voxels, in the world, where the grids differ.
+    Where segments overlap the later one wins. Nearest voxels, in the world, where the grids differ. Raises ValueError for a segment that
+    cannot be turned into voxels.
     """
     image = _reference_image(grid or node)
     size = image.GetDimensions()
     labels = np.zeros(size[::-1], np.uint8)
     for segment_id, value in values.items():
         binary = slicer.vtkOrientedImageData()
-        segment = node.GetSegmentation().GetSegment(segment_id)
+        segment = _with_labelmap(node, segment_id, grid or node)
         source = segment.GetRepresentation(_binary())
         if source is None or source.IsEmpty():
             continue
@@ -238,6 +239,24 @@ def _reference_image(node):
     if not text or not slicer.vtkSegmentationConverter.DeserializeImageGeometry(text, image, False):
         raise ValueError(f"{node.GetName()} does not know the grid of its source volume.")
     return image
+
+
+def _with_labelmap(node, segment_id: str, grid):
+    """The segment; where it only has another form than voxels (a closed surface), a copy that has both, with voxels like those of `grid`."""
+    segmentation = node.GetSegmentation()
+    segment, kind = segmentation.GetSegment(segment_id), segmentation.GetSourceRepresentationName()
+    shape = segment.GetRepresentation(kind) if kind else None
+    if segment.GetRepresentation(_binary()) is not None or shape is None or not shape.GetNumberOfElements(vtk.vtkDataObject.POINT):
+        return segment
+    copy, alone, geometry = slicer.vtkSegment(), slicer.vtkSegmentation(), slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
+    copy.DeepCopy(segment)
+    alone.SetSourceRepresentationName(kind)
+    alone.AddSegment(copy, segment_id)
+    alone.SetConversionParameter(geometry, grid.GetSegmentation().GetConversionParameter(geometry))
+    if not alone.CreateRepresentation(_binary()):
+        raise ValueError(f"The segment {segment.GetName()} of {node.GetName()} is a {kind} that Slicer cannot turn into voxels. "
+                         "Make a binary labelmap of it in the module Segmentations, Representations.")
+    return copy
 
 
 def _extract(source, value: int, into) -> None:

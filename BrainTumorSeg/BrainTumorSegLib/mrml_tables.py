@@ -28,14 +28,16 @@ def volume_table(segmentation, rows: Sequence):
     return table
 
 
-def comparison_table(first, second, rows: Sequence, table=None):
-    """Write a comparison of two segmentation nodes into `table`, or into a new table node."""
-    table = table or slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", "Comparison of segmentations")
+def comparison_table(first, second, rows: Sequence, table=None, remarks: Sequence = ()):
+    """Write a comparison of two segmentation nodes into `table`, or into a new table node; `remarks` has one text a row, '' for none."""
+    if table is None or not slicer.mrmlScene.IsNodePresent(table):  # the user may have deleted it
+        table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", "Comparison of segmentations")
     names = [f"{node.GetName()} (ml)" for node in (first, second)]
     if names[0] == names[1]:
         names[1] += " 2"
-    _fill(table, {"Structure": [row.structure for row in rows], names[0]: [row.ml[0] for row in rows], names[1]: [row.ml[1] for row in rows],
-                  "Difference (ml)": [round(row.ml[1] - row.ml[0], 3) for row in rows], "Dice": [row.dice for row in rows]})
+    columns = {"Structure": [row.structure for row in rows], names[0]: [row.ml[0] for row in rows], names[1]: [row.ml[1] for row in rows],
+               "Difference (ml)": [round(row.ml[1] - row.ml[0], 3) for row in rows], "Dice": [row.dice for row in rows]}
+    _fill(table, {**columns, "Remark": list(remarks)} if any(remarks) else columns)
     return table
 
 

@@ -9,6 +9,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from .messages import provider_name, show
+from .panel_report import ErrorReport
 from .process import Outcome
 
 __all__ = ["EngineSection"]
@@ -21,7 +22,9 @@ class EngineSection:
 
     def __init__(self, ui, logic, on_changed):
         self._ui, self._logic, self._on_changed = ui, logic, on_changed
-        self._job = None  # an installation or repair that runs
+        self._job = None  # an installation, repair or removal that runs
+        self._removing = False
+        self._report = ErrorReport(ui.copyEngineErrorButton)
         for button, call in ((ui.installButton, self._install), (ui.installFromFolderButton, self._install_from_folder),
                              (ui.repairButton, self._repair), (ui.removeButton, self._remove), (ui.selfTestButton, self._self_test),
                              (ui.cancelInstallButton, self._cancel)):
@@ -33,10 +36,12 @@ class EngineSection:
         ui.engineStateLabel.text = state.text
         busy, chosen = self._job is not None, self._logic.engine.chosen  # a Python that the site chose is the site's to care for
         there = state.kind not in ("missing", "unsupported") and not chosen
-        ui.engineProgressBar.visible = ui.cancelInstallButton.visible = busy
+        ui.engineProgressBar.visible = busy
+        ui.cancelInstallButton.visible = busy and not self._removing
         ui.installButton.visible = ui.installFromFolderButton.visible = not busy and state.kind in ("missing", "outdated", "broken") and not chosen
         ui.selfTestButton.enabled = state.ready and not busy
-        ui.repairButton.enabled = ui.removeButton.enabled = there and not busy
+        ui.repairButton.enabled = there and not busy
+        ui.removeButton.enabled = self._logic.engine.removable and not busy
 
     def fold(self) -> None:
         """When the panel opens: out of the way if there is nothing to do."""
@@ -58,62 +63,69 @@ class EngineSection:
     def _install(self) -> None:
         question = self._logic.engine.question
         if slicer.util.confirmOkCancelDisplay(question, windowTitle=_("Install the engine")):
-            self._begin(lambda **calls: self._logic.engine.install(**calls))
+            self._begin(self._logic.install_engine)
 
     def _install_from_folder(self) -> None:
         folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Folder of wheels"))
         if folder:
-            self._begin(lambda **calls: self._logic.engine.install(wheels=Path(folder), **calls))
+            self._begin(lambda *calls: self._logic.install_engine(*calls, wheels=Path(folder)))
 
     def _repair(self) -> None:
-        self._begin(lambda **calls: self._logic.engine.repair(**calls))
+        self._begin(self._logic.install_engine)
 
     def _remove(self) -> None:
         question = _("Delete the engine's packages? Results in the scene stay as they are.")
         if slicer.util.confirmOkCancelDisplay(question, windowTitle=_("Remove the engine")):
-            self._logic.engine.remove()
-            show(self._ui.engineMessage, _("The engine was removed."))
-            self._ended()
+            self._begin(self._logic.remove_engine, removing=True)
 
     def _self_test(self) -> None:
+        self._report.forget()
         show(self._ui.engineMessage, _("Running the network once ..."))
         self._ui.selfTestButton.enabled = False
-        self._logic.engine.self_test(on_finished=self._tested)
+        self._logic.test_engine(self._tested)
 
     def _cancel(self) -> None:
         if self._job is not None:
             self._job.cancel()
 
-    def _begin(self, start) -> None:
-        show(self._ui.engineMessage, "")
-        self._job = start(on_progress=self._progress, on_finished=self._installed)
+    def _begin(self, start, removing: bool = False) -> None:
+        self._report.forget()
+        self._removing = removing
+        self._ui.engineProgressBar.value = 0
+        show(self._ui.engineMessage, _("Deleting the engine's packages ...") if removing else "")
+        job = start(self._progress, self._finished)
+        self._job = job if job.running else None  # it may have failed within the call
         self.refresh()
 
     def _progress(self, step: str, done: float, eta_s) -> None:
         self._ui.engineProgressBar.value = round(_STEPS * done)
-        words = {"download": _("Downloading"), "install": _("Unpacking"), "check": _("Checking")}
+        words = {"download": _("Downloading"), "install": _("Unpacking"), "check": _("Checking"),
+                 "remove": _("Deleting the engine's packages ...")}
         show(self._ui.engineMessage, words.get(step, step))
 
-    def _installed(self, outcome: Outcome) -> None:
+    def _finished(self, outcome: Outcome) -> None:
         self._job = None
-        if outcome.ok:
-            show(self._ui.engineMessage, _("The engine is installed. Self-test shows which device it uses."))
-        elif outcome.cancelled:
+        if outcome.cancelled:
             show(self._ui.engineMessage, _("Stopped. Install goes on where it was."))
+        elif not outcome.ok:
+            self._say_failure(outcome)
+        elif self._removing:
+            show(self._ui.engineMessage, _("The engine was removed."))
         else:
-            show(self._ui.engineMessage, f"{outcome.what} {outcome.fix}".strip(), warning=True)
-        self._ended()
+            show(self._ui.engineMessage, _("The engine is installed. Self-test shows which device it uses."))
+        self.refresh()
+        self._on_changed()
 
     def _tested(self, outcome: Outcome) -> None:
         if not outcome.ok:
-            show(self._ui.engineMessage, f"{outcome.what} {outcome.fix}".strip(), warning=True)
+            self._say_failure(outcome)
         else:
             show(self._ui.engineMessage, _found_text(outcome.result), warning=bool(outcome.result.get("problems")))
         self.refresh()
 
-    def _ended(self) -> None:
-        self.refresh()
-        self._on_changed()
+    def _say_failure(self, outcome: Outcome) -> None:
+        show(self._ui.engineMessage, f"{outcome.what} {outcome.fix}".strip(), warning=True)
+        self._report.offer(outcome)
 
 
 def _found_text(found) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from slicer.i18n import tr as _
 
 from .export import preflight, write_nifti, write_seg_nrrd
 from .messages import show
+from .panel_report import ErrorReport
 from .process import Outcome
 from .steps import failure_of
 
@@ -24,6 +26,7 @@ class ExportSection:
 
     def __init__(self, ui, logic, result):
         self._ui, self._logic, self._result = ui, logic, result
+        self._report = ErrorReport(ui.copyExportErrorButton)
         ui.exportCollapsibleButton.connect("contentsCollapsed(bool)", lambda collapsed: self.refresh())
         ui.exportDicomButton.connect("clicked(bool)", lambda: self._export_dicom(None))
         for button, title, name, kind, write in (
@@ -46,6 +49,7 @@ class ExportSection:
     def _save(self, title: str, name: str, kind: str, write) -> None:
         path = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), title, name, kind)
         if path:
+            self._report.forget()
             suffix = name[name.index("."):]
             write(Path(path) if path.endswith(suffix) else Path(path + suffix))
 
@@ -54,7 +58,7 @@ class ExportSection:
             try:
                 write(self._result.segmentation, path)
             except OSError as error:
-                self._say_failure(failure_of(error))
+                self._say_failure(replace(failure_of(error), paths=(str(path), path.name)))
             else:
                 show(self._ui.exportMessage, _("Saved {name}.").format(name=path.name))
         return to
@@ -65,6 +69,7 @@ class ExportSection:
             return
         for button in (self._ui.exportDicomButton, self._ui.saveDicomButton):
             button.enabled = False
+        self._report.forget()
         show(self._ui.exportMessage, _("Writing the DICOM Segmentation ..."))
         self._logic.export_dicom(self._result.segmentation, path, self._exported)
 
@@ -84,3 +89,5 @@ class ExportSection:
 
     def _say_failure(self, outcome: Outcome) -> None:
         show(self._ui.exportMessage, f"{outcome.what} {outcome.fix}".strip(), warning=True)
+        if outcome.error_kind not in ("", "NotReady"):  # that is for the user to put right, and it names the volume
+            self._report.offer(outcome)

@@ -20,7 +20,9 @@ class InputsSection:
         self.parameters = None
         self.problems: dict = {}
         self._engine_errors: dict[str, str] = {}  # what the last run said about a field, until the choice changes
-        self._chosen_ids: tuple = ()
+        self._chosen_ids: dict = {}
+        self._filled: dict = {}  # role -> node ID as fill() left it
+        self._asked = 0  # questions to the engine; an answer to an earlier one is too late
         ui.recogniseButton.connect("clicked(bool)", lambda: self.recognise())
 
     @property
@@ -36,8 +38,9 @@ class InputsSection:
         return next((problem.text for problem in self.problems.values() if problem.blocking), "")
 
     def refresh(self) -> None:
-        chosen = self.chosen
-        ids = tuple((role, node.GetID()) for role, node in chosen.items())
+        chosen, ids = self.chosen, self._ids()
+        if self.parameters is None:
+            self._hand_over()
         if ids != self._chosen_ids:
             self._chosen_ids, self._engine_errors = ids, {}
         self.problems = self._logic.problems(chosen) if self.parameters is not None else {}
@@ -52,13 +55,16 @@ class InputsSection:
         self.refresh()
 
     def forget_errors(self) -> None:
+        """A run starts."""
         self._engine_errors = {}
+        self._hand_over()
         self.refresh()
 
-    def fill_if_empty(self) -> None:
-        """Without a click: when nothing is chosen yet and the scene has volumes that tell what they are."""
-        if self.parameters is not None and not self.chosen:
+    def fill(self) -> None:
+        """Without a click, as volumes arrive: until the user has chosen something or started a run."""
+        if self.parameters is not None and self._ids() in ({}, self._filled):
             self._apply(self._logic.recognise(_volumes()))
+            self._filled = self._ids()
 
     def recognise(self) -> None:
         """Names and headers at once; then the engine's look at the files, where there are files and an engine."""
@@ -71,12 +77,24 @@ class InputsSection:
         found = self._logic.recognise(volumes)
         self._apply(found)
         self._say(found)
-        self._logic.recognise_by_engine(volumes, self._from_engine)
+        self._asked += 1
+        asked, ids = self._asked, self._ids()
 
-    def _from_engine(self, found: Recognition) -> None:
-        if self.parameters is not None and found.roles:
-            self._apply(found)
-            self._say(found)
+        def answered(found: Recognition) -> None:
+            if asked == self._asked and ids == self._ids() and found.roles:
+                self._apply(found)
+                self._say(found)
+
+        self._logic.recognise_by_engine(volumes, answered)
+
+    def _ids(self) -> dict:
+        """Role -> node ID, for the fields that hold a node."""
+        return {role: node.GetID() for role, node in self.chosen.items()}
+
+    def _hand_over(self) -> None:
+        """From now on nothing changes the choice without a click."""
+        self._filled = {}
+        self._asked += 1
 
     def _apply(self, found: Recognition) -> None:
         taken = set(found.roles.values())

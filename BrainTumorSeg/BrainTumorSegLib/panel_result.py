@@ -70,6 +70,12 @@ class ResultSection:
         self._make_boxes(node)
         self._on_changed()
 
+    def look_again(self) -> None:
+        """The result shown may have been edited while another module was open."""
+        if self.segmentation is not None:
+            self._show_provenance(self.segmentation)
+            self._on_changed()
+
     def forget(self) -> None:
         """The scene is closing."""
         self._shown_id = None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-
 import qt
 import slicer
 from slicer.i18n import tr as _
@@ -12,6 +10,7 @@ from .checks import FIELD_NAMES, INPUTS, ROLES, field_of_error
 from .gpus import find_gpus
 from .messages import provider_name, show
 from .model_info import list_model_infos
+from .panel_report import ErrorReport
 from .process import Outcome
 from .run import Options
 
@@ -29,7 +28,7 @@ class RunSection:
         self._on_result, self._on_engine_error = on_result, on_engine_error
         self.parameters = None
         self._models: dict = {}
-        self._report = ""  # of the last failure, for the clipboard
+        self._report = ErrorReport(ui.copyErrorButton)
         self._model_error = ""  # what the last run said about the network
         self._filling = False
         logic.on_changed = self.refresh
@@ -39,7 +38,6 @@ class RunSection:
         ui.deviceComboBox.connect("currentIndexChanged(int)", lambda index: self._choose("device", ui.deviceComboBox, index))
         ui.segmentButton.connect("clicked(bool)", lambda: self._segment_or_cancel())
         ui.queueButton.connect("clicked(bool)", lambda: self._start())
-        ui.copyErrorButton.connect("clicked(bool)", lambda: slicer.app.clipboard().setText(self._report))
 
     @property
     def busy(self) -> bool:
@@ -83,7 +81,7 @@ class RunSection:
         self._model_error = ""
         for label in (self._ui.runWarning, self._ui.modelWarning):
             show(label, "")
-        self._ui.copyErrorButton.visible = False
+        self._report.forget()
         self._show_device_note()
         parameters = self.parameters
         options = Options(model=parameters.model, device=parameters.device, registered=parameters.registered, brain_only=parameters.brainOnly,
@@ -106,8 +104,7 @@ class RunSection:
 
     def _show_failure(self, outcome: Outcome) -> None:
         text = f"{outcome.what} {outcome.fix}".strip()
-        self._report = error_report(outcome)
-        self._ui.copyErrorButton.visible = True
+        self._report.offer(outcome)
         field = field_of_error(outcome.error_kind, outcome.what)
         if field in (*ROLES, INPUTS):
             self._inputs.show_error(field, text)
@@ -154,7 +151,11 @@ class RunSection:
             self._ui.deviceComboBox.setItemText(self._ui.deviceComboBox.findData("cuda"), names[0])
         else:
             for number, name in enumerate(names):
-                self._ui.deviceComboBox.addItem(f"{number}: {name}", f"cuda:{number}")
+                index = self._ui.deviceComboBox.findData(f"cuda:{number}")  # there already where the scene named it before it was found
+                if index >= 0:
+                    self._ui.deviceComboBox.setItemText(index, f"{number}: {name}")
+                else:
+                    self._ui.deviceComboBox.addItem(f"{number}: {name}", f"cuda:{number}")
         self._filling = False
         self.refresh()
 
@@ -164,25 +165,30 @@ class RunSection:
             setattr(self.parameters, parameter, box.itemData(index))
 
     def _show_choice(self, box, name: str) -> None:
+        """Also a name that a scene brings from another computer: the box shows what would run."""
+        if box.findData(name) < 0:
+            self._filling = True
+            box.addItem(_("{name} (not on this computer)").format(name=name), name)
+            self._filling = False
         index = box.findData(name)
-        if index >= 0 and index != box.currentIndex:
+        if index != box.currentIndex:
             box.setCurrentIndex(index)
 
     def _show_model(self) -> None:
-        info = self._models.get(self.parameters.model)
-        if info is None:
-            if self._models:
-                show(self._ui.modelWarning, _("The network {name} is not there. Choose another.").format(name=self.parameters.model), warning=True)
+        if not self._models:  # their cards cannot be read, which is said already
             return
+        info = self._models.get(self.parameters.model)
         show(self._ui.modelWarning, self._lacking() or self._model_error, warning=True)
-        self._ui.modelComboBox.toolTip = info.summary
-        if self._ui.modelInfo.property("shown") != info.name:
-            self._ui.modelInfo.setHtml(info.html)
-            self._ui.modelInfo.setProperty("shown", info.name)
+        self._ui.modelComboBox.toolTip = info.summary if info is not None else ""
+        if self._ui.modelInfo.property("shown") != self.parameters.model:
+            self._ui.modelInfo.setHtml(info.html if info is not None else "")
+            self._ui.modelInfo.setProperty("shown", self.parameters.model)
 
     def _lacking(self) -> str:
-        """What keeps the chosen network from reading the chosen sequences."""
+        """What keeps the chosen network from running, or from reading the chosen sequences."""
         info = self._models.get(self.parameters.model) if self.parameters is not None else None
+        if info is None and self._models and self.parameters is not None:
+            return _("The network {name} is not on this computer. Choose another.").format(name=self.parameters.model)
         lacking = [FIELD_NAMES[role] for role in info.needs if role not in self._inputs.chosen] if info is not None and self._inputs.chosen else []
         return _("This network was not trained to do without {sequences}. Choose them above, or another network.").format(
             sequences=_(" and ").join(lacking)) if lacking else ""
@@ -198,15 +204,6 @@ class RunSection:
     def _show_device_note(self) -> None:
         last = slicer.app.settings().value(_LAST_PROVIDER) or ""
         show(self._ui.deviceMessage, _("The last run used: {provider}").format(provider=last) if last else "")
-
-
-def error_report(outcome: Outcome) -> str:
-    """What a user can copy and send: no names, no paths, no patient data."""
-    from braintumorseg import __version__
-
-    lines = [f"BrainTumorSeg {__version__}, Slicer {slicer.app.applicationVersion}, {platform.system()} {platform.machine()}",
-             f"{outcome.error_kind or 'cancelled'} (exit code {outcome.exit_code})", outcome.what, outcome.fix, "", outcome.stderr]
-    return "\n".join(lines).strip() + "\n"
 
 
 def _step_text(step: str) -> str:

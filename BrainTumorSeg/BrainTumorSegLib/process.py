@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PureWindowsPath
 
 from .qt_process import QtProcess
 
-__all__ = ["EngineProcess", "Outcome"]
+__all__ = ["EngineProcess", "Outcome", "without_paths"]
 
 CANCELLED = 130  # the engine's exit code after a cancel
 _USAGE = 2
@@ -38,7 +38,7 @@ class Outcome:
     """How a run ended: with a `result`, or cancelled, or with an error (`error_kind`, `what` happened and why, the `fix`).
 
     `stderr` is what the child wrote there, its last 64 kB, without the paths that it was given: for the error report that a user
-    copies and sends.
+    copies and sends. `paths` are those that it was given: `what` and `fix`, which the user is shown, may name them.
     """
 
     result: object = None
@@ -48,6 +48,7 @@ class Outcome:
     cancelled: bool = False
     exit_code: int | None = None
     stderr: str = ""
+    paths: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -135,8 +136,9 @@ class EngineProcess:
         self._state = "ended"
         if self._line:  # a last line without its end
             self._read_line(self._line)
-        stderr = _without_paths(self._errors.decode("utf-8", "replace"), self.command)
-        self._on_finished(self._outcome(code, reason, stderr))
+        paths = tuple(argument for argument in self.command[1:] if Path(argument).is_absolute())
+        stderr = without_paths(self._errors.decode("utf-8", "replace"), paths)
+        self._on_finished(replace(self._outcome(code, reason, stderr), paths=paths))
 
     def _outcome(self, code: int | None, reason: str, stderr: str) -> Outcome:
         def failed(kind: str, what: str, fix: str) -> Outcome:
@@ -169,9 +171,17 @@ class EngineProcess:
                       "Try again; if it happens again, copy the error report and send it to us.")
 
 
-def _without_paths(text: str, command: Sequence[str]) -> str:
-    """The text without the files and folders of the command (their names may be a patient's), and without the user's home."""
-    paths = sorted((argument for argument in command[1:] if Path(argument).is_absolute()), key=len, reverse=True)
-    for path in paths:
-        text = re.sub(re.escape(path) + r"[^\"'\r\n:]*", "<path>", text)
-    return text.replace(str(Path.home()), "~")
+def without_paths(text: str, paths: Sequence[str]) -> str:
+    """The text without these files and folders (their names may be a patient's), and without the user's home."""
+    home = Path.home()
+    windows = isinstance(home, PureWindowsPath)
+    for path in sorted(paths, key=len, reverse=True):
+        text = re.sub(_spelled(path, windows) + r"[^\"'\r\n:]*", "<path>", text)
+    return re.sub(_spelled(str(home), windows), "~", text)
+
+
+def _spelled(path: str, windows: bool) -> str:
+    """A pattern of the path; on Windows in any case and with any slashes: Python's messages double them, other programs turn them."""
+    if not windows:
+        return re.escape(path)
+    return "(?i:" + r"[\\/]+".join(re.escape(part) for part in re.split(r"[\\/]+", path)) + ")"

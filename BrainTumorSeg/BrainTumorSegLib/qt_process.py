@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["QtProcess"]
+__all__ = ["QtProcess", "not_when_quitting", "when_quitting"]
 
 _CRASH_EXIT = 1  # QProcess::CrashExit
 
@@ -69,6 +69,8 @@ class QtProcess:
         if not process.waitForFinished(int(grace_s * 1000)):
             process.kill()
             process.waitForFinished(1000)
+        if self._process is not None:  # not even then; no later event will tell
+            self._end(None, "quit")
 
     def _has_started(self) -> None:
         self._started = True
@@ -105,6 +107,19 @@ class QtProcess:
         qt.QCoreApplication.instance().disconnect("aboutToQuit()", self.stop_now)
         qt.QTimer.singleShot(0, lambda: process.deleteLater())  # not now, within its own signal; and PythonQt deletes what nobody refers to
         self._on_exit(code, reason)
+
+
+def when_quitting(call: Callable[[], None]) -> None:
+    """Call when the application quits: before the children that start later are stopped, for Qt keeps the order of connection."""
+    import qt
+
+    qt.QCoreApplication.instance().connect("aboutToQuit()", call)
+
+
+def not_when_quitting(call: Callable[[], None]) -> None:
+    import qt
+
+    qt.QCoreApplication.instance().disconnect("aboutToQuit()", call)
 
 
 def _bytes(array) -> bytes:

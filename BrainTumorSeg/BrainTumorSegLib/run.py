@@ -41,6 +41,10 @@ class Options:
     opacity: float = 0.5
 
 
+class _VolumeRemoved(Exception):
+    """The volume that the result belongs to is no longer in the scene."""
+
+
 class SegmentationRun:
     """`state`: 'preparing', 'waiting' (for an earlier run), 'running', 'showing', 'ended'.
 
@@ -113,7 +117,7 @@ class SegmentationRun:
         self.state = "showing"
         self._on_progress("show", 1.0, None)
         pump(self._show(outcome.result), self._later, lambda: self._end(outcome), self._failed_to_show,
-             failures=(OSError, BadLabelFile), stopped=self._is_over)
+             failures=(OSError, BadLabelFile, _VolumeRemoved), stopped=self._is_over)
 
     def _show(self, report: Mapping) -> Iterator:
         files: list = []
@@ -123,7 +127,7 @@ class SegmentationRun:
         placement, reference = self._placements[role], self._nodes[role]
         _require_same_grid(files[0], placement)
         if not slicer.mrmlScene.IsNodePresent(reference):
-            raise BadLabelFile(_("The volume was removed while the run went on, so its result was dropped."))
+            raise _VolumeRemoved
         yield
         name = _("{name} tumour").format(name=reference.GetName())
         self._segmentation = segmentation = make_segmentation(files[0].labels, placement, report, reference, name)
@@ -138,7 +142,11 @@ class SegmentationRun:
 
     def _failed_to_show(self, error: Exception) -> None:
         self._discard()
-        self._end(failure_of(error))
+        if isinstance(error, _VolumeRemoved):
+            self._end(Outcome(error_kind="VolumeRemoved", what=_("The volume was removed while the run went on, so its result was dropped."),
+                              fix=_("Load the volume again and press Segment.")))
+        else:
+            self._end(failure_of(error))
 
     def _discard(self) -> None:
         """Nothing half-made stays in the scene."""

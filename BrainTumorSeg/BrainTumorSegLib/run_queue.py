@@ -27,6 +27,7 @@ class RunQueue:
         self._on_changed = on_changed
         self._make_process = make_process
         self._waiting: deque[Run] = deque()
+        self._closed = False
         self.current: Run | None = None
 
     @property
@@ -39,7 +40,7 @@ class RunQueue:
 
     def add(self, label: str, command: Sequence[str], environment: Mapping[str, str], *,
             on_progress: Callable[[str, float, float | None], None] | None = None, on_finished: Callable[[Outcome], None]) -> Run:
-        """A run with these, started at once if no other runs."""
+        """A run with these, started at once if no other runs; cancelled at once if the queue is closed."""
         def finished(outcome: Outcome) -> None:
             self._ended(run)
             try:
@@ -49,7 +50,9 @@ class RunQueue:
 
         run = Run(label, EngineProcess(command, environment, on_progress=on_progress, on_finished=finished, make_process=self._make_process))
         self._waiting.append(run)
-        if self.current is None:
+        if self._closed:
+            run.process.cancel()
+        elif self.current is None:
             self._start_next()
         else:
             self._on_changed()
@@ -63,6 +66,11 @@ class RunQueue:
         for run in (*self.waiting, *([self.current] if self.current else [])):  # the waiting ones first, or they would start
             run.process.cancel()
 
+    def close(self) -> None:
+        """End them all, and start none any more: the application quits, and what ends one by one must not make room for the next."""
+        self._closed = True
+        self.cancel_all()
+
     def _ended(self, run: Run) -> None:
         run.state = "ended"
         if run is self.current:
@@ -71,7 +79,7 @@ class RunQueue:
             self._waiting.remove(run)
 
     def _start_next(self) -> None:
-        if self.current is None and self._waiting:
+        if self.current is None and self._waiting and not self._closed:
             self.current = self._waiting.popleft()
             self.current.state = "running"
             self.current.process.start()

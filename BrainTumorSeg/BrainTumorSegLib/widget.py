@@ -44,7 +44,8 @@ class Panel:
     def enter(self) -> None:
         """The user opens the panel."""
         self.engine.refresh()
-        self.inputs.fill_if_empty()
+        self.inputs.fill()
+        self.result.look_again()
 
     def _show_result(self, segmentation) -> None:
         parameters = self._parameters

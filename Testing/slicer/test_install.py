@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -147,13 +146,23 @@ def test_a_cancelled_self_test_is_forgotten(installed):
     assert installed.last_self_test is None
 
 
-def test_remove_leaves_nothing(installed):
-    installed.remove()
+def test_an_engine_that_is_being_removed_is_not_used(installed):
+    process = installed.remove(lambda *told: None, lambda outcome: None)
+    assert FakeProcess.last.command[-3:] == ("--folder", str(installed.folder), "--remove")
+    assert process.running
     assert installed.state().kind == "missing"
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and thread.daemon and "rmtree" in str(getattr(thread, "_target", "")):
-            thread.join(10)
-    assert not installed.folder.exists()
+    FakeProcess.last.say(b'{"error": {"kind": "Busy", "what": "Another Slicer is installing.", "fix": "Wait."}}\n')
+    FakeProcess.last.end(1, "")
+    assert installed.state().ready, "nothing was deleted"
+
+
+def test_what_a_stopped_installation_or_removal_left_can_be_removed(tmp_path):
+    found = installation(tmp_path)
+    assert not found.removable
+    (found.folder / "packages-1").mkdir(parents=True)
+    assert found.state().kind == "missing"
+    assert found.removable
+    assert not installation(tmp_path, chosen=True).removable
 
 
 class Real:
@@ -255,6 +264,30 @@ def test_two_slicers_do_not_install_at_once(real, tmp_path):
         assert try_lock(lock)
         real.start(make_wheelhouse(tmp_path / "wheels"))
         assert real.outcome().error_kind == "Busy"
+
+
+def test_remove_leaves_nothing_and_is_done_by_a_child(real):
+    packages = real.folder / "packages-1" / "numpy"
+    packages.mkdir(parents=True)
+    (packages / "__init__.py").write_text("")
+    Manifest("packages-1", requirements_hash(REQUIREMENTS), "cpu", ("numpy",)).write(real.folder)
+    process = real.installation.remove(lambda *told: real.progress.append(told), real.outcomes.append)
+    assert process.running
+    assert packages.is_dir(), "the window does not wait for it"
+    assert real.outcome().ok
+    assert not real.folder.exists()
+    assert real.progress[0][0] == "remove"
+
+
+def test_nothing_is_removed_while_another_slicer_installs(real):
+    from BrainTumorSegLib.private_folder import try_lock
+
+    (real.folder / "packages-1").mkdir(parents=True)
+    with (real.folder / "install.lock").open("a+b") as lock:
+        assert try_lock(lock)
+        real.installation.remove(lambda *told: None, real.outcomes.append)
+        assert real.outcome().error_kind == "Busy"
+    assert (real.folder / "packages-1").is_dir()
 
 
 def test_a_manifest_is_read_back(tmp_path):

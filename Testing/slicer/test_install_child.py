@@ -1,3 +1,6 @@
+import errno
+import json
+import os
 from collections import namedtuple
 from pathlib import Path
 
@@ -52,3 +55,54 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert install_child.main(["--folder", str(tmp_path / "file" / "engine"), "--runtime", "cpu", "--requirements", str(tmp_path / "none")]) == 1
     assert "FolderFailed" in capsys.readouterr().out
+
+
+def a_folder(tmp_path):
+    folder = tmp_path / "engine"
+    (folder / "packages-1" / "numpy").mkdir(parents=True)
+    (folder / "engine.json").write_text("{}")
+    for name in "abc":
+        (folder / "packages-1" / "numpy" / name).write_bytes(b"x" * 1_000_000)
+    return folder
+
+
+def remove(folder, capsys):
+    code = install_child.main(["--folder", str(folder), "--remove"])
+    return code, json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+def test_remove_deletes_the_folder_and_follows_no_link(tmp_path, capsys):
+    folder, outside = a_folder(tmp_path), tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept").touch()
+    (folder / "link").symlink_to(outside)
+    assert remove(folder, capsys) == (0, {"result": {"files": 6}})
+    assert not folder.exists()
+    assert (outside / "kept").exists()
+    assert remove(folder, capsys)[0] == 0, "what is gone is removed"
+
+
+def test_a_file_that_cannot_be_deleted_is_said_with_what_is_left_and_the_others_go(tmp_path, capsys, monkeypatch):
+    folder, unlink = a_folder(tmp_path), os.unlink
+
+    def refuses(path, *args, **options):
+        if str(path).endswith("b"):
+            raise OSError(errno.EBUSY, "In use")
+        unlink(path, *args, **options)
+
+    monkeypatch.setattr(install_child.os, "unlink", refuses)
+    code, said = remove(folder, capsys)
+    assert (code, said["error"]["kind"]) == (1, "NotRemoved")
+    assert "In use" in said["error"]["what"]
+    assert f"1 MB are left in {folder}" in said["error"]["what"]
+    assert "Remove again" in said["error"]["fix"]
+    assert [path.name for path in folder.rglob("*") if path.is_file()] in (["install.lock", "b"], ["b", "install.lock"])
+
+
+def test_a_removal_that_is_stopped_leaves_no_engine_that_seems_whole(tmp_path, capsys, monkeypatch):
+    folder = a_folder(tmp_path)
+    monkeypatch.setattr(install_child, "_watch_stdin", lambda cancel: cancel.set())
+    monkeypatch.setattr(install_child.threading.Thread, "start", lambda thread: thread.run())
+    assert remove(folder, capsys)[0] == 130
+    assert not (folder / "engine.json").exists()
+    assert (folder / "packages-1").exists()

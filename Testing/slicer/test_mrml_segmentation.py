@@ -179,6 +179,45 @@ def test_labels_of_another_segmentation_come_onto_the_first_ones_grid(seg):
     assert np.array_equal(seg.labels_on(second, seg.label_values(second), grid=first), labels)
 
 
+def surface_node(shape, kind="Closed surface"):
+    """A segmentation whose one segment, "Edema", has no voxels, only a form that `shape` is."""
+    import slicer
+
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "RTSTRUCT")
+    node.GetSegmentation().SetSourceRepresentationName(kind)
+    segment = slicer.vtkSegment()
+    segment.SetName("Edema")
+    segment.AddRepresentation(kind, shape)
+    node.GetSegmentation().AddSegment(segment, "Edema")
+    return node
+
+
+def test_a_segment_that_is_only_a_surface_has_its_voxels_and_stays_as_it_is(seg):
+    import vtk
+
+    cube = vtk.vtkCubeSource()
+    cube.SetBounds(1.5, 4.5, 2.5, 6.5, 3.5, 8.5)
+    triangles = vtk.vtkTriangleFilter()
+    triangles.SetInputConnection(cube.GetOutputPort())
+    triangles.Update()
+    node = surface_node(triangles.GetOutput())
+    expected = np.zeros((10, 14, 12), np.uint8)
+    expected[4:9, 3:7, 2:5] = 2
+    assert np.array_equal(seg.labels_on(node, {"Edema": 2}, grid=make(seg, make_volume())), expected)
+    assert node.GetSegmentation().GetSegment("Edema").GetRepresentation("Binary labelmap") is None
+
+
+def test_an_empty_surface_is_an_empty_segment_and_what_cannot_be_converted_is_said(seg):
+    import vtk
+
+    grid = make(seg, make_volume())
+    assert not seg.labels_on(surface_node(vtk.vtkPolyData()), {"Edema": 2}, grid=grid).any()
+    sphere = vtk.vtkSphereSource()
+    sphere.Update()
+    with pytest.raises(ValueError, match="Edema of RTSTRUCT is a Scribble that Slicer cannot turn into voxels"):
+        seg.labels_on(surface_node(sphere.GetOutput(), "Scribble"), {"Edema": 2}, grid=grid)
+
+
 def test_parts_are_shown_and_hidden(seg):
     node = make(seg, make_volume())
     assert seg.shown_labels(node) == (1, 2, 3)

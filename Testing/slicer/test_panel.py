@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+import types
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 from fakes import FakeProcess
 from made_up import Steps, make_labels, make_report, make_volume
 from test_run import Case, FakeEngine
+
+from BrainTumorSegLib.process import Outcome
 
 MODULE = Path(__file__).resolve().parents[2] / "BrainTumorSeg" / "BrainTumorSeg.py"
 
@@ -33,11 +36,15 @@ class PanelCase(Case):
     def fresh(self):
         """As it is when it was just opened on an empty scene."""
         self.host.new_scene()
-        self.logic.engine = FakeEngine()
+        from BrainTumorSegLib.logic import Logic
+
+        Logic.__init__(self.logic, FakeEngine(), make_process=FakeProcess, later=self.steps)  # the one before was closed
+        self.logic.on_changed = self.panel.run.refresh
         for name in ("recogniseMessage", "runWarning", "modelWarning", "deviceMessage", "engineMessage", "exportMessage", "resultMessage"):
             getattr(self.ui, name).text = ""
             getattr(self.ui, name).visible = False
-        self.ui.copyErrorButton.visible = False
+        for button in (self.ui.copyErrorButton, self.ui.copyEngineErrorButton, self.ui.copyExportErrorButton):
+            button.visible = False
         self.ui.exportCollapsibleButton.collapsed = True
         self.widget.enter()
         self.panel.engine.fold()
@@ -101,6 +108,44 @@ def test_a_loaded_study_fills_the_fields_by_itself(case):
     assert case.ui.segmentButton.enabled
 
 
+def test_files_that_arrive_one_by_one_fill_every_field(case):
+    """Slicer's Add Data lets events run between two files."""
+    for role in ("t1", "t1ce", "t2", "flair"):
+        make_volume(name=f"Case_{role}")
+        case.host.spin(seconds=0.05)
+    assert {role: node.GetName() for role, node in case.panel.inputs.chosen.items()} == {r: f"Case_{r}" for r in ("t1", "t1ce", "t2", "flair")}
+
+
+def test_volumes_that_come_in_a_batch_are_filled_in_when_it_ends(case):
+    import slicer
+
+    slicer.mrmlScene.StartState(slicer.vtkMRMLScene.BatchProcessState)
+    volume = make_volume(name="Case_t1ce")
+    case.host.spin(seconds=0.05)
+    slicer.mrmlScene.EndState(slicer.vtkMRMLScene.BatchProcessState)
+    case.host.spin(seconds=0.05)
+    assert case.panel.inputs.chosen == {"t1ce": volume}
+
+
+def test_filling_stops_once_the_user_changed_a_field_or_started_a_run(case):
+    first = make_volume(name="Case_t1ce")
+    case.host.spin(seconds=0.05)
+    assert case.panel.inputs.chosen == {"t1ce": first}
+    case.press_segment()
+    FakeProcess.last.end(130, "")
+    make_volume(name="Case_t2")
+    case.host.spin(seconds=0.05)
+    assert case.panel.inputs.chosen == {"t1ce": first}
+    case.choose()
+    second = make_volume(name="Case_flair")
+    case.host.spin(seconds=0.05)
+    assert case.panel.inputs.chosen["flair"] is second  # an empty panel is filled anew
+    case.ui.t1ceSelector.setCurrentNode(None)
+    make_volume(name="Case_t1")
+    case.host.spin(seconds=0.05)
+    assert set(case.panel.inputs.chosen) == {"t2", "flair"}
+
+
 def test_what_the_user_chose_is_not_filled_over(case):
     first = make_volume(name="Mine")
     case.choose(t1ce=first)
@@ -115,6 +160,41 @@ def test_recognise_says_why_and_moves_a_wrong_choice(case):
     case.ui.recogniseButton.click()
     assert case.panel.inputs.chosen == {"flair": wrong}
     assert "FLAIR: by its name" in case.shown("recogniseMessage")
+
+
+@pytest.fixture
+def engine_answers(case, monkeypatch):
+    """The engine's answers to Recognise, one call a click, given when the test calls them."""
+    calls = []
+    monkeypatch.setattr(case.logic, "recognise_by_engine", lambda nodes, on_finished: calls.append(on_finished) or True)
+    return calls
+
+
+def test_the_engines_late_answer_does_not_undo_what_the_user_chose(case, engine_answers):
+    from BrainTumorSegLib.recognise import Recognition
+
+    a, b = make_volume(name="AX 3D"), make_volume(name="AX 3D +C")
+    case.ui.recogniseButton.click()
+    case.choose(t1=a, t1ce=b)
+    engine_answers[0](Recognition({"t1": b.GetID(), "t1ce": a.GetID()}))
+    assert case.panel.inputs.chosen == {"t1": a, "t1ce": b}
+
+
+def test_only_the_answer_to_the_last_click_counts_and_none_after_a_run_was_started(case, engine_answers):
+    from BrainTumorSegLib.recognise import Recognition
+
+    volume = make_volume(name="Case_flair")
+    for _ in range(2):
+        case.ui.recogniseButton.click()
+    engine_answers[0](Recognition({"t1": volume.GetID()}))
+    assert case.panel.inputs.chosen == {"flair": volume}
+    engine_answers[1](Recognition({"t2": volume.GetID()}))
+    assert case.panel.inputs.chosen == {"t2": volume}
+    case.ui.recogniseButton.click()
+    case.press_segment()
+    engine_answers[2](Recognition({"t1": volume.GetID()}))
+    assert case.panel.inputs.chosen == {"flair": volume}
+    FakeProcess.last.end(130, "")
 
 
 def test_recognise_without_volumes_says_how_to_load_some(case):
@@ -187,6 +267,23 @@ def test_after_editing_the_volumes_are_measured_anew_and_it_says_edited(case):
     assert case.ui.volumesTableView.mrmlTableNode().GetCellText(0, 2) == "0.064"
     assert "edited" in case.shown("provenanceLabel")
     assert "Not edited" not in case.shown("provenanceLabel")
+
+
+def test_an_edit_in_another_module_is_said_when_the_panel_is_opened_again(case):
+    import slicer
+
+    node = finished(case)
+    case.ui.exportCollapsibleButton.collapsed = False
+    case.widget.exit()
+    node.GetSegmentation().RemoveSegment("Necrosis")
+    case.widget.enter()
+    assert "Not edited" not in case.shown("provenanceLabel")
+    assert "The outlines were edited" in case.shown("provenanceLabel")
+    assert "SEMIAUTOMATIC" in case.shown("preflightLabel")
+    slicer.mrmlScene.RemoveNode(node)
+    case.widget.exit()
+    case.widget.enter()
+    assert case.panel.result.segmentation is None
 
 
 def test_the_table_goes_to_the_clipboard_and_to_a_file(case, tmp_path):
@@ -264,7 +361,7 @@ def test_a_missing_engine_is_said_and_its_section_opened(case):
 
 def test_the_engine_is_not_exchanged_beneath_a_run(case):
     calls = []
-    case.logic.engine.repair = lambda **options: calls.append("repair")
+    case.logic.install_engine = lambda *given: calls.append("repair") or types.SimpleNamespace(running=False)
     case.ui.repairButton.enabled = True
     case.choose(t1ce=make_volume())
     case.press_segment()
@@ -274,6 +371,7 @@ def test_the_engine_is_not_exchanged_beneath_a_run(case):
     FakeProcess.last.end(130, "")
     case.ui.repairButton.click()
     assert calls == ["repair"]
+    del case.logic.install_engine
 
 
 def test_a_second_run_can_be_queued(case):
@@ -417,11 +515,45 @@ def test_gpus_can_be_chosen_one_by_one(case):
     assert [box.itemText(index) for index in range(box.count)] == texts
 
 
+@pytest.fixture
+def foreign(case):
+    """The parameter node of a scene from another computer, which has another network and more GPUs."""
+    parameters, boxes = case.logic.getParameterNode(), (case.ui.modelComboBox, case.ui.deviceComboBox)
+    counts = [box.count for box in boxes]
+    case.choose(t1ce=make_volume())
+    parameters.model, parameters.device = "glioma-large", "cuda:1"
+    yield parameters
+    parameters.model, parameters.device = "glioma", "auto"
+    for box, count in zip(boxes, counts, strict=True):
+        while box.count > count:
+            box.removeItem(box.count - 1)
+
+
+def test_a_scene_from_another_computer_shows_its_network_and_device_until_others_are_chosen(case, foreign):
+    model, device = case.ui.modelComboBox, case.ui.deviceComboBox
+    assert model.currentText == "glioma-large (not on this computer)"
+    assert device.currentText == "cuda:1 (not on this computer)"
+    assert "glioma-large is not on this computer. Choose another." in case.shown("modelWarning")
+    assert case.ui.modelInfo.toPlainText() == ""
+    assert not case.ui.segmentButton.enabled
+    model.setCurrentIndex(model.findData("glioma"))
+    device.setCurrentIndex(device.findData("auto"))
+    assert (foreign.model, foreign.device) == ("glioma", "auto")
+    assert case.shown("modelWarning") == ""
+    assert "glioma" in case.ui.modelInfo.toPlainText()
+    assert case.ui.segmentButton.enabled
+
+
+def test_a_gpu_that_is_found_after_the_scene_named_it_is_there_once(case, foreign):
+    box = case.ui.deviceComboBox
+    case.panel.run._add_gpus(["NVIDIA A2", "NVIDIA H100"])
+    assert box.currentText == "1: NVIDIA H100"
+    assert [box.itemData(index) for index in range(box.count)].count("cuda:1") == 1
+
+
 def test_self_test_shows_the_device_that_was_really_used(case):
     started = {}
-    case.logic.engine.self_test = lambda on_finished: started.update(call=on_finished)
-    from BrainTumorSegLib.process import Outcome
-
+    case.logic.engine.self_test = lambda on_finished: started.update(call=on_finished) or types.SimpleNamespace(running=False)
     case.ui.engineCollapsibleButton.collapsed = False
     case.panel.engine.refresh()
     case.ui.selfTestButton.click()
@@ -430,31 +562,153 @@ def test_self_test_shows_the_device_that_was_really_used(case):
 
 
 def test_installing_asks_once_shows_progress_and_can_be_stopped(case):
-    import types
-
     import qt
 
-    from BrainTumorSegLib.install import State
-    from BrainTumorSegLib.process import Outcome
-
-    engine, calls = case.logic.engine, {}
-    engine.state = lambda: State("missing", "The engine is not installed yet. Press Install.")
-    engine.question = "About 120 MB to download. Install them now?"
-    engine.install = lambda **given: calls.update(given) or types.SimpleNamespace(cancel=lambda: calls.update(cancelled=True))
+    real_engine(case)
     case.panel.engine.open_with("")
-    case.host.dialogs.expect("120 MB", qt.QMessageBox.Cancel)
+    case.host.dialogs.expect("220 MB", qt.QMessageBox.Cancel)
+    FakeProcess.last = None
     case.ui.installButton.click()
-    assert calls == {}
-    case.host.dialogs.expect("120 MB", qt.QMessageBox.Ok)
+    assert FakeProcess.last is None
+    case.host.dialogs.expect("220 MB", qt.QMessageBox.Ok)
     case.ui.installButton.click()
-    calls["on_progress"]("onnxruntime", 0.25, 20.0)
+    FakeProcess.last.say(b'{"step": "download", "done": 0.25, "eta_s": 20.0}\n')
     assert case.ui.engineProgressBar.value == 250
     assert case.ui.installButton.isHidden()
     case.ui.cancelInstallButton.click()
-    assert calls["cancelled"]
-    calls["on_finished"](Outcome(cancelled=True))
+    assert FakeProcess.last.calls == ["start", "close_stdin"]
+    FakeProcess.last.end(130, "")
     assert "goes on where it was" in case.shown("engineMessage")
     assert not case.ui.installButton.isHidden()
+
+
+def real_engine(case, make_process=FakeProcess):
+    """An installation as it really is, nothing in it yet, whose children the test plays."""
+    from BrainTumorSegLib.install import Installation
+    from BrainTumorSegLib.runtime_choice import RUNTIMES
+
+    case.logic.engine = Installation(Path(tempfile.gettempdir()) / "engine", MODULE.parent, "python", python_version=(3, 12),
+                                     runtime=RUNTIMES["cpu"], make_process=make_process)
+    case.panel.engine.refresh()
+    return case.logic.engine
+
+
+def confirm(case, words, button):
+    import qt
+
+    case.host.dialogs.expect(words, qt.QMessageBox.Ok)
+    button.click()
+
+
+def test_removed_is_said_only_when_it_is(case):
+    (real_engine(case).folder / "packages-1").mkdir(parents=True)
+    case.panel.engine.refresh()
+    confirm(case, "Delete the engine", case.ui.removeButton)
+    assert "Deleting" in case.shown("engineMessage")
+    assert not case.ui.engineProgressBar.isHidden()
+    assert case.ui.cancelInstallButton.isHidden()
+    assert case.ui.installButton.isHidden()
+    case.host.spin(seconds=0.05)
+    assert "removed." not in case.shown("engineMessage")
+    FakeProcess.last.say(b'{"result": {"files": 1}}\n')
+    FakeProcess.last.end(0, "")
+    assert "The engine was removed." in case.shown("engineMessage")
+    assert not case.ui.installButton.isHidden()
+
+
+def test_a_removal_that_failed_says_what_is_left_and_can_be_tried_again(case):
+    folder = real_engine(case).folder
+    (folder / "packages-1").mkdir(parents=True)
+    case.panel.engine.refresh()
+    confirm(case, "Delete the engine", case.ui.removeButton)
+    error = {"kind": "NotRemoved", "what": f"1 MB are left in {folder}.", "fix": "Press Remove again."}
+    FakeProcess.last.say(json.dumps({"error": error}).encode() + b"\n")
+    FakeProcess.last.end(1, "")
+    assert f"1 MB are left in {folder}. Press Remove again." in case.shown("engineMessage")
+    assert case.ui.removeButton.enabled
+
+
+class FailsAtOnce(FakeProcess):
+    """As on Windows, where QProcess tells within start() that a program cannot be started."""
+
+    def start(self, command, environment):
+        self.end(None, "Access is denied")
+
+
+def test_an_installer_that_cannot_start_leaves_the_section_usable(case):
+    real_engine(case, FailsAtOnce)
+    confirm(case, "220 MB", case.ui.installButton)
+    assert "Access is denied" in case.shown("engineMessage")
+    assert case.ui.cancelInstallButton.isHidden()
+    assert not case.ui.installButton.isHidden()
+    assert case.logic._upkeep == []
+
+
+def test_what_happens_to_the_engine_outlives_a_scene_and_ends_with_the_panel(case):
+    real_engine(case)
+    confirm(case, "220 MB", case.ui.installButton)
+    installation = FakeProcess.last
+    case.logic.test_engine(lambda outcome: None)
+    self_test = FakeProcess.last
+    case.host.new_scene()
+    assert (installation.calls, self_test.calls) == (["start"], ["start"])
+    before = case.shown("engineMessage")
+    case.logic.close()
+    assert (installation.calls, self_test.calls) == (["start", "close_stdin"], ["start", "close_stdin"])
+    installation.end(130, "")
+    self_test.end(130, "")
+    assert case.shown("engineMessage") == before, "the panel may be gone"
+    case.panel.engine._job = None
+
+
+def test_a_failed_installation_and_self_test_have_a_report_to_copy(case):
+    import qt
+
+    folder = real_engine(case).folder
+    confirm(case, "220 MB", case.ui.installButton)
+    assert case.ui.copyEngineErrorButton.isHidden()
+    FakeProcess.last.complain(b"ERROR: pip said why\n")
+    FakeProcess.last.say(json.dumps({"error": {"kind": "PipFailed", "what": f"{folder} failed.", "fix": "Copy the error report."}}).encode() + b"\n")
+    FakeProcess.last.end(1, "")
+    case.ui.copyEngineErrorButton.click()
+    report = qt.QApplication.clipboard().text()
+    assert "PipFailed" in report
+    assert "pip said why" in report
+    assert str(folder) not in report
+    case.logic.engine.self_test = lambda ended: ended(Outcome(error_kind="EngineFailed", what="x")) or types.SimpleNamespace(running=False)
+    case.ui.selfTestButton.enabled = True
+    case.ui.selfTestButton.click()
+    case.ui.copyEngineErrorButton.click()
+    assert "EngineFailed" in qt.QApplication.clipboard().text()
+    confirm(case, "220 MB", case.ui.installButton)
+    assert case.ui.copyEngineErrorButton.isHidden(), "a new try starts clean"
+    FakeProcess.last.end(130, "")
+
+
+def test_a_failed_export_has_a_report_without_the_files_name(case, tmp_path):
+    import qt
+
+    finished(case)
+    case.ui.exportCollapsibleButton.collapsed = False
+    case.host.dialogs.expect_file(tmp_path / "no such folder" / "DOE.seg.nrrd")
+    case.ui.exportNrrdButton.click()
+    case.ui.copyExportErrorButton.click()
+    report = qt.QApplication.clipboard().text()
+    assert "FileError" in report
+    assert "DOE" not in report
+    case.host.dialogs.expect_file(tmp_path / "tumour.nii.gz")
+    case.ui.exportNiftiButton.click()
+    assert case.ui.copyExportErrorButton.isHidden()
+
+
+def test_a_dicom_export_that_the_engine_fails_has_a_report(case):
+    import qt
+
+    case.panel.export._exported(Outcome(error_kind="NotReady", what="DOE JOHN was not loaded from DICOM."), None)
+    assert case.ui.copyExportErrorButton.isHidden(), "nothing broke"
+    case.panel.export._exported(Outcome(error_kind="EngineFailed", what="x", stderr="Traceback"), None)
+    case.ui.copyExportErrorButton.click()
+    assert "Traceback" in qt.QApplication.clipboard().text()
 
 
 def test_json_of_a_long_report_survives_the_scene(case):

@@ -1,11 +1,12 @@
 """One run of the engine, with a child played by the test: every end is one outcome."""
 
 import json
+from pathlib import PureWindowsPath
 
 import pytest
 from fakes import FakeProcess
 
-from BrainTumorSegLib.process import EngineProcess
+from BrainTumorSegLib.process import EngineProcess, without_paths
 
 
 class Run:
@@ -195,6 +196,39 @@ def test_stderr_has_no_path_of_the_command_nor_the_users_home(monkeypatch, tmp_p
     assert "DOE" not in run.outcome.stderr
     assert "IM0001" not in run.outcome.stderr
     assert 'File "~/x/cli.py", line 3' in run.outcome.stderr
+
+
+class WindowsPath(PureWindowsPath):
+    @classmethod
+    def home(cls):
+        return cls(r"C:\Users\Jörg Müller")
+
+
+@pytest.mark.parametrize("spell", [str, lambda text: text.replace("\\", "\\\\"), lambda text: text.replace("\\", "/"), str.upper, str.lower,
+                                   lambda text: str(OSError(2, "No such file", text))], ids=["plain", "doubled", "turned", "upper", "lower", "error"])
+def test_on_windows_paths_go_in_every_spelling(monkeypatch, spell):
+    from BrainTumorSegLib import process
+
+    monkeypatch.setattr(process, "Path", WindowsPath)
+    home, folder = r"C:\Users\Jörg Müller", r"D:\Temp\DOE^JOHN-1"
+    run = Run("python", "segment", folder, "--out", folder + r"\result").start()
+    run.child.say(line(error={"kind": "InputError", "what": f"{spell(folder)} cannot be read.", "fix": f"Look into {spell(home)}"}))
+    run.child.complain(f"{spell(folder + chr(92) + 'result')}\n{spell(home + chr(92) + 'AppData')}\n".encode())
+    run.child.end(1, "")
+    outcome = run.outcome
+    told = "\n".join([outcome.stderr, *(without_paths(text, outcome.paths) for text in (outcome.what, outcome.fix))]).lower()
+    assert not [word for word in ("doe", "jörg", "müller", "result") if word in told], told
+    assert "<path>" in told
+    assert "~" in told
+
+
+def test_the_user_is_shown_the_path_that_the_report_hides(monkeypatch, tmp_path):
+    monkeypatch.setattr("pathlib.Path.home", lambda: tmp_path)
+    run = Run("python", "segment", str(tmp_path / "DOE")).start()
+    run.child.say(line(error={"kind": "InputError", "what": f"{tmp_path / 'DOE'} is empty.", "fix": ""}))
+    run.child.end(1, "")
+    assert "DOE" in run.outcome.what
+    assert without_paths(run.outcome.what, run.outcome.paths) == "<path>"
 
 
 def test_a_run_starts_once(run):

@@ -138,3 +138,50 @@ def is_alive(pid):
             return False
         time.sleep(0.1)
     return True
+
+
+@pytest.mark.skipif(os.name == "nt", reason="ends without a child's leave")
+def test_quitting_ends_the_queue_starts_no_other_run_and_leaves_no_folder(host, tmp_path):
+    child = f"import os; open({str(tmp_path)!r} + f'/started-{{os.getpid()}}', 'w').close()\n{LISTENS}"
+    program = f"""
+import sys, os, tempfile
+sys.path[:0] = {[str(HERE), *sys.path]!r}
+tempfile.tempdir = {str(tmp_path)!r}
+from pathlib import Path
+from host import start
+host = start()
+import qt
+from made_up import make_volume
+from test_run import FakeEngine
+from BrainTumorSegLib.logic import Logic
+class Engine(FakeEngine):
+    def command(self):
+        return [sys.executable, "-c", {child!r}]
+    def environment(self):
+        return dict(os.environ)
+logic = Logic(Engine())
+ended = []
+for name in ("first", "second"):
+    logic.segment({{"t1ce": make_volume(name=name)}}, on_finished=lambda outcome, node: ended.append(outcome.cancelled))
+assert host.spin(until=lambda: list(Path(tempfile.tempdir).glob("started-*")) and len(logic.queue.waiting) == 1, seconds=60)
+qt.QTimer.singleShot(0, host.app.quit)
+host.app.exec()
+assert ended == [True, True], ended
+assert list(Path(tempfile.tempdir).glob("braintumorseg-*")) == []
+logic.close()
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+    time.sleep(0.5)
+    assert len(list(tmp_path.glob("started-*"))) == 1
+
+
+def test_a_child_that_not_even_a_kill_ends_is_given_up_when_the_application_quits(host, monkeypatch):
+    run = Run(host, LISTENS).until_progress()
+    process = run.process._process._process
+    ended = process.waitForFinished
+    monkeypatch.setattr(type(process), "waitForFinished", lambda *_: False)
+    monkeypatch.setattr(type(process), "kill", lambda *_: None)
+    run.process._process.stop_now()
+    monkeypatch.undo()
+    assert run.outcomes[0].cancelled
+    ended(10_000)

@@ -12,7 +12,7 @@ from made_up import AFFINES, Steps, affine_of, make_labels, make_report, make_tr
 
 
 class FakeEngine:
-    chosen = False
+    chosen, removable = False, True
 
     def state(self):
         from BrainTumorSegLib.install import State
@@ -196,6 +196,7 @@ def test_the_reference_is_removed_while_the_engine_runs(case):
     ((outcome, node),) = case.outcomes
     assert node is None
     assert "removed" in outcome.what
+    assert outcome.fix == "Load the volume again and press Segment."
 
 
 def test_a_second_run_waits_for_the_first(case):

@@ -86,3 +86,21 @@ def test_the_panel_hears_of_every_change(three):
     before = three.changes
     three.children[0].end(0, "")
     assert three.changes > before
+
+
+def test_a_queue_that_closes_ends_what_waits_first_and_starts_nothing_when_the_current_one_ends(three):
+    three.queue.close()
+    assert list(three.outcomes) == ["b", "c"]
+    assert three.children[0].calls == ["start", "close_stdin"]
+    three.children[0].end(None, "quit")
+    assert all(three.outcomes[label].cancelled for label in "abc")
+    assert [child.calls for child in three.children[1:]] == [[], []]
+
+
+def test_what_joins_a_closed_queue_is_cancelled(three):
+    three.queue.close()
+    three.children[0].end(None, "quit")
+    run = three.add("late")
+    assert three.outcomes["late"].cancelled
+    assert run.state == "ended"
+    assert three.children[-1].calls == []

@@ -1,4 +1,5 @@
 import json
+from shutil import copytree
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from braintumorseg_training.cli import main
 from braintumorseg_training.config import Config
 from braintumorseg_training.data import Split
 from braintumorseg_training.export import export
+from braintumorseg_training.networks import build
 from braintumorseg_training.run_split import split_of_run
 from braintumorseg_training.train import fit, load_checkpoint
 
@@ -65,7 +67,7 @@ def test_an_exported_network_is_a_part_too_and_its_missing_head_is_the_others(ru
 def test_what_cannot_be_averaged_is_refused_in_a_line(runs, packed, tmp_path):
     other = tmp_path / "other"
     fit(Config(**{**TINY, "channels": (8, 16)}), packed, Split(("case0",), ()), other, device="cpu", say=quiet)
-    with pytest.raises(ModelError, match="of the first network's weights"):
+    with pytest.raises(ModelError, match=r"other is of another channels \(\[8, 16\], not \[8, 8\]\) than seed1"):
         average([runs[0], other], tmp_path / "mean", quiet)
     with pytest.raises(ModelError, match="two networks or more"):
         average(runs[:1], tmp_path / "mean", quiet)
@@ -75,6 +77,23 @@ def test_what_cannot_be_averaged_is_refused_in_a_line(runs, packed, tmp_path):
     assert not (tmp_path / "mean").exists()
     with pytest.raises(OutputError, match="there already"):
         average(runs, other, quiet)
+
+
+def test_a_network_and_its_folded_twin_are_not_averaged_though_most_weights_have_one_name(runs, tmp_path):
+    def twin(name, **more):
+        copytree(runs[0], tmp_path / name)
+        saved = load_checkpoint(runs[0] / "checkpoint.pt")
+        torch.save({**saved, "average": build(Config(**TINY, norm="none")).state_dict(), "config": {**saved["config"], **more}},
+                   tmp_path / name / "checkpoint.pt")
+        return tmp_path / name
+
+    with pytest.raises(ModelError, match=r"folded is of another norm \(none, not instance\) than seed1"):
+        average([runs[0], twin("folded", norm="none")], tmp_path / "mean", quiet)
+    with pytest.raises(ModelError, match=r"silent does not hold the first network's weights: \d+ tensors .*, first\.norm1\.weight first\. Average"):
+        average([runs[0], twin("silent")], tmp_path / "mean", quiet)      # where only the weights tell
+    with pytest.raises(ModelError, match=r"coarse is of another norm .*, spacing_mm \(\[2"):
+        average([runs[0], twin("coarse", norm="none", spacing_mm=[2.0, 2.0, 2.0])], tmp_path / "mean", quiet)
+    assert not (tmp_path / "mean").exists()
 
 
 def test_no_run_goes_on_from_an_average(runs, packed, tmp_path):

@@ -52,6 +52,13 @@ def test_the_table_speaks_before_the_labels_of_all_others(plain):
     assert np.count_nonzero(found["p2"].read()[1].voxels == 1) == np.count_nonzero(found["p1"].read()[1].voxels == 2)    # msd: 1 is oedema
 
 
+def test_rows_of_the_table_that_are_of_no_case_are_said_and_others_know_their_patient(plain):
+    folder, said = CaseFolder(plain, "brats2023", {"p1": CaseRow(patient="P"), "p9": CaseRow(patient="P")}), []
+    assert folder.find(["p1"], said.append)["p1"].row.patient == folder.patient_of("p9") == "P"
+    assert said == ["Of the table's 2 rows 1 are of no case in the folder: p9."]
+    assert folder.patient_of("BraTS2021_00007") == "BraTS-GLI-00007"
+
+
 def test_a_case_that_is_not_there_is_one_line_that_says_what_is(plain):
     with pytest.raises(MissingFile) as error:
         CaseFolder(plain, "brats2023").find(["p1", "a", "b", "c", "d"])

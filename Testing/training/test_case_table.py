@@ -1,7 +1,7 @@
 import pytest
 
 from braintumorseg.errors import InputError, MissingFile
-from braintumorseg_training.case_table import CaseRow, cohort_of, patient_of, read_table
+from braintumorseg_training.case_table import CaseRow, cohort_of, patient_of, read_table, unmatched_rows
 
 
 @pytest.mark.parametrize("names", [
@@ -50,3 +50,9 @@ def test_a_table_that_is_none_is_refused(tmp_path, content, words):
         read_table(path)
     with pytest.raises(MissingFile):
         read_table(tmp_path / "nowhere.csv")
+
+
+def test_rows_that_are_of_no_case_are_named():
+    table = {name: CaseRow() for name in "abcdef"}
+    assert unmatched_rows(table, "bf") == "Of the table's 6 rows 4 are of no case in the folder: a, c, d and 1 more."
+    assert unmatched_rows(table, table) == ""

@@ -15,6 +15,12 @@ def test_labels_are_read_as_names_of_values_values_of_names_and_nested_regions()
     assert convention_called({0: 0, 1: 3, 2: 1, 3: 2}) == "dataset.json"
 
 
+def test_the_innermost_region_may_be_its_one_value_and_what_is_no_region_keeps_its_own():
+    regions = {"background": 0, "whole tumor": [1, 2, 3], "tumor core": [1, 3], "enhancing tumor": 3}
+    assert label_table({"labels": regions}) == {0: 0, 1: 1, 2: 2, 3: 3}
+    assert label_table({"labels": {**regions, "resection cavity": 4}}) == {0: 0, 1: 1, 2: 2, 3: 3, 4: 0}
+
+
 @pytest.mark.parametrize("labels", [
     None,
     {},

@@ -1,15 +1,18 @@
+from shutil import copytree
+
 import numpy as np
 import onnx
 import pytest
 import torch
 
-from braintumorseg.errors import ModelError
+from braintumorseg.errors import InputError, ModelError
+from braintumorseg.model_card import read_card
 from braintumorseg.model_zoo import load_model
 from braintumorseg.runtime import open_session
 from braintumorseg_training import export as exporting
 from braintumorseg_training.data import Split
 from braintumorseg_training.networks import build
-from braintumorseg_training.train import fit
+from braintumorseg_training.train import fit, load_checkpoint
 
 SPLIT = Split(("case0", "case1"), ())
 
@@ -57,4 +60,36 @@ def test_a_network_that_differs_after_export_is_refused_and_leaves_nothing(run, 
     monkeypatch.setattr(exporting, "write_onnx", wrong)
     with pytest.raises(ModelError, match="differ by"):
         exporting.export(run, packed, SPLIT, tmp_path, "tiny", "1", say=lambda line: None)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_network_of_many_levels_is_checked_on_more_than_one_voxel_of_its_deepest(packed, tmp_path):
+    config = exporting.Config(channels=(8,) * 5, patch=(32, 32, 64), steps=1, bf16=False)
+    fit(config, packed, SPLIT, tmp_path / "run", device="cpu", say=lambda line: None)
+    path = exporting.export(tmp_path / "run", packed, SPLIT, tmp_path / "net", "deep", "1", say=lambda line: None)
+    assert "64 x 64 x 64" in read_card(path.with_suffix(".json")).training["parity"]["on"]      # the case has 40 x 44 x 36
+    crop = exporting._middle(np.ones((1, 70, 150, 300), np.float16), 64)
+    assert crop.shape == (1, 128, 128, 128)
+    assert crop.sum() == 70 * 128 * 128
+
+
+def test_the_card_says_how_many_patches_a_step_has_in_all_processes(run, packed, tmp_path):
+    def said(**options):
+        path = exporting.export(tmp_path / "run", packed, SPLIT, tmp_path / "net", "tiny", "1", say=lambda line: None, **options)
+        return read_card(path.with_suffix(".json")).training.get("patches_a_step")
+
+    copytree(run, tmp_path / "run")
+    saved = load_checkpoint(run / "checkpoint.pt")
+    torch.save({key: saved[key] for key in ("config", "step", "average")}, tmp_path / "run" / "best.pt")
+    assert said() == said(best=True) == 1
+    torch.save({**saved, "processes": 2, "config": {**saved["config"], "batch": 3, "accumulate": 4}}, tmp_path / "run" / "checkpoint.pt")
+    assert said() == said(best=True) == 24
+    (tmp_path / "run" / "checkpoint.pt").write_bytes(b"damaged")
+    assert said(best=True) is None
+
+
+def test_a_patient_who_was_trained_on_is_not_held_out(run, packed, tmp_path, monkeypatch):
+    monkeypatch.setattr("braintumorseg_training.splits.patient_of", {"case1 again": "case1"}.get)
+    with pytest.raises(InputError, match="in training and in test: case1 and case1 again"):
+        exporting.export(run, packed, Split(SPLIT.train, (), test=("case1 again",)), tmp_path, "tiny", "1", say=lambda line: None)
     assert not any(tmp_path.iterdir())

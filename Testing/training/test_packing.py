@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,19 +12,19 @@ from braintumorseg.errors import InputError, OutputError
 from braintumorseg.study import ROLES, Study
 from braintumorseg_training.data import load_cases
 from braintumorseg_training.export import draft_card
-from braintumorseg_training.packing import fingerprint, forget, pack_case, packed_names, read_facts
+from braintumorseg_training.packing import fingerprint, forget, pack_case, packed_names, read_facts, read_spots, require_spacing
 from toy_datasets import toy_case
 
 CARD = draft_card(size_multiple=4)
 
 
-def pack(folder, name="p1", case=None, **told):
+def pack(folder, name="p1", case=None, card=CARD, **told):
     case = case or toy_case()
-    return pack_case(name, "Oslo", Study({role: case[role] for role in ROLES if role in case}), case["seg"], CARD, folder, **told)
+    return pack_case(name, "Oslo", Study({role: case[role] for role in ROLES if role in case}), case["seg"], card, folder, **told)
 
 
 def test_what_a_case_says_of_itself_is_read_without_its_images(tmp_path):
-    facts = pack(tmp_path, patient="7", source="files", warnings=("one", "two"))
+    facts = pack(tmp_path, patient="7", source="files", warnings=("one", "two"), origin="Oslo's disk")
     (tmp_path / "p1.channels.npy").unlink()
     assert read_facts(tmp_path, "p1") == facts
     assert facts.ml == (1.744, 3.088, 1.0)
@@ -117,6 +118,38 @@ def test_what_is_half_there_is_not_packed_or_said_to_be_damaged(tmp_path):
             load_cases(tmp_path, [name])
     forget(tmp_path, "p2")
     assert packed_names(tmp_path) == ["p1"]
+
+
+def test_a_byte_that_is_wrong_within_an_array_is_found_when_it_is_read(tmp_path):
+    pack(tmp_path)
+    path = tmp_path / "p1.npz"
+    with zipfile.ZipFile(path) as file:
+        spots = file.getinfo("2.npy")
+    wrong = bytearray(path.read_bytes())
+    middle = spots.header_offset + spots.compress_size // 2
+    wrong[middle] ^= 255
+    wrong[middle + 1] ^= 255
+    path.write_bytes(wrong)
+    with pytest.raises(InputError, match=r"p1 is damaged.*--force"):
+        read_spots(tmp_path, "p1")
+
+
+def test_an_array_that_was_never_written_is_damage_too(tmp_path):
+    pack(tmp_path)
+    (tmp_path / "p1.channels.npy").write_bytes(b"")
+    with pytest.raises(InputError, match=r"p1 is damaged.*--force"):
+        read_spots(tmp_path, "p1")
+
+
+def test_cases_of_another_spacing_than_a_run_says_are_refused_and_old_ones_are_of_1_mm(tmp_path):
+    pack(tmp_path)
+    pack(tmp_path, "p2", toy_case(1), replace(CARD, spacing_mm=(2, 2, 2)))
+    np.savez_compressed(tmp_path / "old.npz", cohort="Oslo", labels=np.zeros((2, 2, 2), np.uint8))
+    assert [read_facts(tmp_path, name).spacing_mm for name in ("old", "p1", "p2")] == [(1, 1, 1), (1, 1, 1), (2, 2, 2)]
+    require_spacing(tmp_path, ["old", "p1"], (1, 1, 1))
+    require_spacing(tmp_path, ["p2"], (2.0, 2.0, 2.0))
+    with pytest.raises(InputError, match=r"^old, p1 of .* packed at 1 x 1 x 1 mm, and spacing_mm is 2 x 2 x 2 mm.*\[1\.0, 1\.0, 1\.0\].*--spacing"):
+        require_spacing(tmp_path, ["old", "p1", "p2"], (2, 2, 2))
 
 
 def test_a_fingerprint_changes_with_the_files_the_convention_and_the_preprocessing(tmp_path):

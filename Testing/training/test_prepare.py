@@ -1,6 +1,7 @@
 """The verb `prepare`, folder to folder."""
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -17,7 +18,8 @@ from braintumorseg_training.data import load_cases
 from braintumorseg_training.export import draft_card
 from braintumorseg_training.packing import packed_names, read_facts
 from braintumorseg_training.prepare import TABLE, prepare_folder, summary
-from toy_datasets import toy_case, write_brats, write_msd, write_plain
+from braintumorseg_training.unlabelled import pack_unlabelled
+from toy_datasets import MSD_JSON, NNUNET_JSON, toy_case, write_brats, write_msd, write_nnunet, write_plain
 
 CARD = draft_card(size_multiple=4)
 
@@ -82,6 +84,90 @@ def test_a_case_that_is_refused_now_is_no_longer_packed(cases, tmp_path):
     assert not list((tmp_path / "out").glob("BraTS2021_00002.*"))
 
 
+def test_cases_of_one_name_in_another_folder_are_refused_and_leave_those_that_are_packed(tmp_path):
+    out = tmp_path / "out"
+    for seed, name in enumerate(("a/001", "a/002", "b/001", "b/002", "b/003")):
+        write_plain(tmp_path / name, toy_case(seed))
+    prepare(tmp_path / "a", out)
+    (tmp_path / "b" / "001" / "t1.nii.gz").unlink()
+    facts, rows = [read_facts(out, name) for name in ("001", "002")], table(out)
+    said = prepare(tmp_path / "b", out)
+    assert [(outcome.case, outcome.status) for outcome in said] == [("001", "refused"), ("002", "refused"), ("003", "packed")]
+    assert "a case of this name was packed from another folder. Give another --out" in said[1].reason
+    assert [read_facts(out, name) for name in ("001", "002")] == facts
+    assert len(load_cases(out)) == 3
+    assert {name: row for name, row in table(out).items() if name != "003"} == rows
+    assert [outcome.status for outcome in prepare(tmp_path / "b", out, force=True)] == ["refused", "packed", "packed"]
+    assert packed_names(out) == ["002", "003"]
+    assert read_facts(out, "002") != facts[1]
+
+
+def test_where_no_case_has_a_name_of_its_own_the_error_says_so(tmp_path):
+    for seed, folder in enumerate("ab"):
+        write_plain(tmp_path / folder / "001", toy_case(seed))
+    prepare(tmp_path / "a", tmp_path / "out")
+    with pytest.raises(InputError, match=r"None of the 1 .*another folder.*in its place\.$"):
+        prepare(tmp_path / "b", tmp_path / "out")
+    with pytest.raises(InputError, match="its label convention is not declared"):
+        prepare(tmp_path / "b", tmp_path / "out", "")
+    assert packed_names(tmp_path / "out") == ["001"]
+
+
+def test_an_image_of_a_case_that_keeps_its_name_would_leak_too(tmp_path):
+    write_plain(tmp_path / "a" / "002", toy_case(0))
+    write_plain(tmp_path / "b" / "001", toy_case(1) | {"t2": toy_case(0)["t2"]})
+    write_plain(tmp_path / "b" / "002", toy_case(2))
+    write_plain(tmp_path / "b" / "003", toy_case(3))
+    prepare(tmp_path / "a", tmp_path / "out")
+    assert prepare(tmp_path / "b", tmp_path / "out")[0].reason == "it shows the same as 002: an image is in both."
+    assert packed_names(tmp_path / "out") == ["002", "003"]
+
+
+def test_a_study_without_labels_gives_way_to_the_same_with_labels_and_to_no_other(tmp_path):
+    study = write_plain(tmp_path / "a" / "001", {"t1": toy_case()["t1"]})
+    pack_unlabelled([study], tmp_path / "out", CARD, lambda line: None)
+    write_plain(tmp_path / "b" / "001", toy_case(1))
+    with pytest.raises(InputError, match="another folder"):
+        prepare(tmp_path / "b", tmp_path / "out")
+    assert read_facts(tmp_path / "out", "001").cohort == "unlabelled"
+    (study / "t1.nii.gz").unlink()
+    study.rmdir()
+    write_plain(study, toy_case())
+    assert [outcome.status for outcome in prepare(tmp_path / "a", tmp_path / "out")] == ["packed"]
+
+
+def test_a_folder_that_was_moved_is_not_another_one(cases, tmp_path):
+    prepare(cases, tmp_path / "out", "brats2021")
+    cases.rename(tmp_path / "moved")
+    assert [(outcome.status, outcome.fresh) for outcome in prepare(tmp_path / "moved", tmp_path / "out", "brats2021")] == [("packed", False)] * 3
+
+
+@pytest.mark.parametrize("write, described, field", [(write_nnunet, NNUNET_JSON, "channel_names"), (write_msd, MSD_JSON, "modality")])
+def test_a_corrected_order_of_channels_packs_again(tmp_path, write, described, field):
+    folder = write(tmp_path / "data", {"p1": toy_case()}, described)
+    prepare(folder, tmp_path / "out", "")
+    before = np.array(load_cases(tmp_path / "out")[0].channels)
+    given = json.loads((folder / "dataset.json").read_text())
+    given[field]["0"], given[field]["1"] = given[field]["1"], given[field]["0"]
+    (folder / "dataset.json").write_text(json.dumps(given))
+    assert [outcome.fresh for outcome in prepare(folder, tmp_path / "out", "")] == [True]
+    assert not np.array_equal(load_cases(tmp_path / "out")[0].channels, before)
+    assert [outcome.fresh for outcome in prepare(folder, tmp_path / "out", "")] == [False]
+
+
+def test_the_spacing_that_is_asked_for_is_packed_and_another_one_packs_again(tmp_path):
+    write_plain(tmp_path / "cases" / "p1", toy_case())
+    given = ["prepare", str(tmp_path / "cases"), "--labels", "brats2023", "--out", str(tmp_path / "out"), "--workers", "1"]
+    assert main([*given, "--spacing", "2"]) == 0
+    assert read_facts(tmp_path / "out", "p1").spacing_mm == (2, 2, 2)
+    assert np.count_nonzero(load_cases(tmp_path / "out")[0].labels) == pytest.approx(5832 / 8, rel=0.3)
+    assert main(given) == 0
+    assert read_facts(tmp_path / "out", "p1").spacing_mm == (1, 1, 1)
+    for wrong in ("0", "nan", "20"):
+        with pytest.raises(SystemExit, match="2"):
+            main([*given, "--spacing", wrong])
+
+
 def test_several_processes_do_the_same_as_one(cases, tmp_path):
     write_plain(cases / "other" / "unfit", toy_case(9))
     for workers, out in ((1, "one"), (2, "two")):
@@ -108,8 +194,10 @@ def test_an_image_under_two_names_would_leak_and_is_refused(cases, tmp_path):
 
 def test_the_table_says_convention_cohort_and_patient_of_single_cases(cases, tmp_path):
     write_brats(cases / "BraTS2021_00004", toy_case(4), et=3)
-    (tmp_path / "table.csv").write_text("case,labels,cohort,patient\nBraTS2021_00004,brats2023,Oslo,p\nBraTS2021_00001,,Oslo,p\n")
-    prepare(cases, tmp_path / "out", "brats2021", table=read_table(tmp_path / "table.csv"))
+    (tmp_path / "table.csv").write_text("case,labels,cohort,patient\nBraTS2021_00004,brats2023,Oslo,p\nBraTS2021_00001,,Oslo,p\n4,,Oslo,p\n")
+    lines = []
+    prepare(cases, tmp_path / "out", "brats2021", table=read_table(tmp_path / "table.csv"), say=lines.append)
+    assert "Of the table's 3 rows 1 are of no case in the folder: 4." in lines
     rows = table(tmp_path / "out")
     assert {row["status"] for row in rows.values()} == {"packed"}
     assert [(row["cohort"], row["patient"]) for row in rows.values()] == [

@@ -96,6 +96,11 @@ def test_validation_cases_are_never_learned_from_and_that_is_said(packed, small)
         choose_volumes([packed], Split((), ("case0", "case1", "case2", "case3")), small, quiet)
 
 
+def test_volumes_packed_at_another_spacing_are_not_learned_from(packed, small):
+    with pytest.raises(InputError, match=r"case0 of .*packed at 1 x 1 x 1 mm"):
+        choose_volumes([packed], SPLIT, replace(small, spacing_mm=(2.0, 2.0, 2.0)), quiet)
+
+
 def test_a_validation_case_is_left_out_under_another_name_and_so_are_other_scans_of_its_patient(packed, small, tmp_path):
     shapes = {"renamed": (40, 40, 40), "BraTS-GLI-00005-000": (40, 40, 48), "BraTS-GLI-00005-001": (40, 48, 40), "BraTS-GLI-00006-000": (48, 40, 40)}
     for name, shape in shapes.items():

@@ -1,14 +1,17 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import Dataset
 
-from braintumorseg.errors import ModelError
+from braintumorseg.errors import InputError, ModelError
 from braintumorseg_training import run as running
-from braintumorseg_training.data import Split
+from braintumorseg_training.data import Split, pack_case
+from braintumorseg_training.export import draft_card
 from braintumorseg_training.run_log import read_log
 from braintumorseg_training.train import Task, fit, fit_task, load_checkpoint
+from toys import make_toy_study
 
 SPLIT = Split(("case0", "case1", "case2"), ("case3",))
 
@@ -141,3 +144,23 @@ def test_a_folder_that_cannot_be_made_is_one_line(tiny, tmp_path):
     with pytest.raises(Exception, match=r"run could not be written") as error:
         fit_task(tiny, line(), tmp_path / "file" / "run", device="cpu", say=quiet)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("split, words", [
+    (Split(("001", "003"), ("002",)), "training and in validation: 001 and 002"),
+    (Split(("001", "BraTS2021_00007"), ("003",), test=("002", "BraTS-GLI-00007-001")),
+     "training and in test: 001 and 002, BraTS2021_00007 and BraTS-GLI-00007-001")])
+def test_a_patient_is_not_trained_on_and_watched(tiny, tmp_path, split, words):
+    study = make_toy_study((24, 24, 24))
+    truth = study.reference.with_voxels(np.ones((24, 24, 24), np.uint8))
+    for name, patient in (("001", "P1"), ("002", "P1"), ("003", "P3"), ("BraTS2021_00007", "")):        # the other time point is not packed
+        pack_case(name, "other", study, truth, draft_card(size_multiple=4), tmp_path / "packed", patient=patient)
+    with pytest.raises(InputError, match=rf"one patient in {words}\. Keep each patient on one side"):
+        fit(tiny, tmp_path / "packed", split, tmp_path / "run", device="cpu", say=quiet)
+    assert not (tmp_path / "run").exists()
+
+
+def test_cases_packed_at_another_spacing_are_not_trained_on(packed, tiny, tmp_path):
+    with pytest.raises(InputError, match=r"case0, case1, case2 and 1 more of .*packed at 1 x 1 x 1 mm, and spacing_mm is 2 x 2 x 2 mm"):
+        fit(replace(tiny, spacing_mm=(2.0, 2.0, 2.0)), packed, SPLIT, tmp_path / "run", device="cpu", say=quiet)
+    assert not (tmp_path / "run").exists()

@@ -1,10 +1,15 @@
+from dataclasses import replace
+
 import numpy as np
 import torch
 
 from braintumorseg.labels import ED, ET, NCR
+from braintumorseg.study import Study
 from braintumorseg_training.config import Config
-from braintumorseg_training.data import Patches, load_cases
+from braintumorseg_training.data import Patches, load_cases, pack_case
+from braintumorseg_training.export import draft_card
 from braintumorseg_training.uptake import without_uptake
+from toys import make_toy_study
 
 T1, T1CE = 0, 1
 
@@ -53,3 +58,21 @@ def test_the_share_of_patches_is_the_configurations(packed):
         _, target = Patches(load_cases(packed, ["case0", "case1"]), config, number, 1).look(0, lambda what, role="": told.append(what))
         assert not (target == ET).any()
     assert "no contrast taken up" in told
+
+
+def test_a_case_without_t1_gets_no_t1ce_made_of_a_donors(packed, tmp_path):
+    study = make_toy_study((40, 40, 40))
+    lesion = study.reference.with_voxels(np.pad(np.full((8, 8, 8), ET, np.uint8), 16))
+    pack_case("two", "other", Study({role: study.volumes[role] for role in ("t1ce", "flair")}), lesion, draft_card(size_multiple=4), tmp_path)
+    pair = [*load_cases(tmp_path), *load_cases(packed, ["case0"])]
+    config = Config(channels=(8, 8), patch=(32, 32, 32), tumour_share=1.0, transplant=1.0, all_sequences_share=1.0)
+    hardly, always = (Patches(pair, replace(config, no_uptake=share), 0, 16) for share in (1e-9, 1.0))    # the share is drawn for in both
+    seen = set()
+    for number in range(16):
+        told = []
+        image, target = always.look(number, lambda what, role="", told=told: told.append(what))
+        same = all(torch.equal(one, other) for one, other in zip((image, target), hardly.look(number), strict=True))
+        seen |= {(told[0], "lesion of case0" in told, same)}
+    assert ("two", True, True) in seen
+    assert {same for case, _, same in seen if case == "two"} == {True}
+    assert False in {same for case, _, same in seen if case == "case0"}

@@ -9,6 +9,7 @@ from braintumorseg.errors import InputError, MissingFile, ModelError, OutputErro
 from braintumorseg.io.nifti import write_nifti
 from braintumorseg.labels import ED, ET, NCR
 from braintumorseg.model_card import read_card, write_card
+from braintumorseg_training.card_metrics import require_same_recipe
 from braintumorseg_training.case_folder import CaseFolder
 from braintumorseg_training.case_table import CaseRow
 from braintumorseg_training.compare import compare, read_groups
@@ -105,6 +106,17 @@ def test_numbers_of_cases_that_were_trained_on_say_so_and_stay_out_of_the_card(n
     assert not (tmp_path / "again").exists()
 
 
+def test_another_case_of_a_patient_who_was_trained_on_is_not_held_out(network, cases, tmp_path):
+    table = {"t": CaseRow(patient="P1"), "a": CaseRow(patient="P1"), "typo": CaseRow(patient="P2")}
+    folder = CaseFolder(cases, "brats2023", table)
+    found, said = run(network, folder, tmp_path / "out")
+    assert said[0] == "Of the table's 3 rows 1 are of no case in the folder: typo."
+    assert said[1].startswith("WARNING: 1 of these 2 cases, or others of their patients, were trained on")
+    assert found.trained_on == ("a",)
+    with pytest.raises(ModelError, match=r"1 of these cases \(a\), or others of their patients, were trained on"):
+        run(network, folder, tmp_path / "again", write=True)
+
+
 def test_the_shipped_networks_card_says_whose_numbers_it_shows(network, cases, tmp_path, toy_model):
     shipped = tmp_path / "shipped.json"
     card = read_card(network.with_suffix(".json"))
@@ -130,7 +142,7 @@ def test_the_card_says_when_the_measured_network_began_from_other_weights(networ
 
 @pytest.mark.parametrize("change, words", [
     ({"recipe": {"patch": [16], "seed": 1}}, "patch"), ({"steps": 6}, "steps taken"), ({"trained_on": ["a"]}, "Exchange the two"),
-    ({"trained_on": None}, "does not say")])
+    ({"trained_on": None}, "does not say"), ({"patches_a_step": 2}, "patches a step"), ({"recipe": {"patch": [8], "batch": 2}}, "patches a step")])
 def test_another_recipe_lends_no_numbers(network, cases, tmp_path, change, words):
     shipped = tmp_path / "shipped.json"
     card = read_card(network.with_suffix(".json"))
@@ -138,6 +150,15 @@ def test_another_recipe_lends_no_numbers(network, cases, tmp_path, change, words
     write_card(replace(card, training=training), shipped)
     with pytest.raises(ModelError, match=words):
         run(network, cases, tmp_path / "out", write_of=shipped)
+
+
+@pytest.mark.parametrize("training", [{"patches_a_step": 4, "recipe": {"patch": [8], "batch": 2}},
+                                      {"patches_a_step": 4, "recipe": {"patch": [8], "batch": 1, "accumulate": 2}},
+                                      {"recipe": {"patch": [8], "batch": 2, "accumulate": 2}}])
+def test_as_many_patches_a_step_are_one_recipe_however_they_are_dealt_out(network, training):
+    card = read_card(network.with_suffix(".json"))
+    one, other = ({"trained_on": ["t"], **given} for given in ({"patches_a_step": 4, "recipe": {"patch": [8], "batch": 4}}, training))
+    require_same_recipe(replace(card, training=one), replace(card, training=other))
 
 
 def test_what_lacks_is_said_before_the_first_case(network, cases, tmp_path):

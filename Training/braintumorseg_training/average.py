@@ -20,9 +20,10 @@ from .run_split import keep_split, split_of_run
 from .splits import Split
 from .transfer import match_weights, read_weights
 
-__all__ = ["SMALLEST_SHARE", "average"]
+__all__ = ["average"]
 
-SMALLEST_SHARE = 0.99   # of the network's numbers, that each part gives; an export lacks the head of deep supervision
+_MAY_LACK = "side_head."                                # deep supervision's, which an export lacks
+_SAME = ("network", "norm", "channels", "spacing_mm")   # fields of the configuration
 
 
 def average(parts: Sequence[Path], out: Path, say: Callable[[str], None] = print) -> dict[str, torch.Tensor]:
@@ -45,6 +46,8 @@ def average(parts: Sequence[Path], out: Path, say: Callable[[str], None] = print
     saved = load_checkpoint(parts[0] / CHECKPOINT)
     network = build(config_from(Config, saved["config"]))
     whole = network.state_dict()
+    for part in parts[1:]:
+        _refuse_another(part, saved["config"], parts[0].name)
     found = [_weights_of(part, network) for part in parts]
     mean = {name: torch.stack([weights[name] for weights in found if name in weights]).mean(0) for name in whole}
     splits = [_split_of(part) for part in parts]
@@ -65,10 +68,23 @@ def average(parts: Sequence[Path], out: Path, say: Callable[[str], None] = print
 
 def _weights_of(part: Path, network: torch.nn.Module) -> dict[str, torch.Tensor]:
     match = match_weights(network, read_weights(part if part.suffix == ".onnx" else part / CHECKPOINT))
-    if match.share < SMALLEST_SHARE:
-        raise ModelError(f"{part.name} gives {100 * match.share:.0f} % of the first network's weights by name and shape.",
-                         "Average networks of one architecture and size, best trained from one start.")
+    # By name, not by share: norms and biases are hardly 1 % of the numbers.
+    different = [name for name in (*match.missing, *match.shape, *match.unused) if not name.startswith(_MAY_LACK)]
+    if different:
+        raise ModelError(f"{part.name} does not hold the first network's weights: {len(different)} tensors are in one of the two alone, or of "
+                         f"another shape, {different[0]} first.",
+                         "Average networks of one architecture and size, best trained from one start; of an .onnx give the run's folder.")
     return match.fits
+
+
+def _refuse_another(part: Path, first: dict, name: str) -> None:
+    """Raises ModelError when a part says of itself that it is of another kind than the `first` configuration, that of `name`."""
+    exported = part.suffix == ".onnx"
+    own = read_card(part.with_suffix(".json")).training.get("recipe", {}) if exported else load_checkpoint(part / CHECKPOINT)["config"]
+    different = [f"{field} ({own[field]}, not {first[field]})" for field in _SAME if field in own and field in first and own[field] != first[field]]
+    if different:
+        raise ModelError(f"{part.name} is of another {', '.join(different)} than {name}.",
+                         "Average networks of one architecture and size, best trained from one start.")
 
 
 def _split_of(part: Path) -> Split:

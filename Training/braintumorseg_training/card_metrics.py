@@ -23,7 +23,8 @@ __all__ = ["ENOUGH_ET_ML", "card_metrics", "mean_by_sequences", "region_results"
 ENOUGH_ET_ML = 1.0   # cases with less enhancing tumour than this say little about its Dice
 MOST_NAMES = 40      # a longer list of cases stays in the tables beside the report
 # What may differ between two runs of one recipe: chance, how the same sums are done, and how often the run looks up.
-NOT_RECIPE = ("seed", "compile", "log_every", "save_every", "validate_every")
+# Batch and accumulate count as their product alone, with the processes: the patches of a step.
+NOT_RECIPE = ("seed", "compile", "log_every", "save_every", "validate_every", "batch", "accumulate")
 
 
 def card_metrics(found: Validation) -> dict:
@@ -79,6 +80,7 @@ def require_same_recipe(measured: ModelCard, shipped: ModelCard) -> None:
     recipes = [{key: bool(value) if key == "init" else value for key, value in card.training.get("recipe", {}).items() if key not in NOT_RECIPE}
                for card in (measured, shipped)]
     different = [key for key in sorted(recipes[0].keys() | recipes[1].keys()) if recipes[0].get(key) != recipes[1].get(key)]
+    different += ["patches a step"] * (_patches_a_step(measured) != _patches_a_step(shipped))
     different += ["number of averaged networks"] * (len(set(len(card.training.get("average_of", ())) for card in (measured, shipped))) > 1)
     different += ["steps taken"] * (measured.training.get("steps") != shipped.training.get("steps"))
     different += [name for name in ("roles", "spacing_mm", "normalisation", "post_processing") if getattr(measured, name) != getattr(shipped, name)]
@@ -87,6 +89,12 @@ def require_same_recipe(measured: ModelCard, shipped: ModelCard) -> None:
                          "Train, export and calibrate both alike.")
     if set(measured.training["trained_on"]) - set(shipped.training["trained_on"]):
         raise ModelError("The network that was measured was trained on cases that the other was not.", "Exchange the two.")
+
+
+def _patches_a_step(card: ModelCard) -> int:
+    """Of all processes; where an older card does not say it, as if there was one."""
+    recipe = card.training.get("recipe", {})
+    return card.training.get("patches_a_step") or recipe.get("batch", 1) * recipe.get("accumulate", 1)
 
 
 def with_metrics_of(shipped: ModelCard, measured: ModelCard, metrics: Mapping, cases: Sequence[str]) -> ModelCard:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ from braintumorseg.study import Study
 from braintumorseg.volume import Volume
 
 from .case_checks import check_case, check_files, missing_roles
-from .case_table import CaseRow, cohort_of, patient_of
+from .case_table import CaseRow, cohort_of, patient_of, unmatched_rows
 from .layouts import Source, find_cases
 
 __all__ = ["CaseFolder", "LabelledCase", "known_of"]
@@ -54,13 +54,15 @@ class CaseFolder:
     layout: str | None = None
     missing_ok: bool = False
 
-    def find(self, names: Iterable[str]) -> dict[str, LabelledCase]:
-        """The cases of these names, in their order.
+    def find(self, names: Iterable[str], say: Callable[[str], None] = lambda line: None) -> dict[str, LabelledCase]:
+        """The cases of these names, in their order. Rows of the table that are of no case in the folder are said.
 
         Raises MissingFile or InputError, without reading an image, when one is not there, lacks files, or is not declared.
         """
         layout, sources = find_cases(self.folder, self.layout)
         there = {source.name: source for source in sources}
+        if line := unmatched_rows(self.table, there):
+            say(line)
         names = list(dict.fromkeys(names))
         if absent := [name for name in names if name not in there]:
             more = f" and {len(absent) - _SHOWN} more" if len(absent) > _SHOWN else ""
@@ -72,6 +74,10 @@ class CaseFolder:
             with _naming(name):
                 check_files(case.source, case.row.labels, missing_ok=self.missing_ok)
         return cases
+
+    def patient_of(self, name: str) -> str:
+        """Whose case this is, be it in the folder or not: as the table says, else as its name does."""
+        return self.table.get(name, CaseRow()).patient or patient_of(name)
 
 
 def known_of(source: Source, row: CaseRow, labels: str) -> CaseRow:

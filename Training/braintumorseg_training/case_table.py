@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from braintumorseg.errors import InputError, MissingFile
 from braintumorseg.labels import CONVENTIONS
 
-__all__ = ["CaseRow", "cohort_of", "patient_of", "read_table"]
+__all__ = ["CaseRow", "cohort_of", "patient_of", "read_table", "unmatched_rows"]
+
+_SHOWN = 3
 
 # (name, cohort), the first that fits. The names are those of the releases; TCGA's scans are in BraTS under the name of their archive.
 _COHORTS = (
@@ -71,6 +74,13 @@ def read_table(path: Path) -> dict[str, CaseRow]:
                              f"Use {', '.join(CONVENTIONS)}.")
         table[name] = CaseRow(labels[0] if labels else "", row.get("cohort", ""), row.get("patient", ""))
     return table
+
+
+def unmatched_rows(table: Mapping[str, CaseRow], names: Container[str]) -> str:
+    """A line about the table's rows that are of none of the cases named; '' where each is of one."""
+    rows = [name for name in table if name not in names]
+    more = f" and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else ""
+    return f"Of the table's {len(table)} rows {len(rows)} are of no case in the folder: {', '.join(rows[:_SHOWN])}{more}." if rows else ""
 
 
 def cohort_of(name: str) -> str:

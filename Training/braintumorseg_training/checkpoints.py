@@ -80,7 +80,8 @@ def save_best(out: Path, config: RunConfig, step: int, scores: dict[str, float],
 def save_average(out: Path, saved: dict, mean: dict[str, torch.Tensor], parts: Sequence[str]) -> None:
     """Write out/checkpoint.pt: the mean of several networks' weights (a state dict), made of these `parts`, with the configuration and step of the
     checkpoint `saved`. It can be exported, and nothing can go on from it. Raises OutputError."""
-    _save(out / CHECKPOINT, {"config": saved["config"], "step": saved["step"], "average_of": list(parts), "average": mean})
+    kept = {key: saved[key] for key in ("config", "step", "processes") if key in saved}
+    _save(out / CHECKPOINT, {**kept, "average_of": list(parts), "average": mean})
 
 
 def has_checkpoint(out: Path) -> bool:

@@ -30,7 +30,7 @@ class RunConfig:
     channels: tuple[int, ...] = (32, 48, 96, 128, 192)   # features at 2, 4, 8, 16, 32 voxels; of segresnet at 1, 2, 4, ... voxels
     norm: str = "instance"                               # or none: a network that began with norms, which --init folds into its convolutions
     # Input
-    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)   # that of the packed cases: prepare --spacing
     patch: tuple[int, int, int] = (128, 128, 128)        # voxels
     batch: int = 1                                       # patches of one forward pass, in each process
     # Optimisation

@@ -21,7 +21,7 @@ from .cut import Note, cut, untold
 from .packing import PHANTOM, SYNTHETIC, UNLABELLED, open_channels, open_labels, pack_case, packed_names, read_spots
 from .splits import Split, read_split
 from .transplant import fade, heal, mirror_of, transplant
-from .uptake import without_uptake
+from .uptake import MADE_OF, without_uptake
 
 __all__ = ["PHANTOM", "SYNTHETIC", "UNLABELLED", "Case", "Patches", "Split", "load_cases", "load_made_up", "pack_case", "read_split"]
 
@@ -98,8 +98,9 @@ class Patches(Dataset):
         case = pool[rng.integers(len(pool))]
         note(case.name)
         kept = drawn_sequences(case.there, self.config.all_sequences_share, rng)
-        no_uptake = self.config.no_uptake > 0 and rng.random() < self.config.no_uptake    # which takes T1 and T1ce to make
-        made = list(range(len(ROLES))) if no_uptake else kept                             # no work for what is taken away
+        no_uptake = self.config.no_uptake > 0 and rng.random() < self.config.no_uptake
+        no_uptake = no_uptake and set(MADE_OF) <= set(case.there)    # a donor's would be all that an empty one holds
+        made = list(range(len(ROLES))) if no_uptake else kept        # no work for what is taken away
         brain = Brain(case.channels, case.labels, sequences=made)
         spots = self._with_other_lesions(brain, case, rng, note)
         image, target = cut(brain, _centre(spots, brain.shape, self.config, rng), self.config, rng, note)

@@ -1,7 +1,7 @@
 """What a dataset.json says: which channel is which sequence, and which value is which part of the tumour.
 
 The Medical Segmentation Decathlon (Antonelli et al. 2022, Nat Commun 13:4128) writes `modality` and `labels`; nnU-Net v2 (Isensee et al. 2021)
-`channel_names` and `labels`, with labels either as values or, for nested regions, as lists of values.
+`channel_names` and `labels`, with labels either as values or, for nested regions, as lists of values, the innermost also as its one value.
 """
 
 from __future__ import annotations
@@ -80,6 +80,8 @@ def _label_table(labels: object) -> dict[int, int]:
     if all(str(key).lstrip("-").isdigit() for key in labels):  # the Decathlon: value -> name
         labels = {name: int(value) for value, name in labels.items()}
     nested = {str(name): value for name, value in labels.items() if isinstance(value, list)}
+    if nested:  # nnU-Net lets a region of one value do without its list, and only the innermost has one
+        nested |= {str(name): [value] for name, value in labels.items() if not isinstance(value, list) and _part(str(name)) == ET}
     table = _from_regions(nested) if nested else {}
     for name, value in labels.items():
         if not isinstance(value, list):

@@ -7,6 +7,7 @@ import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from .config import Config, RunConfig, config_from
 from .data import PHANTOM, SYNTHETIC, Case, Split, load_cases, load_made_up
 from .networks import build
 from .run_split import refuse_untrained_split
+from .splits import refuse_shared_patients
 
 __all__ = ["LABELS", "LARGEST_DIFFERENCE", "bytes_per_voxel", "draft_card", "export", "halve", "largest_difference", "pack_zip", "write_checked",
            "write_onnx"]
@@ -96,6 +98,7 @@ def export(run: Path, packed: Path, split: Split, out: Path, name: str, version:
     saved = load_checkpoint(run / (BEST if best else CHECKPOINT))
     refuse_untrained_split(run, split)
     config = config_from(Config, saved["config"])
+    refuse_shared_patients(packed, split)
     trained_on = [*load_cases(packed, split.train), *load_made_up(packed)]
     multiple = config.size_multiple if config.norm == "instance" else min(CROPPING_MULTIPLE, config.size_multiple)
     card = draft_card(
@@ -106,7 +109,8 @@ def export(run: Path, packed: Path, split: Split, out: Path, name: str, version:
                 "Reads the brain alone: in whole heads the brain network cuts it out before, and what that misses is not seen.",
                 "Without T1ce, enhancing tumour and core are guesses; without FLAIR, oedema is underestimated."),
         training={"steps": saved["step"], "recipe": saved["config"], "remark": remark, "trained_on": list(split.train),
-                  "held_out": [*split.validation, *split.test], **{key: saved[key] for key in ("average_of",) if key in saved}})
+                  "held_out": [*split.validation, *split.test], **_patches_a_step(run, saved),
+                  **{key: saved[key] for key in ("average_of",) if key in saved}})
     network = build(config)
     load_weights(network, saved["average"], f"the checkpoint of {run.name}")
     return write_checked(network, saved["average"], _middle(np.array(trained_on[0].channels), multiple), card, out, say)
@@ -153,6 +157,17 @@ def pack_zip(weights: Path, path: Path) -> Path:
         partial.unlink(missing_ok=True)
         raise OutputError(f"{path.name} cannot be written ({error.strerror}).", "Choose a folder that is there and has room.") from None
     return path
+
+
+def _patches_a_step(run: Path, saved: dict) -> dict[str, int]:
+    """For the card: those of all processes together, which best.pt leaves to the checkpoint; {} where nothing says how many there were."""
+    if "processes" not in saved:
+        with suppress(ModelError):
+            saved = load_checkpoint(run / CHECKPOINT)
+    if "processes" not in saved:
+        return {}
+    config = config_from(Config, saved["config"])
+    return {"patches_a_step": config.batch * saved["processes"] * config.accumulate}
 
 
 def _training_data(cases: list[Case]) -> tuple[dict, ...]:
@@ -224,7 +239,11 @@ def bytes_per_voxel(config: RunConfig) -> float:
 
 
 def _middle(channels: np.ndarray, multiple: int) -> np.ndarray:
-    """A crop of (C, I, J, K) as float32: sides of at most 96 voxels, multiples of `multiple` and, where that allows it, of no more."""
-    size = [min(96 - multiple % 32, side) // multiple * multiple for side in channels.shape[1:]]
-    low = [(side - n) // 2 for side, n in zip(channels.shape[1:], size, strict=True)]
-    return np.ascontiguousarray(channels[(slice(None), *(slice(a, a + n) for a, n in zip(low, size, strict=True)))], np.float32)
+    """A crop of (C, I, J, K) as float32: sides of at most 96 voxels, multiples of `multiple` and, where that allows it, of no more.
+
+    No side has less than twice `multiple`, for norms need more than one voxel at the deepest level; zeros lie behind what the case lacks of that.
+    """
+    size = [max(2 * multiple, min(96 - multiple % 32, side) // multiple * multiple) for side in channels.shape[1:]]
+    low = [max(0, side - n) // 2 for side, n in zip(channels.shape[1:], size, strict=True)]
+    crop = channels[(slice(None), *(slice(a, a + n) for a, n in zip(low, size, strict=True)))]
+    return np.pad(np.ascontiguousarray(crop, np.float32), [(0, 0), *((0, n - side) for side, n in zip(crop.shape[1:], size, strict=True))])

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
+import tokenize
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,13 +30,16 @@ from braintumorseg.volume import Volume
 
 from .case_table import patient_of
 
-__all__ = ["PHANTOM", "SPOTS", "SYNTHETIC", "UNLABELLED", "PackedFacts", "fingerprint", "forget", "open_channels", "open_labels", "pack_case",
-           "packed_names", "read_facts", "read_spots"]
+__all__ = ["PHANTOM", "SPOTS", "SYNTHETIC", "UNLABELLED", "PackedFacts", "fingerprint", "forget", "open_channels", "open_labels", "origin_of",
+           "pack_case", "packed_names", "read_facts", "read_spots", "require_spacing"]
 
 # Cohorts that are in no split: phantoms, brains made from label maps, and cases without labels, which are for pretraining only.
 PHANTOM, SYNTHETIC, UNLABELLED = "phantom", "synthetic", "unlabelled"
 SPOTS = 2000  # voxels of each label whose places are kept, for patches around them
 _ENDS = (".channels.npy", ".labels.npy", ".npz")
+_SHOWN = 3
+# What numpy and zipfile raise, depending on which byte is wrong.
+_UNREADABLE = (OSError, EOFError, ValueError, KeyError, RuntimeError, tokenize.TokenError, zipfile.BadZipFile, zlib.error)
 _FORMAT = 2   # goes into the fingerprint: cases packed by an older version are packed again
 
 
@@ -41,7 +48,7 @@ class PackedFacts:
     """What a packed case says of itself without its images.
 
     ml: NCR, ED, ET in ml. digests: of what each channel shows, wherever it is cropped; '' for an empty one. source: the fingerprint of the files
-    that it was made from.
+    that it was made from; origin: `origin_of` the folder that held them; '' for none and in what older versions packed. spacing_mm: of its voxels.
     """
 
     name: str
@@ -51,6 +58,8 @@ class PackedFacts:
     digests: tuple[str, ...] = ()
     source: str = ""
     warnings: tuple[str, ...] = ()
+    origin: str = ""
+    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     @property
     def tumour_ml(self) -> float:
@@ -58,7 +67,8 @@ class PackedFacts:
 
 
 def pack_case(name: str, cohort: str, study: Study, truth: Volume, card: ModelCard, out: Path, *, patient: str = "", source: str = "",
-              warnings: tuple[str, ...] = (), moved: Mapping[str, np.ndarray] | None = None, brain: Volume | None = None) -> PackedFacts:
+              origin: str = "", warnings: tuple[str, ...] = (), moved: Mapping[str, np.ndarray] | None = None,
+              brain: Volume | None = None) -> PackedFacts:
     """Write one case as the network's own preprocessing leaves it, whole or not at all; one of this name that is there is replaced.
 
     `moved` and `brain` are what `preprocess.prepare` takes: none for images that are aligned and show the brain alone.
@@ -72,7 +82,7 @@ def pack_case(name: str, cohort: str, study: Study, truth: Volume, card: ModelCa
     spots = {str(value): rng.permutation(np.argwhere(labels == value))[:SPOTS].astype(np.int16) for value in (NCR, ED, ET)}
     ml = tuple(float(np.count_nonzero(labels == value)) * ready.grid.voxel_ml for value in (NCR, ED, ET))
     digests = tuple(hashlib.sha256(channel[channel != 0].tobytes()).hexdigest() if channel.any() else "" for channel in channels)
-    facts = PackedFacts(name, cohort, patient or patient_of(name), ml, digests, source, warnings)
+    facts = PackedFacts(name, cohort, patient or patient_of(name), ml, digests, source, warnings, origin, card.spacing_mm)
     _write(facts, channels, labels, spots, out)
     return facts
 
@@ -89,7 +99,8 @@ def read_facts(packed: Path, name: str) -> PackedFacts:
         if "ml" not in file:
             return PackedFacts(name, cohort, patient_of(name), tuple(np.count_nonzero(file["labels"] == v) / 1000 for v in (NCR, ED, ET)))
         return PackedFacts(name, cohort, str(file["patient"]), tuple(float(n) for n in file["ml"]), tuple(str(d) for d in file["digests"]),
-                           str(file["source"]), tuple(str(w) for w in file["warnings"]))
+                           str(file["source"]), tuple(str(w) for w in file["warnings"]), str(file["origin"]) if "origin" in file else "",
+                           _spacing_mm(file))
 
 
 def read_spots(packed: Path, name: str) -> tuple[str, dict[int, np.ndarray], tuple[int, ...]]:
@@ -104,6 +115,28 @@ def read_spots(packed: Path, name: str) -> tuple[str, dict[int, np.ndarray], tup
         digests = file["digests"] if "digests" in file else ["of an older version, which took whole cases only"] * len(channels)
         return (str(file["cohort"]), {value: file[str(value)] for value in (NCR, ED, ET)},
                 tuple(number for number, digest in enumerate(digests) if str(digest)))
+
+
+def require_spacing(packed: Path, names: Iterable[str], spacing_mm: tuple[float, float, float]) -> None:
+    """Raises InputError when one of these packed cases has voxels of another size than a run that is to learn from it says."""
+    found = {}
+    for name in names:
+        with _opened(packed, name) as file:
+            found[name] = _spacing_mm(file)
+    if other := [name for name, there in found.items() if there != tuple(spacing_mm)]:
+        more = f" and {len(other) - _SHOWN} more" if len(other) > _SHOWN else ""
+        there = found[other[0]]
+        raise InputError(f"{', '.join(other[:_SHOWN])}{more} of {packed.name}: packed at {_mm(there)} mm, and spacing_mm is {_mm(spacing_mm)} mm, "
+                         "at which the network would be run later without having learned it.",
+                         f"Set spacing_mm to {list(there)}, or pack the cases with prepare --spacing into another folder.")
+
+
+def _spacing_mm(file: Mapping[str, np.ndarray]) -> tuple[float, ...]:
+    return tuple(float(mm) for mm in file["spacing_mm"]) if "spacing_mm" in file else PackedFacts.spacing_mm
+
+
+def _mm(spacing_mm: tuple[float, ...]) -> str:
+    return " x ".join(f"{mm:g}" for mm in spacing_mm)
 
 
 def open_channels(packed: Path, name: str) -> np.ndarray:
@@ -129,7 +162,7 @@ def _old_labels(path: Path, name: str) -> np.ndarray:
 def _mapped(packed: Path, name: str, end: str) -> np.ndarray:
     try:
         return np.load(packed / f"{name}{end}", mmap_mode="c")
-    except (OSError, ValueError) as error:
+    except _UNREADABLE as error:
         raise _damaged(name, error) from None
 
 
@@ -146,6 +179,11 @@ def fingerprint(files: tuple[Path, ...], declared: str, card: ModelCard) -> str:
     return hashlib.sha256(repr((facts, declared, how)).encode()).hexdigest()
 
 
+def origin_of(folder: Path) -> str:
+    """What tells the folder that a case came from apart from others. No path: packed cases are handed on."""
+    return hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()
+
+
 def _write(facts: PackedFacts, channels: np.ndarray, labels: np.ndarray, spots: dict[str, np.ndarray], out: Path) -> None:
     partial = {end: out / f".{facts.name}.partial{end}" for end in _ENDS}
     try:
@@ -153,7 +191,7 @@ def _write(facts: PackedFacts, channels: np.ndarray, labels: np.ndarray, spots: 
         np.save(partial[".channels.npy"], channels)
         np.save(partial[".labels.npy"], labels)
         np.savez_compressed(partial[".npz"], cohort=facts.cohort, patient=facts.patient, ml=facts.ml, digests=facts.digests,
-                            source=facts.source, warnings=np.array(facts.warnings, str), **spots)
+                            source=facts.source, warnings=np.array(facts.warnings, str), origin=facts.origin, spacing_mm=facts.spacing_mm, **spots)
         (out / f"{facts.name}.npz").unlink(missing_ok=True)  # while its arrays are exchanged the case is not packed
         for end in _ENDS:
             partial[end].replace(out / f"{facts.name}{end}")
@@ -165,10 +203,13 @@ def _write(facts: PackedFacts, channels: np.ndarray, labels: np.ndarray, spots: 
             path.unlink(missing_ok=True)
 
 
-def _opened(packed: Path, name: str):
+@contextmanager
+def _opened(packed: Path, name: str) -> Iterator[Mapping[str, np.ndarray]]:
+    """The .npz of a packed case. Each array is read, and damage found, when it is asked for: so ask within the `with`."""
     try:
-        return np.load(packed / f"{name}.npz")
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        with np.load(packed / f"{name}.npz") as file:
+            yield file
+    except _UNREADABLE as error:
         raise _damaged(name, error) from None
 
 

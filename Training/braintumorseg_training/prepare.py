@@ -16,9 +16,9 @@ from braintumorseg.model_card import ModelCard
 
 from .case_checks import ODD_LABELS, check_case, declared_table
 from .case_folder import known_of
-from .case_table import CaseRow
+from .case_table import CaseRow, unmatched_rows
 from .layouts import Source, find_cases
-from .packing import PackedFacts, fingerprint, forget, pack_case, packed_names, read_facts
+from .packing import PackedFacts, fingerprint, forget, origin_of, pack_case, packed_names, read_facts
 
 __all__ = ["TABLE", "Outcome", "prepare_folder", "summary"]
 
@@ -29,7 +29,10 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a case. `facts` of one that is packed, `refused` the reason for one that is not; `fresh` unless it was there before."""
+    """What became of a case. `facts` of one that is packed, `refused` the reason for one that is not; `fresh` unless it was there before.
+
+    `taken`: refused, and under its name a case of another folder is packed, which stays.
+    """
 
     case: str
     cohort: str
@@ -37,6 +40,7 @@ class Outcome:
     facts: PackedFacts | None = None
     refused: str = ""
     fresh: bool = True
+    taken: bool = False
 
     @property
     def status(self) -> str:
@@ -53,6 +57,7 @@ class _Job:
     row: CaseRow
     card: ModelCard
     out: Path
+    origin: str
     missing_ok: bool
     force: bool
 
@@ -63,16 +68,18 @@ def prepare_folder(folder: Path, out: Path, card: ModelCard, *, table: Mapping[s
     """Pack every case of `folder` that can be trained on into `out`, and write there prepare.csv: what became of each and why.
 
     table: what the user says of cases one by one; labels: the convention of all others. A case that was packed from the same files before is
-    left as it is, unless `force`.
+    left as it is, unless `force`; so is one of the same name from another folder.
 
     Raises InputError when there is no case or none can be packed (the table is written then, too), OutputError when the disk is full,
     ResourceError when a process dies; what is packed by then stays, and the same call goes on from there.
     """
     found, sources = find_cases(folder, layout)
     say(f"{len(sources)} cases in the layout {found}")
-    jobs = [_Job(source, known_of(source, (table or {}).get(source.name, CaseRow()), labels), card, out, missing_ok, force) for source in sources]
-    names = {source.name for source in sources}
-    seen = {digest: name for name in packed_names(out) if name not in names for digest in read_facts(out, name).digests if digest}
+    if line := unmatched_rows(table or {}, {source.name for source in sources}):
+        say(line)
+    jobs = [_Job(source, known_of(source, (table or {}).get(source.name, CaseRow()), labels), card, out, origin_of(folder), missing_ok, force)
+            for source in sources]
+    seen = _seen_before(jobs, out)
     outcomes: list[Outcome] = []
     began = time.monotonic()
     for outcome in _run(jobs, workers):
@@ -82,7 +89,8 @@ def prepare_folder(folder: Path, out: Path, card: ModelCard, *, table: Mapping[s
     _write_table(outcomes, out)
     if all(outcome.facts is None for outcome in outcomes):
         first = outcomes[0]
-        raise InputError(f"None of the {len(outcomes)} cases could be packed. {first.case}: {first.reason}", f"All reasons are in {TABLE}.")
+        raise InputError(f"None of the {len(outcomes)} cases could be packed. {first.case}: {first.reason}",
+                         "" if all(outcome.taken for outcome in outcomes) else f"All reasons are in {TABLE}.")
     return outcomes
 
 
@@ -131,30 +139,54 @@ def _settle() -> None:
 def _one(job: _Job) -> Outcome:
     source, row = job.source, job.row
     told = Outcome(source.name, row.cohort, row.patient)
+    before = None if job.force else _facts_of(source.name, job.out)
+    elsewhere = _from_elsewhere(before, job)
     try:
         declared = "" if source.problem else repr(declared_table(source, row.labels))
-        made_of = fingerprint(source.files, f"{declared} {row.cohort} {row.patient}", job.card)
-        if not job.force and (before := _packed_before(source.name, made_of, job)):
+        made_of = fingerprint(source.files, f"{declared} {row.cohort} {row.patient}{_channels_told(source)}", job.card)
+        if before is not None and before.source == made_of and (job.missing_ok or all(before.digests)):
             return replace(told, facts=before, fresh=False)
+        if elsewhere:
+            raise InputError("a case of this name was packed from another folder.", "Give another --out, or --force to put this one in its place.")
         checked = check_case(source, row.labels, missing_ok=job.missing_ok)
         facts = pack_case(source.name, row.cohort, checked.study, checked.truth, job.card, job.out, patient=row.patient, source=made_of,
-                          warnings=checked.warnings)
+                          origin=job.origin, warnings=checked.warnings)
         return replace(told, facts=facts)
     except (InputError, OSError) as error:
-        forget(job.out, source.name)  # what was packed under its name is not what is refused now
-        return replace(told, refused=str(error) if isinstance(error, InputError) else f"its files cannot be read: {error.strerror}.")
+        if not elsewhere:
+            forget(job.out, source.name)  # what was packed under its name is not what is refused now
+        return replace(told, refused=str(error) if isinstance(error, InputError) else f"its files cannot be read: {error.strerror}.", taken=elsewhere)
     except MemoryError:
         raise ResourceError(f"{source.name} does not fit into memory.", "Give a smaller --workers, or close other programs.") from None
 
 
-def _packed_before(name: str, made_of: str, job: _Job) -> PackedFacts | None:
-    if not (job.out / f"{name}.npz").is_file():
+def _facts_of(name: str, out: Path) -> PackedFacts | None:
+    """None of a case that is not packed, or damaged."""
+    if not (out / f"{name}.npz").is_file():
         return None
     try:
-        facts = read_facts(job.out, name)
+        return read_facts(out, name)
     except InputError:
         return None
-    return facts if facts.source == made_of and (job.missing_ok or all(facts.digests)) else None
+
+
+def _from_elsewhere(facts: PackedFacts | None, job: _Job) -> bool:
+    """Whether what is packed came from another folder than the job's; not of what older versions packed, which does not say."""
+    return facts is not None and facts.origin not in ("", job.origin)
+
+
+def _channels_told(source: Source) -> str:
+    """Which file and channel is which sequence, where dataset.json says it; '' where the files' own names do."""
+    return "" if source.table is None else f" {sorted((role, path.name, channel) for role, (path, channel) in source.images.items())}"
+
+
+def _seen_before(jobs: list[_Job], out: Path) -> dict[str, str]:
+    """Digest of an image -> the packed case that has it, of all cases that are not these jobs' to replace."""
+    ours = {job.source.name: job for job in jobs}
+    kept = [read_facts(out, name) for name in packed_names(out) if name not in ours]
+    there = {} if jobs[0].force else {name: _facts_of(name, out) for name in ours}
+    kept += [facts for name, facts in there.items() if _from_elsewhere(facts, ours[name])]
+    return {digest: facts.name for facts in kept for digest in facts.digests if digest}
 
 
 def _unless_seen(outcome: Outcome, seen: dict[str, str], out: Path) -> Outcome:
@@ -162,7 +194,7 @@ def _unless_seen(outcome: Outcome, seen: dict[str, str], out: Path) -> Outcome:
     if outcome.facts is None:
         return outcome
     digests = [digest for digest in outcome.facts.digests if digest]
-    other = next((seen[digest] for digest in digests if digest in seen), None)
+    other = next((seen[digest] for digest in digests if seen.get(digest, outcome.case) != outcome.case), None)
     if other is None:
         seen.update(dict.fromkeys(digests, outcome.case))
         return outcome
@@ -180,7 +212,7 @@ def _line(outcomes: list[Outcome], count: int, seconds: float) -> str:
 
 
 def _write_table(outcomes: list[Outcome], out: Path) -> None:
-    """prepare.csv with these cases' rows; those of cases that other data sets brought into the same folder stay."""
+    """prepare.csv with these cases' rows; those of cases that other folders brought into the same one stay."""
     path, partial = out / TABLE, out / f".{TABLE}.partial"
     rows = {}
     try:
@@ -189,6 +221,8 @@ def _write_table(outcomes: list[Outcome], out: Path) -> None:
             with path.open(newline="", encoding="utf-8") as file:
                 rows = {row["case"]: row for row in csv.DictReader(file)}
         for outcome in outcomes:
+            if outcome.taken and outcome.case in rows:
+                continue
             ml = [f"{value:.2f}" for value in outcome.facts.ml] if outcome.facts else ["", "", ""]
             values = (outcome.case, outcome.cohort, outcome.patient, outcome.status, outcome.reason, *ml)
             rows[outcome.case] = dict(zip(_COLUMNS, values, strict=True))

@@ -23,7 +23,7 @@ from .config import PretrainConfig
 from .cut import cut
 from .data import PHANTOM, SYNTHETIC, Case, Split, load_cases
 from .networks import build
-from .packing import packed_names, read_facts
+from .packing import packed_names, read_facts, require_spacing
 from .precision import precision_of
 from .train import Task, fit_task
 
@@ -67,6 +67,8 @@ def choose_volumes(folders: list[Path], split: Split, config: PretrainConfig, sa
     if not names:
         raise InputError(f"No volume is left to learn from: the {len(found)} packed there are validation cases or made up.",
                          "Give folders with others, packed by prepare or prepare-unlabelled.")
+    for name in names:
+        require_spacing(real[name][0], [name], config.spacing_mm)
     say(f"the split's validation and test cases, not looked at: {', '.join(kept_away) or 'none of them is there'}")
     held = round(config.held_out_share * len(names)) if len(names) > 1 else 0
     order = np.random.default_rng(config.seed).permutation(len(names))

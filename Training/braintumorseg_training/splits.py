@@ -17,11 +17,12 @@ import numpy as np
 
 from braintumorseg.errors import InputError, MissingFile, OutputError
 
-from .case_table import CaseRow
+from .case_table import CaseRow, patient_of
 from .packing import PHANTOM, SYNTHETIC, UNLABELLED, PackedFacts, packed_names, read_facts
 
-__all__ = ["Split", "leave_out", "make_folds", "make_split", "read_split", "split_cases", "write_splits"]
+__all__ = ["Split", "leave_out", "make_folds", "make_split", "read_split", "refuse_shared_patients", "split_cases", "write_splits"]
 
+_SHOWN = 3
 _SIZES = 4  # classes of tumour size within a cohort, equally many patients in each
 
 
@@ -52,6 +53,22 @@ def read_split(path: Path) -> Split:
     except (KeyError, TypeError, AttributeError):
         raise InputError(f"The split {path.name} lacks a list of train or validation cases.",
                          'Write it as {"train": [...], "validation": [...]}.') from None
+
+
+def refuse_shared_patients(packed: Path, split: Split) -> None:
+    """Raises InputError when a patient to learn from is one to watch or to test on, too: packed cases say whose they are, of others the name does."""
+    trained = {_patient(packed, name): name for name in split.train}
+    for part in ("validation", "test"):
+        names = {name: trained.get(_patient(packed, name)) for name in getattr(split, part)}
+        shared = [f"{other} and {name}" for name, other in names.items() if other is not None]
+        if shared:
+            more = f" and {len(shared) - _SHOWN} more" if len(shared) > _SHOWN else ""
+            raise InputError(f"The split has one patient in training and in {part}: {', '.join(shared[:_SHOWN])}{more}.",
+                             "Keep each patient on one side, as braintumorseg-train split does.")
+
+
+def _patient(packed: Path, name: str) -> str:
+    return read_facts(packed, name).patient if (packed / f"{name}.npz").is_file() else patient_of(name)
 
 
 def split_cases(packed: Path, table: Mapping[str, CaseRow] | None = None) -> list[PackedFacts]:

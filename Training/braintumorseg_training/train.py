@@ -25,9 +25,11 @@ from .fold import whole_image
 from .interrupt import end_with, ignore_stops, noticing_stops
 from .losses import RegionLoss
 from .networks import build, encoder_of
+from .packing import require_spacing
 from .precision import in_bfloat16, precision_of
 from .run import Run
 from .schedule import learning_rate, set_rate
+from .splits import refuse_shared_patients
 from .task import Task
 
 __all__ = ["CHECKPOINT", "Task", "fit", "fit_task", "load_checkpoint", "pick_device"]
@@ -39,13 +41,15 @@ def fit(config: Config, packed: Path, split: Split, out: Path, *, device: str = 
 
     Args:
         packed: folder of packed cases (`prepare`); cases of the cohort 'phantom' are used when they are there.
-        split: names to train on and to watch; those to watch are never trained on.
+        split: names to train on and to watch; those to watch are never trained on, nor are others of their patients.
         out: run folder, as in `fit_task`.
         start: as in `fit_task`.
     """
     made_up = load_made_up(packed)
     train_cases = load_cases(packed, split.train) + made_up
     watch_cases = load_cases(packed, split.validation) if split.validation else []
+    refuse_shared_patients(packed, split)
+    require_spacing(packed, [case.name for case in [*train_cases, *watch_cases]], config.spacing_mm)
     unlabelled = [case.name for case in [*train_cases, *watch_cases] if case.cohort == UNLABELLED]
     if unlabelled:
         raise InputError(f"{', '.join(unlabelled[:5])} was packed without labels.", "Take it out of the split; pretrain can learn from it.")

@@ -15,7 +15,7 @@ from braintumorseg.read import read_study
 from braintumorseg.register import align
 from braintumorseg.skull_strip import find_study_brain, shows_heads
 
-from .packing import UNLABELLED, pack_case
+from .packing import UNLABELLED, origin_of, pack_case
 
 __all__ = ["pack_unlabelled"]
 
@@ -50,7 +50,7 @@ def _pack(name: str, folder: Path, card: ModelCard, out: Path) -> tuple[str, ...
     heads = shows_heads(study)
     brain = find_study_brain(study, heads, lambda volume: find_brain(volume, _finder()), moved, doubtful).mask if heads else None
     nothing = study.reference.with_voxels(np.zeros(study.reference.shape, np.uint8))
-    pack_case(name, UNLABELLED, study, nothing, card, out, moved=moved, brain=brain)
+    pack_case(name, UNLABELLED, study, nothing, card, out, origin=origin_of(folder.resolve().parent), moved=moved, brain=brain)
     return study.roles
 
 

@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from braintumorseg.labels import ET, NCR
 from braintumorseg.study import ROLES
 
-__all__ = ["without_uptake"]
+__all__ = ["MADE_OF", "without_uptake"]
 
-_T1, _T1CE = ROLES.index("t1"), ROLES.index("t1ce")
+MADE_OF = _T1, _T1CE = ROLES.index("t1"), ROLES.index("t1ce")
 _MARGIN = 3      # voxels around the tumour that give way too
 _SEAM = 2        # voxels over which they fade out
 _EVERY = 3       # the intensities are fitted on every so many voxels a side

@@ -42,7 +42,7 @@ class Validation:
     """What one network did on one part of a split.
 
     cohorts: case -> cohort. by_sequences: 't1ce + flair' -> case -> region -> Dice; {} where subsets were not asked for.
-    trained_on: those of the cases that the network learned from (nothing of it is accuracy then).
+    trained_on: those of the cases that the network learned from, or whose patients it did (nothing of it is accuracy then).
     """
 
     card: ModelCard
@@ -92,14 +92,16 @@ def validate(weights: Path, folder: CaseFolder, split: Split, out: Path, *, subs
     Raises InputError or MissingFile before the first case where something lacks, ModelError where a card must not get these numbers.
     """
     model = load_model(weights)
-    cases = cases_of_part(folder, split, part)
-    trained_on = tuple(name for name in cases if name in model.card.training.get("trained_on", split.train))
+    cases = cases_of_part(folder, split, part, say)
+    patients = {folder.patient_of(name) for name in model.card.training.get("trained_on", split.train)}
+    trained_on = tuple(name for name, case in cases.items() if case.row.patient in patients)
     if write or write_of:
         _require_unseen(part, trained_on)
     if write_of:
         require_same_recipe(model.card, read_card(write_of))
     if trained_on:
-        say(f"WARNING: {len(trained_on)} of these {len(cases)} cases were trained on: the numbers show how well they were learned, not accuracy.")
+        say(f"WARNING: {len(trained_on)} of these {len(cases)} cases, or others of their patients, were trained on: the numbers show how well they "
+            "were learned, not accuracy.")
     with output_into(out):
         tally = _run(model, cases, subsets, device, say)
         found = Validation(model.card, part, Evaluation(tuple(tally.results), refused=tuple(tally.refused)),
@@ -143,12 +145,12 @@ def subset_names() -> list[tuple[str, ...]]:
     return [roles for count in range(len(ROLES), 0, -1) for roles in itertools.combinations(ROLES, count)]
 
 
-def cases_of_part(folder: CaseFolder, split: Split, part: str) -> dict[str, LabelledCase]:
-    """The cases of one part of the split. Raises InputError when it is empty, and what `CaseFolder.find` raises."""
+def cases_of_part(folder: CaseFolder, split: Split, part: str, say: Callable[[str], None] = lambda line: None) -> dict[str, LabelledCase]:
+    """The cases of one part of the split; what `CaseFolder.find` says. Raises InputError when it is empty, and what that raises."""
     names = getattr(split, part)
     if not names:
         raise InputError(f"The split has no {part} cases.", f"Choose another --part ({', '.join(PARTS)}) or another --split.")
-    return folder.find(names)
+    return folder.find(names, say)
 
 
 def _without(missing: Mapping[str, tuple[str, ...]]) -> str:
@@ -160,7 +162,9 @@ def _without(missing: Mapping[str, tuple[str, ...]]) -> str:
 
 def _require_unseen(part: str, trained_on: tuple[str, ...]) -> None:
     if part == "train" or trained_on:
-        raise ModelError(f"{len(trained_on) or 'All'} of these cases were trained on, so their numbers must not go into the card.",
+        named = f" ({', '.join(trained_on[:3])}{' ...' if len(trained_on) > 3 else ''})" if trained_on else ""
+        raise ModelError(f"{len(trained_on) or 'All'} of these cases{named}, or others of their patients, were trained on, so their numbers must not "
+                         "go into the card.",
                          "Leave out --write-card, or measure a network that did not see them and use --write-card-of.")
 
 

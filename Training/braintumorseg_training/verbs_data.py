@@ -21,11 +21,12 @@ def add_verbs(verbs) -> None:
                       help="folder of a data set: BraTS 2017 to 2024, Decathlon Task01, nnU-Net, or one folder a patient: t1, t1ce, t2, flair, seg")
     verb.add_argument("--out", type=Path, required=True, help="folder for the packed cases and prepare.csv")
     add_case_options(verb)
+    add_spacing(verb)
     verb.add_argument("--phantoms", type=int, default=0, metavar="N", help="also make N made-up patients")
     verb.add_argument("--heads", type=Path, metavar="MAPS", help="also make brains from SynthSeg's label maps of heads (.nii.gz) in this folder")
     verb.add_argument("--each", type=_count, default=2, metavar="N", help="with --heads: brains of each label map (default 2)")
     verb.add_argument("--workers", type=_count, default=os.cpu_count() or 1, metavar="N", help="processes (default: one a core)")
-    verb.add_argument("--force", action="store_true", help="pack again what is packed already")
+    verb.add_argument("--force", action="store_true", help="pack again what is packed already, from another folder too")
     verb.set_defaults(run=_prepare, refuse=verb.error)
 
     verb = verbs.add_parser("split", help="deal the packed cases into training, validation and test, by patient")
@@ -52,6 +53,11 @@ def add_case_options(verb: argparse._ActionsContainer) -> None:
     verb.add_argument("--missing-ok", action="store_true", help="take cases that lack sequences; their channels are empty")
 
 
+def add_spacing(verb) -> None:
+    verb.add_argument("--spacing", type=_mm, default=1.0, metavar="MM",
+                      help="side of the voxels (default: 1); fit and pretrain then take --set spacing_mm=[MM,MM,MM]")
+
+
 def case_folder(args, folder: Path):
     """The folder with what the options of `add_case_options` say of its cases."""
     from .case_folder import CaseFolder
@@ -68,7 +74,7 @@ def _prepare(args) -> None:
 
     if not args.cases and args.phantoms < 1 and not args.heads:
         args.refuse("give a folder of cases, --phantoms N or --heads MAPS")
-    card = draft_card()
+    card = draft_card(spacing_mm=(args.spacing,) * 3)
     table = read_table(args.table) if args.table else {}
     say = lambda line: print(line, flush=True)  # noqa: E731
     outcomes = []
@@ -110,6 +116,10 @@ def _count(text: str) -> int:
 
 def _folds(text: str) -> int:
     return _within(int(text), 2, 1000, text)
+
+
+def _mm(text: str) -> float:
+    return _within(float(text), 0.2, 10.0, text)  # as in a model card
 
 
 def _share(text: str) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .verbs_data import add_spacing
 from .verbs_fit import OWN_SPLIT, add_common, configuration, say
 
 __all__ = ["add_verbs"]
@@ -14,6 +15,7 @@ def add_verbs(verbs) -> None:
     verb = verbs.add_parser("prepare-unlabelled", help="pack studies without labels for pretrain; aligned and cut to the brain on the way")
     verb.add_argument("studies", type=Path, nargs="+", metavar="STUDY", help="folder of one patient: DICOM, NIfTI, NRRD or MHA, any of the sequences")
     verb.add_argument("--out", type=Path, required=True, help="folder for the packed studies")
+    add_spacing(verb)
     verb.set_defaults(run=_prepare_unlabelled)
 
     verb = verbs.add_parser("pretrain", help="train a network to fill in what was hidden of brains, without labels; fit --init takes up its weights")
@@ -48,7 +50,7 @@ def _prepare_unlabelled(args) -> None:
     from .export import draft_card
     from .unlabelled import pack_unlabelled
 
-    refused = pack_unlabelled(args.studies, args.out, draft_card(), print)
+    refused = pack_unlabelled(args.studies, args.out, draft_card(spacing_mm=(args.spacing,) * 3), print)
     if refused:
         print(f"{len(refused)} refused:", *refused, sep="\n  ")
 
