@@ -162,7 +162,7 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _fill(self) -> None:
         if self._parameters is not None and not slicer.mrmlScene.IsBatchProcessing():
-            self.panel.inputs.fill()
+            self.panel.inputs.fill(more=True)
 
 
 class BrainTumorSegLogic(Logic, ScriptedLoadableModuleLogic):

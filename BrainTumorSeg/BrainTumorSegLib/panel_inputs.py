@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import slicer
 from slicer.i18n import tr as _
 
@@ -10,6 +12,8 @@ from .messages import show
 from .recognise import Recognition
 
 __all__ = ["InputsSection"]
+
+_ONE_LOAD_S = 10.0  # between two volumes of a study that are loaded together
 
 
 class InputsSection:
@@ -21,7 +25,8 @@ class InputsSection:
         self.problems: dict = {}
         self._engine_errors: dict[str, str] = {}  # what the last run said about a field, until the choice changes
         self._chosen_ids: dict = {}
-        self._filled: dict = {}  # role -> node ID as fill() left it
+        self._filled: dict = {}  # role -> node ID as fill() left it, and when (s)
+        self._filled_at = 0.0
         self._asked = 0  # questions to the engine; an answer to an earlier one is too late
         ui.recogniseButton.connect("clicked(bool)", lambda: self.recognise())
 
@@ -60,11 +65,17 @@ class InputsSection:
         self._hand_over()
         self.refresh()
 
-    def fill(self) -> None:
-        """Without a click, as volumes arrive: until the user has chosen something or started a run."""
-        if self.parameters is not None and self._ids() in ({}, self._filled):
+    def fill(self, more: bool = False) -> None:
+        """Without a click: where nothing is chosen; with `more` also what was filled so far, as the other volumes of the same load arrive.
+
+        What comes later, after a click or after a run may be another patient's.
+        """
+        if self.parameters is None:
+            return
+        same_load = more and self._ids() == self._filled and time.monotonic() - self._filled_at < _ONE_LOAD_S
+        if same_load or not self.chosen:
             self._apply(self._logic.recognise(_volumes()))
-            self._filled = self._ids()
+            self._filled, self._filled_at = self._ids(), time.monotonic()
 
     def recognise(self) -> None:
         """Names and headers at once; then the engine's look at the files, where there are files and an engine."""
@@ -77,7 +88,7 @@ class InputsSection:
         found = self._logic.recognise(volumes)
         self._apply(found)
         self._say(found)
-        self._asked += 1
+        self._hand_over()
         asked, ids = self._asked, self._ids()
 
         def answered(found: Recognition) -> None:

@@ -202,11 +202,11 @@ def _added() -> list[Model | Unreadable]:
 
 def _named(name: str) -> Model:
     """The network of that name, its own card first: what else lies in the folders does not matter to it."""
-    for folder in reversed(model_folders()):
-        if (card := _cards(folder).get(name)) and (model := _model(card)).name == name:
-            return model
     known = {model.name: model for model in list_models()}
     if name not in known:
+        for one in unreadable_models():
+            if one.name == name:
+                raise ModelError(one.why.what, one.fix)
         raise ModelError(f"There is no network named {name}.", f"Those there are: {', '.join(known) or 'none'}. Add one with "
                                                                "'braintumorseg models add FILE.zip'.")
     return known[name]

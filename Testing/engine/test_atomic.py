@@ -264,3 +264,10 @@ def test_the_leftovers_of_runs_to_other_places_stay(tmp_path):
 def test_a_name_that_the_disk_does_not_take_is_refused_before_the_work(tmp_path):
     with pytest.raises(OutputError, match="its name is too long"):
         check_output(tmp_path / ("x" * 300))
+
+
+def test_a_link_in_a_circle_is_one_line(tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for path in (tmp_path / "loop" / "x", tmp_path / "loop"):
+        with pytest.raises(OutputError, match=r"in a circle|is a file|exists already"), output_folder(path):
+            pass

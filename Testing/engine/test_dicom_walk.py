@@ -112,3 +112,14 @@ def test_a_file_that_may_not_be_read_is_listed(tmp_path):
 def test_damaged_files_are_named_up_to_three():
     (one,) = merged(LeftAside(name, "torn", damaged=True) for name in "abcde")
     assert one.what == "5 files (a, b, c, ...)"
+
+
+def test_a_link_that_leads_nowhere_or_in_a_circle_costs_itself_alone(tmp_path):
+    for name in ("a", "c", "e"):
+        (tmp_path / name).write_bytes(b"1")
+    (tmp_path / "b").symlink_to(tmp_path / "b")
+    (tmp_path / "d").symlink_to(tmp_path / "a" / "x")
+    (tmp_path / "d2").symlink_to(tmp_path / "gone")
+    files, closed = find_files([tmp_path])
+    assert [path.name for path in files] == ["a", "c", "e"]
+    assert closed == []

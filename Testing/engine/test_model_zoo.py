@@ -221,6 +221,13 @@ def test_a_card_that_cannot_be_read_stands_in_no_other_networks_way(strays, caps
     assert "models remove newer." in out
 
 
+def test_a_bad_card_of_an_embedded_networks_name_does_not_take_its_place(own_folder):
+    own_folder.mkdir(parents=True, exist_ok=True)
+    for name in ("glioma", "brain"):
+        (own_folder / f"{name}.json").write_text("{}")
+        assert load_model(name).embedded
+
+
 def test_a_card_that_cannot_be_read_is_refused_when_it_is_asked_for(strays):
     with pytest.raises(ModelError, match=r"newer\.json does not fit this version"):
         load_model("newer")

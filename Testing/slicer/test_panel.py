@@ -716,3 +716,24 @@ def test_json_of_a_long_report_survives_the_scene(case):
     text = 'He said: "größer; 5 < 6"\n'
     node = finished(case, flags=[{"code": "x", "severity": "warning", "text": text}])
     assert json.loads(node.GetAttribute("BrainTumorSeg.Report"))["flags"][0]["text"] == text
+
+
+def test_what_is_loaded_later_or_after_a_click_is_not_mixed_in(case, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("BrainTumorSegLib.panel_inputs.time.monotonic", lambda: clock[0])
+
+    def load(name, after):
+        clock[0] += after
+        node = make_volume(name=name)
+        case.host.spin(seconds=0.05)
+        return node
+
+    first, second = load("A_flair", 0), load("A_t1", 5)
+    assert case.panel.inputs.chosen == {"flair": first, "t1": second}
+    load("B_t1ce", 60)       # perhaps another patient's
+    case.panel.enter()
+    assert case.panel.inputs.chosen == {"flair": first, "t1": second}
+    case.panel.inputs.recognise()
+    clicked = case.panel.inputs.chosen
+    load("B_t2", 0)
+    assert case.panel.inputs.chosen == clicked

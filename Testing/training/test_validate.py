@@ -154,7 +154,8 @@ def test_another_recipe_lends_no_numbers(network, cases, tmp_path, change, words
 
 @pytest.mark.parametrize("training", [{"patches_a_step": 4, "recipe": {"patch": [8], "batch": 2}},
                                       {"patches_a_step": 4, "recipe": {"patch": [8], "batch": 1, "accumulate": 2}},
-                                      {"recipe": {"patch": [8], "batch": 2, "accumulate": 2}}])
+                                      {"recipe": {"patch": [8], "batch": 2, "accumulate": 2}},
+                                      {"recipe": {"patch": [8], "batch": 4, "uneven": 1.0}}])   # which an older version did not write
 def test_as_many_patches_a_step_are_one_recipe_however_they_are_dealt_out(network, training):
     card = read_card(network.with_suffix(".json"))
     one, other = ({"trained_on": ["t"], **given} for given in ({"patches_a_step": 4, "recipe": {"patch": [8], "batch": 4}}, training))

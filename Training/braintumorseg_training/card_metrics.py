@@ -14,6 +14,8 @@ from braintumorseg.evaluation_report import DEFINITIONS, METRICS, Summary, summa
 from braintumorseg.labels import REGIONS
 from braintumorseg.model_card import ModelCard
 
+from .config import Config, plain_fields
+
 if TYPE_CHECKING:
     from .validate import Validation
 
@@ -77,7 +79,9 @@ def require_same_recipe(measured: ModelCard, shipped: ModelCard) -> None:
         if "trained_on" not in card.training:
             raise ModelError(f"The card of {card.name} {card.version} does not say on which cases it was trained.", "Export it again.")
     # Of the weights that a run began from only that there were some: each may have begun from a run of its own, as the card then says.
-    recipes = [{key: bool(value) if key == "init" else value for key, value in card.training.get("recipe", {}).items() if key not in NOT_RECIPE}
+    # A field that an older version did not have was as it comes by itself now.
+    recipes = [{key: bool(value) if key == "init" else value
+                for key, value in {**plain_fields(Config()), **card.training.get("recipe", {})}.items() if key not in NOT_RECIPE}
                for card in (measured, shipped)]
     different = [key for key in sorted(recipes[0].keys() | recipes[1].keys()) if recipes[0].get(key) != recipes[1].get(key)]
     different += ["patches a step"] * (_patches_a_step(measured) != _patches_a_step(shipped))

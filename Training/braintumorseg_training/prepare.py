@@ -222,6 +222,7 @@ def _write_table(outcomes: list[Outcome], out: Path) -> None:
                 rows = {row["case"]: row for row in csv.DictReader(file)}
         for outcome in outcomes:
             if outcome.taken and outcome.case in rows:
+                rows[outcome.case]["reason"] = f"another case of this name was refused: {outcome.reason}"
                 continue
             ml = [f"{value:.2f}" for value in outcome.facts.ml] if outcome.facts else ["", "", ""]
             values = (outcome.case, outcome.cohort, outcome.patient, outcome.status, outcome.reason, *ml)

@@ -64,7 +64,8 @@ def refuse_shared_patients(packed: Path, split: Split) -> None:
         if shared:
             more = f" and {len(shared) - _SHOWN} more" if len(shared) > _SHOWN else ""
             raise InputError(f"The split has one patient in training and in {part}: {', '.join(shared[:_SHOWN])}{more}.",
-                             "Keep each patient on one side, as braintumorseg-train split does.")
+                             "Keep each patient on one side, as braintumorseg-train split does; or, if they are different people, say so when they "
+                             "are packed: prepare --table.")
 
 
 def _patient(packed: Path, name: str) -> str:

@@ -27,6 +27,7 @@ _WORDS = {
     errno.ENOENT: ("no folder can be made there", "Choose another folder."),
     errno.ENOTDIR: ("a part of its path is a file", "Choose another folder."),
     errno.EEXIST: ("a part of its path is a file", "Choose another folder."),
+    errno.ELOOP: ("a link in its path leads in a circle", "Choose another folder."),
     errno.ENAMETOOLONG: ("its name is too long", "Choose a shorter name."),
 }
 
@@ -43,7 +44,7 @@ def output_folder(path: Path | str, force: bool = False) -> Iterator[Path]:
     Raises OutputError: before the block runs when `path` exists and may not be replaced or its parent cannot be written; after it
     when the disk is full, read-only or not this user's to write.
     """
-    path = Path(path).resolve()
+    path = _real(path)
     check_output(path, force)
     made = [parent for parent in path.parents if not parent.exists()]  # innermost first
     partial = _beside(path, "partial")
@@ -70,9 +71,13 @@ def check_output(path: Path | str, force: bool = False) -> None:
     What killed runs to the same `path` left is put in order first.
     """
     try:
-        _check_output(Path(path).resolve(), force)
+        _check_output(_real(path), force)
     except OSError as error:
         raise refusal(error, Path(path)) from error
+
+
+def _real(path: Path | str) -> Path:
+    return Path(os.path.realpath(path))  # a link in a circle stays as it is; Path.resolve() raises RuntimeError up to Python 3.12
 
 
 def refusal(error: OSError, path: Path) -> OutputError:

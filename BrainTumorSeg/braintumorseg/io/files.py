@@ -5,6 +5,7 @@ Messages hold a file's name without its folders: those may carry a patient's nam
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -65,15 +66,16 @@ def walk(folder: Path | str, refused: Callable[[OSError], None] | None = None) -
             continue
         visited.add((here.st_dev, here.st_ino))
         folders.sort()
+        told = False
         for name in sorted(names):
             try:
                 regular = stat.S_ISREG(os.stat(os.path.join(place, name)).st_mode)
-            except FileNotFoundError:     # a link to what is gone
-                continue
-            except OSError as error:      # a folder that may be listed and not entered
-                if refused is not None:
+            except OSError as error:
+                # A link that leads nowhere, or in a circle, is one entry; a folder that may be listed and not entered is told of once.
+                if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP) and not told and refused is not None:
                     refused(error)
-                break
+                    told = True
+                continue
             if regular:
                 yield Path(place, name)
 
