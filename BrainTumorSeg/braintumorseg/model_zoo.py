@@ -158,7 +158,7 @@ def _require_addable(model: Model, archive: str, members: Collection[str]) -> No
     card = model.card
     if Path(card.name).name != card.name or card.name.startswith("."):
         raise ModelError(f"The network's name '{card.name}' cannot be a file name.", "Ask its maker for another.")
-    if card.name in {one.card.name for one in list_models()} | {one.name for one in unreadable_models()}:
+    if card.name in {one.name for one in [*list_models(), *unreadable_models()]}:
         raise ModelError(f"A network named {card.name} is there already.", f"Remove it first: braintumorseg models remove {card.name}")
     if model.weights.stem != card.name:
         raise ModelError(f"The files in {archive} are named {model.weights.stem}, and their card says {card.name}.",

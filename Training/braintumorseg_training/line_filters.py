@@ -1,4 +1,4 @@
-"""Linear filters along one axis of an image, each as one matrix product: the fastest way that torch has for them on CPUs."""
+"""Linear filters along one axis of an image, each as one matrix product."""
 
 from __future__ import annotations
 
