@@ -46,8 +46,8 @@ def cut_turned(brain: Brain, centre: np.ndarray, size: np.ndarray, strength: flo
     """Turned about one axis, by up to 25 degrees, and scaled along all three; bent as well, where `elastic` (voxels) is above 0.
 
     A turn in a plane moves whole lines of voxels alike, so that a line of the patch is the weighted mean of four lines of the brain: of what lies
-    side by side in memory, which takes less than half of the time of torch's grid_sample. Bending does the same: the plane is bent, and the axis stretched
-    here and compressed there.
+    side by side in memory, which takes less than half of the time of torch's grid_sample. Bending does the same: the plane is bent, and the
+    axis stretched here and compressed there.
     """
     axis = int(rng.integers(3))
     plane = [a for a in range(3) if a != axis]
