@@ -38,6 +38,7 @@ class Logic:
         self.on_changed: Callable[[], None] = lambda: None  # the panel's: a run joined, started or ended
         self._make_process, self._later = make_process, later
         self._side: list = []  # child processes beside the queue
+        self._looking: EngineProcess | None = None  # the last of them that recognises
         self._upkeep: list = []  # children that install, remove or test the engine: they outlive a scene
         self._closed = False
         self._pages: PrivateFolder | None = None
@@ -54,7 +55,10 @@ class Logic:
         return recognise(Candidate(node.GetID(), node.GetName() or "", dicom.facts_of(node)) for node in nodes)
 
     def recognise_by_engine(self, nodes: Iterable, on_finished: Callable[[Recognition], None]) -> bool:
-        """By the engine's verb `study`, from the files; False when no file of the volumes is known or the engine is not ready."""
+        """By the engine's verb `study`, from the files; False when no file of the volumes is known or the engine is not ready.
+
+        One look at a time: a newer one ends the one before it, which does not answer any more.
+        """
         nodes = list(nodes)
         files = {node.GetID(): dicom.files_of(node) for node in nodes}
         folders = sorted({str(file.parent) for paths in files.values() for file in paths})
@@ -66,7 +70,9 @@ class Logic:
             if outcome.ok and isinstance(outcome.result, dict):
                 on_finished(from_study(outcome.result, series))
 
-        self.call_engine(["study", *folders, "--json"], finished)
+        if self._looking is not None:
+            self._looking.cancel()
+        self._looking = self.call_engine(["study", *folders, "--json"], finished)
         return True
 
     # -- runs

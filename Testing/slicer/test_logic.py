@@ -75,3 +75,20 @@ def test_a_table_that_was_deleted_is_not_written_into_again(logic):
     second = logic.compare(*pair, first)
     assert second is not first
     assert slicer.mrmlScene.IsNodePresent(second)
+
+
+def test_a_second_look_at_the_files_ends_the_first(logic, monkeypatch, tmp_path):
+    from BrainTumorSegLib import dicom
+
+    monkeypatch.setattr(dicom, "files_of", lambda node: [tmp_path / "1.dcm"])
+    monkeypatch.setattr(dicom, "series_uid_of", lambda node: "1.2.3")
+    answers = []
+    looks = []
+    for _ in range(2):
+        assert logic.recognise_by_engine([make_volume()], answers.append)
+        looks.append(FakeProcess.last)
+    assert [look.calls for look in looks] == [["start", "close_stdin"], ["start"]]
+    for look in looks:
+        look.say(b'{"series": [], "roles": {"t1": "1.2.3"}}\n')
+        look.end(0, "")
+    assert len(answers) == 1

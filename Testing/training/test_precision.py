@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from braintumorseg_training import precision
+from braintumorseg_training import precision, train
 from braintumorseg_training.data import Split
 from braintumorseg_training.precision import in_bfloat16, precision_of
 from braintumorseg_training.train import fit, load_checkpoint
@@ -47,3 +47,19 @@ def test_without_bfloat16_a_run_goes_in_float32_and_says_so(packed, tiny, tmp_pa
     assert weights[True]["config"]["bf16"] is True     # another machine may go on in bfloat16
     for name, tensor in weights[False]["network"].items():
         assert torch.allclose(weights[True]["network"][name], tensor, atol=5e-3), name   # patches are handed over in bfloat16
+
+
+def test_torch_compile_follows_a_step_without_complaint(packed, tiny, tmp_path, monkeypatch, recwarn):
+    """Asking the processor what it has, in the middle of a step, made it print a page of warnings."""
+    graphs = []
+
+    def compile_eagerly(forward, **options):
+        return real(forward, backend=lambda module, inputs: graphs.append(module) or module.forward, **options)
+
+    real = torch.compile
+    torch._dynamo.reset()
+    monkeypatch.setattr(train.torch, "compile", compile_eagerly)
+    path = fit(replace(tiny, bf16=True, compile=True, steps=1), packed, SPLIT, tmp_path, device="cpu", say=lambda line: None)
+    assert load_checkpoint(path)["step"] == 1
+    assert graphs
+    assert not [str(warning.message) for warning in recwarn if "Dynamo" in str(warning.message)]

@@ -84,7 +84,10 @@ def fit_task(config: RunConfig, task: Task, out: Path, *, device: str = "auto", 
     precision = "bfloat16" if bfloat16 else "float32 (it has no bfloat16)" if config.bf16 else "float32"
     run.say(f"{task.about}, {weights:.1f} M weights, on {ranks.device}{processes} in {precision}, step {run.progress.step} of {config.steps}")
 
-    forward = _forward(run.network, task, config, ranks)
+    forward = _forward(run.network, task, ranks, bfloat16)
+    if config.compile:
+        run.network.to(memory_format=torch.channels_last_3d)  # faster only where the norms are compiled too
+        forward = torch.compile(forward, dynamic=False)
     with noticing_stops() as stop, closing(_batches(task, config, run.progress.step, ranks)) as batches:
         if task.watch and run.is_due(config.validate_every) and run.progress.validated < run.progress.step:
             run.validate(stop)                                # it was stopped before
@@ -164,17 +167,14 @@ def _seed(config: RunConfig, step: int, ranks: Ranks) -> None:
     torch.manual_seed(int(np.random.SeedSequence((config.seed, step, ranks.rank)).generate_state(1)[0]))
 
 
-def _forward(network: torch.nn.Module, task: Task, config: RunConfig, ranks: Ranks) -> Callable:
+def _forward(network: torch.nn.Module, task: Task, ranks: Ranks, bfloat16: bool) -> Callable:
     """(image, targets) -> loss of the whole batch, that of all processes."""
     def forward(image: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        with precision_of(config, ranks.device):
+        with torch.autocast(ranks.device.type, torch.bfloat16, enabled=bfloat16):
             output = network(image)                           # (B, R, I, J, K) logits
         return task.loss(ranks.gather(output), ranks.gather(labels))
 
-    if not config.compile:
-        return forward
-    network.to(memory_format=torch.channels_last_3d)          # faster only where the norms are compiled too
-    return torch.compile(forward, dynamic=False)
+    return forward
 
 
 @torch.no_grad()
