@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from types import FunctionType
 
 import numpy as np
 
-from .errors import Cancelled, ModelError, OutOfMemory, ResourceError
+from .backend_failures import is_out_of_memory, one_line, pass_failure
+from .errors import Cancelled, ModelError, ResourceError
+from .hardware import driver_cuda_version
 
-__all__ = ["OnnxRuntimeBackend", "import_onnxruntime"]
+__all__ = ["FIRST_CUDA_13", "OnnxRuntimeBackend", "gpu_command", "import_onnxruntime"]
+
+FIRST_CUDA_13 = (1, 27)   # the wheels of PyPI: CUDA 12 up to 1.26, CUDA 13 from there on
 
 
 class OnnxRuntimeBackend:
@@ -26,16 +32,18 @@ class OnnxRuntimeBackend:
         settings.intra_op_num_threads = threads
         settings.log_severity_level = 4  # what fails is raised or shows in get_providers(); ORT's own lines would reach users' terminals
         gpu = provider != "CPUExecutionProvider"
-        if gpu and hasattr(onnxruntime, "preload_dlls"):
-            onnxruntime.preload_dlls()  # finds the CUDA and cuDNN wheels beside it
+        missing = _preload(onnxruntime) if gpu else []
+        if gpu:
+            onnxruntime.set_default_logger_severity(4)  # as above: a library that cannot be loaded is told by its logger for all sessions
         providers = [(provider, dict(options or {})), *(["CPUExecutionProvider"] if gpu else [])]
         try:
-            self.session = onnxruntime.InferenceSession(str(weights), settings, providers=providers)
+            # enable_fallback=0: else it prints why the GPU failed, opens on the CPU, and nobody can say why.
+            self.session = onnxruntime.InferenceSession(str(weights), settings, providers=providers, enable_fallback=0)
         except Exception as error:  # ORT raises many kinds, some of them private
-            raise ModelError(f"{weights.name} cannot be opened as a network ({' '.join(str(error).split())[:200]}).",
-                             "Get it again from its maker, or update ONNX Runtime.") from None
+            raise _not_opened(error, weights, provider if gpu else None) from None
         if self.session.get_providers()[0] != provider:
-            raise ResourceError(f"{provider} was found but a session did not start on it (a CUDA or cuDNN library is missing or does not fit)")
+            why = f"{', '.join(missing)} could not be loaded" if missing else "a CUDA or cuDNN library is missing or does not fit"
+            raise ResourceError(f"{provider} was found but a session did not start on it ({why})", f"{gpu_command(driver_cuda_version())}.")
         self._gpu = gpu
 
     def run(self, channels: np.ndarray, cancel: threading.Event | None = None) -> np.ndarray:
@@ -51,11 +59,7 @@ class OnnxRuntimeBackend:
         except Exception as error:  # as above
             if cancel is not None and cancel.is_set():
                 raise Cancelled("The run was cancelled.") from None
-            text = " ".join(str(error).split())
-            if any(sign in text.lower() for sign in ("alloc", "out of memory", "memory")):
-                raise OutOfMemory(f"A pass over {' x '.join(map(str, channels.shape[1:]))} voxels does not fit into memory.",
-                                  "Close other programs.") from None
-            raise ModelError(f"The network could not be run: {text[:300]}", "Get the network again from its maker.") from None
+            raise pass_failure(error, channels.shape[1:]) from None
         finally:
             finished.set()
 
@@ -78,8 +82,42 @@ def import_onnxruntime():
         import onnxruntime
     except ImportError:
         raise ResourceError("No ONNX Runtime is installed.",
-                            "Add one of the two: pip install 'braintumorseg[cpu]', or 'braintumorseg[gpu]' for an NVIDIA GPU.") from None
+                            "Add one of the two: pip install onnxruntime, or for an NVIDIA GPU: "
+                            f"{gpu_command(driver_cuda_version())}.") from None
     return onnxruntime
+
+
+def gpu_command(driver_cuda: tuple[int, int] | None) -> str:
+    """What installs ONNX Runtime for an NVIDIA driver that runs this CUDA (None: the newest there will be), with the libraries it needs."""
+    older = driver_cuda is not None and driver_cuda < (13, 0)
+    return f"pip install 'onnxruntime-gpu[cuda,cudnn]>=1.23{',<1.27' if older else ''}'"
+
+
+def _preload(onnxruntime) -> list[str]:
+    """Load NVIDIA's wheels beside ONNX Runtime; the names of the libraries that could not be had.
+
+    ONNX Runtime's function prints them on stdout, where another thread may be speaking the child protocol; so it runs with a `print` of its own.
+    """
+    preload = getattr(onnxruntime, "preload_dlls", None)
+    said: list[str] = []
+    if isinstance(preload, FunctionType):
+        names = {**preload.__globals__, "print": lambda *words, **_: said.append(" ".join(map(str, words)))}
+        aside = FunctionType(preload.__code__, names, preload.__name__, preload.__defaults__, preload.__closure__)
+        aside.__kwdefaults__ = preload.__kwdefaults__
+        aside()
+    elif preload is not None:
+        preload()
+    paths = [found[1] for line in said if (found := re.match(r"Failed to load (.+?): ", line))]
+    return list(dict.fromkeys(re.split(r"[\\/]", path)[-1] for path in paths))
+
+
+def _not_opened(error: Exception, weights: Path, gpu: str | None) -> ModelError | ResourceError:
+    """Why a session could not be made; `gpu`: the provider, when it was to run there."""
+    if is_out_of_memory(error):
+        return ResourceError(f"{'GPU memory' if gpu else 'memory'} is full ({one_line(error)})", "Close other programs.")
+    if gpu and isinstance(error, (RuntimeError, ValueError)):   # the card or its libraries; a file's faults are ORT's own kinds
+        return ResourceError(f"a session did not start on {gpu} ({one_line(error)})")
+    return ModelError(f"{weights.name} cannot be opened as a network ({one_line(error)}).", "Get it again from its maker, or update ONNX Runtime.")
 
 
 def _terminate_on(cancel: threading.Event, finished: threading.Event, options) -> None:

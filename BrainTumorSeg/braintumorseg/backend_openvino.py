@@ -7,20 +7,25 @@ too little for a cache on the disk to pay.
 
 from __future__ import annotations
 
+import ctypes
+import os
 import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from weakref import WeakSet
 
 import numpy as np
 
-from .errors import Cancelled, ModelError, OutOfMemory, ResourceError
+from .backend_failures import one_line, pass_failure
+from .errors import Cancelled, ModelError, ResourceError
 
 __all__ = ["OpenVinoBackend", "import_openvino"]
 
-_SIZES = 2        # compiled graphs that are kept; tiles of one study have one size, a cohort's studies few
+_SIZES = 4        # compiled graphs that are kept, 20 to 50 MB each: of a study's sequences, which a cohort's next study repeats
 _POLL_MS = 100    # how soon a cancel is seen
 
 
@@ -31,12 +36,15 @@ class OpenVinoBackend:
 
     def __init__(self, weights: Path, precision: str = "float32", threads: int = 0):
         openvino = import_openvino()
+        _refuse_in_a_fork()
+        _watch_forks()
+        _living.add(self)
         self.precision = precision
         self._core, self._openvino = openvino.Core(), openvino
         try:
             self._model = self._core.read_model(str(weights))
         except RuntimeError as error:
-            raise ModelError(f"{weights.name} cannot be opened as a network ({' '.join(str(error).split())[:200]}).",
+            raise ModelError(f"{weights.name} cannot be opened as a network ({one_line(error)}).",
                              "Get it again from its maker.") from None
         self._options = {
             "PERFORMANCE_HINT": "LATENCY",           # one study at a time, all cores on it
@@ -50,21 +58,15 @@ class OpenVinoBackend:
         self._lock = threading.Lock()                 # a request serves one pass at a time
 
     def run(self, channels: np.ndarray, cancel: threading.Event | None = None) -> np.ndarray:
-        """(R, I, J, K) float32 of channels (C, I, J, K) float32. Raises Cancelled, OutOfMemory, or ModelError."""
+        """(R, I, J, K) float32 of channels (C, I, J, K) float32. Raises Cancelled, OutOfMemory, ModelError, or ResourceError in a fork."""
+        _refuse_in_a_fork()
         with _turn(self._lock, cancel):
             try:
                 return self._infer(np.ascontiguousarray(channels[None], np.float32), cancel)
-            except RuntimeError as error:  # OpenVINO has this one kind
+            except (RuntimeError, MemoryError) as error:  # OpenVINO's own are all of the first kind
                 if cancel is not None and cancel.is_set():
                     raise Cancelled("The run was cancelled.") from None
-                text = " ".join(str(error).split())
-                if any(sign in text.lower() for sign in ("alloc", "memory")):
-                    raise OutOfMemory(f"A pass over {' x '.join(map(str, channels.shape[1:]))} voxels does not fit into memory.",
-                                      "Close other programs.") from None
-                raise ModelError(f"The network could not be run: {text[:300]}", "Get the network again from its maker.") from None
-            except MemoryError:
-                raise OutOfMemory(f"A pass over {' x '.join(map(str, channels.shape[1:]))} voxels does not fit into memory.",
-                                  "Close other programs.") from None
+                raise pass_failure(error, channels.shape[1:]) from None
 
     def _infer(self, batch: np.ndarray, cancel: threading.Event | None) -> np.ndarray:
         compiled = self._compile(batch.shape)
@@ -106,6 +108,30 @@ def import_openvino():
     except ImportError as error:
         raise ResourceError(f"OpenVINO cannot be loaded ({error}).", "Install it again: pip install --force-reinstall openvino") from None
     return openvino
+
+
+_living: WeakSet = WeakSet()   # the backends of this process
+_forked = False                # off a process that had used OpenVINO
+
+
+def _refuse_in_a_fork() -> None:
+    if _forked:
+        raise ResourceError("OpenVINO was in use before this process was forked, and would hang in it",
+                            "Start worker processes with multiprocessing's 'spawn'.")
+
+
+@cache
+def _watch_forks() -> None:
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_after_fork)
+
+
+def _after_fork() -> None:
+    """Threads do not come along into a forked process: a pass there, and even giving a network back, would wait for them for ever."""
+    global _forked
+    _forked = True
+    for backend in list(_living):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(backend))   # so that it is never given back
 
 
 @contextmanager

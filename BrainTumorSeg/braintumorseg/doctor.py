@@ -12,6 +12,7 @@ import numpy as np
 
 from .errors import BrainTumorSegError
 from .hardware import FEATURES, Machine, nvidia_gpus, this_machine
+from .memory import free_bytes
 from .model_zoo import Model, Unreadable, list_models, load_model, unreadable_models
 from .providers import PROVIDERS
 from .runtime import Session, open_session
@@ -23,6 +24,7 @@ _PACKAGES = ("braintumorseg", "numpy", "SimpleITK")
 _STUDY = (160, 192, 160)   # voxels of 1 mm that a brain with its margins takes
 _SIDE = 96                 # voxels of the volume that is tried
 _SECONDS = 5.0             # for trying it
+_REPAIR = "See the rest of this list, or install BrainTumorSeg's packages again"
 
 
 def examine(machine: Machine | None = None, gpus: Callable[[], list[dict]] = nvidia_gpus,
@@ -42,12 +44,11 @@ def examine(machine: Machine | None = None, gpus: Callable[[], list[dict]] = nvi
         "cores": psutil.cpu_count(logical=False) or os.cpu_count(),
         "cpu_features": [name for name in FEATURES if name in machine.features],
         "memory_gb": round(memory.total / 1e9, 1),
-        "memory_free_gb": round(memory.available / 1e9, 1),
+        "memory_free_gb": round(free_bytes() / 1e9, 1),
         "gpus": gpus(),
         "driver_cuda": None if machine.driver_cuda is None else ".".join(map(str, machine.driver_cuda)),
         "packages": {name: v for name in _PACKAGES if (v := _version(name))} | dict(machine.packages),
-        "providers": [{"name": name, "here": lack is None, "why_not": lack.what if lack else "", "fix": lack.fix if lack else ""}
-                      for name, lack in lacks.items()],
+        "providers": [],
         "session": None,
         "problems": [],
     }
@@ -60,11 +61,14 @@ def examine(machine: Machine | None = None, gpus: Callable[[], list[dict]] = nvi
     problems |= {one.why.what.rstrip("."): one.fix for one in unreadable()}
     try:
         session, found["session"] = _try_session(open_it, machine)
-        known = {f"{what} ({fix})" for what, fix in problems.items()}
-        problems |= {reason: "See the rest of this list, or install BrainTumorSeg's packages again"
-                     for reason in session.reasons if reason not in known}
+        known = {f"{what} ({fix})" for what, fix in problems.items()} | {lack.what for lack in session.broken.values()}
+        lacks |= session.broken   # what is installed may still not start
+        problems |= {lack.what: lack.fix or _REPAIR for lack in session.broken.values()}
+        problems |= {reason: _REPAIR for reason in session.reasons if reason not in known}
     except BrainTumorSegError as error:
         problems[error.what.rstrip(".")] = error.fix.rstrip(".")
+    found["providers"] = [{"name": name, "here": lack is None, "why_not": lack.what if lack else "", "fix": lack.fix or _REPAIR if lack else ""}
+                          for name, lack in lacks.items()]
     found["problems"] = [{"what": f"{what[0].upper()}{what[1:]}.", "fix": f"{fix}."} for what, fix in problems.items()]
     return found
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-__all__ = ["FEATURES", "RUNTIMES", "Machine", "cpu_features", "driver_cuda_version", "nvidia_gpus", "this_machine"]
+__all__ = ["FEATURES", "RUNTIMES", "Machine", "cpu_features", "driver_cuda_version", "has_tensorrt", "nvidia_gpus", "this_machine"]
 
 RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "openvino")
 
@@ -69,6 +69,15 @@ def driver_cuda_version(load: Callable = ctypes.CDLL) -> tuple[int, int] | None:
     except (OSError, AttributeError):  # not there, or not a driver
         return None
     return number.value // 1000, number.value % 1000 // 10
+
+
+def has_tensorrt(load: Callable = ctypes.CDLL) -> bool:
+    """True when the loader finds NVIDIA's TensorRT 10, the one that ONNX Runtime's wheels are built with."""
+    try:
+        load("nvinfer_10.dll" if sys.platform == "win32" else "libnvinfer.so.10")
+    except OSError:
+        return False
+    return True
 
 
 def nvidia_gpus(run: Callable = subprocess.run) -> list[dict]:

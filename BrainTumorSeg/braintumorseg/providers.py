@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .backend_onnxruntime import OnnxRuntimeBackend
+from .backend_onnxruntime import FIRST_CUDA_13, OnnxRuntimeBackend, gpu_command
 from .backend_openvino import OpenVinoBackend
 from .errors import ResourceError
-from .hardware import Machine
+from .hardware import Machine, has_tensorrt
 
 __all__ = ["DEVICES", "PROVIDERS", "Lack", "Provider", "candidates"]
 
@@ -18,6 +18,7 @@ DEVICES = ("auto", "cpu", "cuda")
 _CUDA = {
     "cudnn_conv_algo_search": "HEURISTIC",     # DEFAULT falls back to a slow algorithm with cuDNN 9; EXHAUSTIVE tries all on each new size,
                                                # which a run of one study would wait for and never win back
+    "use_tf32": "0",                           # float32 is what the report says; by itself it rounds products to 10 bits on newer cards
     "cudnn_conv_use_max_workspace": "1",       # else the fast algorithms are left out for want of room
     "arena_extend_strategy": "kSameAsRequested",   # doubling would hold twice what a study needs
 }
@@ -51,12 +52,14 @@ class Provider:
 
 
 def candidates(device: str, provider: str | None) -> tuple[Provider, ...]:
-    """Who may run a network, in this order, for a --device of DEVICES and a --provider, if one was named. Raises ResourceError for an unknown one."""
+    """Who may run a network, in this order, for a --device of DEVICES and a --provider, if one was named. Raises ResourceError for unknown ones."""
     if provider is not None:
         named = tuple(one for one in PROVIDERS if one.name == provider)
         if not named:
             raise ResourceError("there is no such provider.", f"Choose one of {', '.join(one.name for one in PROVIDERS)}.")
         return named
+    if device not in DEVICES:
+        raise ResourceError(f"there is no device '{device}'.", f"Choose one of {', '.join(DEVICES)}; CUDA_VISIBLE_DEVICES picks the card.")
     return tuple(one for one in PROVIDERS if one.automatic and device in ("auto", one.device))
 
 
@@ -66,32 +69,32 @@ def _lacks_cuda(machine: Machine) -> Lack | None:
     wheel = machine.packages.get("onnxruntime-gpu")
     if both:
         return Lack("onnxruntime and onnxruntime-gpu are both installed and overwrite each other",
-                    "pip uninstall -y onnxruntime onnxruntime-gpu, then " + _gpu_command(machine), notable=True)
+                    "pip uninstall -y onnxruntime onnxruntime-gpu, then " + gpu_command(machine.driver_cuda), notable=True)
     if machine.driver_cuda is None:
         if wheel:
             return Lack("onnxruntime-gpu is installed, and this machine has no NVIDIA driver",
-                        "Install NVIDIA's driver, or the CPU's runtime: pip uninstall -y onnxruntime-gpu; pip install 'braintumorseg[cpu]'",
+                        "Install NVIDIA's driver, or the CPU's runtime: pip uninstall -y onnxruntime-gpu; pip install onnxruntime openvino",
                         notable=True)
         return Lack("this machine has no NVIDIA driver", "Install NVIDIA's driver and then the runtime for it: pip uninstall -y onnxruntime; "
-                                                         "pip install 'braintumorseg[gpu]'")
+                                                         + gpu_command(None))
     has = ".".join(map(str, machine.driver_cuda))
     if machine.driver_cuda < (12, 0):
         return Lack(f"NVIDIA's driver runs CUDA {has}, and ONNX Runtime needs 12 or newer", "Update NVIDIA's driver to 525 or newer", notable=True)
     if not wheel:
         return Lack("there is an NVIDIA driver, and onnxruntime-gpu is not installed",
-                    "pip uninstall -y onnxruntime; " + _gpu_command(machine), notable=True)
-    if _number(wheel) >= _FIRST_CUDA_13 and machine.driver_cuda < (13, 0):
+                    "pip uninstall -y onnxruntime; " + gpu_command(machine.driver_cuda), notable=True)
+    if _number(wheel) >= FIRST_CUDA_13 and machine.driver_cuda < (13, 0):
         return Lack(f"onnxruntime-gpu {wheel} needs CUDA 13, and NVIDIA's driver runs CUDA {has}",
-                    f"Update NVIDIA's driver to 580 or newer, or take an older runtime: {_gpu_command(machine)}", notable=True)
+                    f"Update NVIDIA's driver to 580 or newer, or take an older runtime: {gpu_command(machine.driver_cuda)}", notable=True)
     return None
 
 
-_FIRST_CUDA_13 = (1, 27)   # the wheels of PyPI: CUDA 12 up to 1.26, CUDA 13 from there on
-
-
-def _gpu_command(machine: Machine) -> str:
-    older = machine.driver_cuda is not None and machine.driver_cuda < (13, 0)
-    return f"pip install 'onnxruntime-gpu[cuda,cudnn]>=1.23{',<1.27' if older else ''}'"
+def _lacks_tensorrt(machine: Machine) -> Lack | None:
+    lack = _lacks_cuda(machine)
+    if lack is None and not has_tensorrt():
+        return Lack("NVIDIA's TensorRT 10 is not where ONNX Runtime looks for it",
+                    "Install TensorRT 10 and add the folder of its libraries to LD_LIBRARY_PATH (Windows: PATH)")
+    return lack
 
 
 def _number(version: str) -> tuple[int, int]:
@@ -104,13 +107,14 @@ def _lacks_openvino(machine: Machine) -> Lack | None:
         return Lack(f"OpenVINO is for x86-64 processors, and this is {machine.processor}", "Leave out --provider")
     if "openvino" not in machine.packages:
         return Lack("the package openvino is not installed", "pip install openvino makes the network faster on this processor",
-                    notable=machine.system != "Darwin" and "onnxruntime-gpu" not in machine.packages)  # there we install ONNX Runtime alone
+                    notable=machine.system != "Darwin" and "onnxruntime-gpu" not in machine.packages)  # with it the panel installs no other
     return None
 
 
 def _lacks_onnxruntime(machine: Machine) -> Lack | None:
     if not {"onnxruntime", "onnxruntime-gpu"} & machine.packages.keys():
-        return Lack("no ONNX Runtime is installed", "Add one of the two: pip install 'braintumorseg[cpu]', or 'braintumorseg[gpu]' for an NVIDIA GPU")
+        return Lack("no ONNX Runtime is installed", "Add one of the two: pip install onnxruntime, or for an NVIDIA GPU: "
+                                                    + gpu_command(machine.driver_cuda))
     return None
 
 
@@ -128,7 +132,7 @@ def _onnxruntime(weights: Path, precision: str, threads: int) -> OnnxRuntimeBack
 
 PROVIDERS = (
     # Not automatic: it builds an engine for each size of input, which takes minutes, and needs NVIDIA's TensorRT besides.
-    Provider("tensorrt", "cuda", _lacks_cuda, _tensorrt, automatic=False),
+    Provider("tensorrt", "cuda", _lacks_tensorrt, _tensorrt, automatic=False),
     Provider("cuda", "cuda", _lacks_cuda, _cuda),
     Provider("openvino", "cpu", _lacks_openvino, OpenVinoBackend),
     Provider("onnxruntime", "cpu", _lacks_onnxruntime, _onnxruntime),

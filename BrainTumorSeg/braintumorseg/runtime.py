@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,12 +14,13 @@ from .backend_onnxruntime import import_onnxruntime
 from .errors import BrainTumorSegError, Cancelled, ModelError, OutOfMemory, ResourceError
 from .hardware import Machine, this_machine
 from .model_card import Variant
-from .providers import DEVICES, PROVIDERS, Provider, candidates
+from .providers import DEVICES, PROVIDERS, Lack, Provider, candidates
 from .weights import choose_weights
 
 __all__ = ["DEVICES", "PROVIDERS", "OutOfMemory", "Session", "import_onnxruntime", "open_session"]
 
-_KEPT = 4   # open networks: two tasks on two devices
+_KEPT = 4        # open networks: two tasks on two devices
+_RETRY_S = 60    # after which a provider that did not start is tried again
 
 
 class Session:
@@ -26,6 +28,7 @@ class Session:
 
     provider, precision, weights: what it really runs on and computes in, and the file, at this moment.
     reasons: why not on those that came before, where there is something to tell; note: the same as one text.
+    broken: those of them that did not start or failed in a pass, by name.
     """
 
     def __init__(self, weights: Path, variants: Sequence[Variant], providers: Sequence[Provider], threads: int, machine: Machine):
@@ -33,9 +36,11 @@ class Session:
         self.weights = weights
         self._left = list(providers)
         self._reasons: list[str] = []
+        self.broken: dict[str, Lack] = {}
         self.fell_back = False   # while it ran
+        self._opened = time.monotonic()
         self._lock = threading.Lock()   # several studies may run on one session, each in its thread
-        self._backend = self._open_next(self._reasons)
+        self._name, self._backend = self._open_next(self._reasons)
 
     @property
     def provider(self) -> str:
@@ -53,10 +58,16 @@ class Session:
     def note(self) -> str:
         return "; ".join(self._reasons)
 
+    @property
+    def outdated(self) -> bool:
+        """True when the network should be opened anew, for what failed may work again: at once when it failed in a pass, else after a minute."""
+        return self.fell_back or (bool(self.broken) and time.monotonic() - self._opened >= _RETRY_S)
+
     def run(self, channels: np.ndarray, cancel: threading.Event | None = None) -> np.ndarray:
         """Probabilities (R, I, J, K) float32, 0..1, of channels (C, I, J, K) float32.
 
-        `cancel` stops even within the pass. Raises Cancelled, OutOfMemory, or ModelError when no provider can run the network on this input.
+        `cancel` stops even within the pass. Raises Cancelled, OutOfMemory, or, when no provider can run the network on this input, ModelError
+        or ResourceError.
         """
         while True:
             backend = self._backend
@@ -64,27 +75,29 @@ class Session:
                 return backend.run(channels, cancel)
             except (Cancelled, OutOfMemory):
                 raise
-            except ModelError as error:
-                if not self.fall_back(backend.provider, error.what):
+            except (ModelError, ResourceError) as error:
+                if not self.fall_back(backend.provider, error.what, error.fix):
                     raise
 
-    def fall_back(self, failed: str, why: str) -> bool:
+    def fall_back(self, failed: str, why: str, fix: str = "") -> bool:
         """Go on with the provider after `failed`, and note why; False when there is none. Another thread may have done so already."""
         with self._lock:
             if self.provider != failed:
                 return True
             if not self._left:
                 return False
-            reasons = [*self._reasons, f"{failed} failed: {why.rstrip('.')[:160]}"]
+            lack = Lack(f"{failed} failed: {why.rstrip('.')[:160]}", fix.rstrip("."))
+            reasons = [*self._reasons, lack.what]
             try:
-                backend = self._open_next(reasons)
+                name, backend = self._open_next(reasons)
             except BrainTumorSegError:
                 return False
-            self._backend, self._reasons, self.fell_back = backend, reasons, True
+            self.broken[self._name] = lack
+            self._name, self._backend, self._reasons, self.fell_back = name, backend, reasons, True
             return True
 
     def _open_next(self, reasons: list[str]):
-        """A backend of the next provider that can open the network; why others could not is added to `reasons`."""
+        """The next provider that can open the network, by name, and its backend; why others could not is added to `reasons`."""
         lack, broken = None, None
         while self._left:
             provider = self._left.pop(0)
@@ -99,12 +112,13 @@ class Session:
                 backend = provider.open(weights, precision, self._threads)
             except BrainTumorSegError as error:
                 broken = error
-                reasons.append(f"{provider.name} did not start: {error.what.rstrip('.')}")
+                self.broken[provider.name] = Lack(f"{provider.name} did not start: {error.what.rstrip('.')}", error.fix.rstrip("."))
+                reasons.append(self.broken[provider.name].what)
                 continue
             if remark:
                 reasons.append(remark)
             self.weights = weights
-            return backend
+            return provider.name, backend
         if broken is not None:
             raise broken
         raise ResourceError(f"{lack.what}.", f"{lack.fix}.")
@@ -132,7 +146,7 @@ def open_session(weights: Path, device: str = "auto", threads: int = 0, *, provi
            tuple((one.file, one.precision, one.sha256) for one in variants), id(machine))
     with _sessions_lock:
         session = _sessions.pop(key, None)
-        if session is None or session.fell_back:   # a study that failed on the GPU must not send all that follow to the CPU
+        if session is None or session.outdated:   # a GPU that failed one study must not send all that follow to the CPU
             session = _open(weights, device, threads, provider, variants, machine or this_machine())
         _sessions[key] = session
         while len(_sessions) > _KEPT:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from . import memory
 from .errors import Cancelled, OutOfMemory, ResourceError
 from .runtime import Session
 
@@ -32,17 +33,18 @@ def predict(channels: np.ndarray, session: Session, multiple: int, bytes_per_vox
     provider; ResourceError when there is none.
     """
     shape = channels.shape[1:]
-    tile = largest_tile(shape, multiple, bytes_per_voxel, _free() if free_bytes is None else free_bytes)
+    tile = largest_tile(shape, multiple, bytes_per_voxel, memory.free_bytes() if free_bytes is None else free_bytes)
     while True:
         provider = session.provider
         try:
             return _by_tiles(channels, session, tile, progress, cancel)
         except OutOfMemory as error:
-            if max(tile) <= _SMALLEST_TILE:
+            smallest = _smallest(multiple)
+            if max(tile) <= smallest:
                 if not session.fall_back(provider, error.what):
                     raise
                 return predict(channels, session, multiple, bytes_per_voxel, free_bytes=free_bytes, progress=progress, cancel=cancel)
-            tile = tuple(min(side, max(_SMALLEST_TILE, side // 2 // multiple * multiple)) for side in tile)
+            tile = tuple(min(side, max(smallest, side // 2 // multiple * multiple)) for side in tile)
 
 
 def largest_tile(shape: tuple[int, ...], multiple: int, bytes_per_voxel: float, free_bytes: float) -> tuple[int, ...]:
@@ -50,12 +52,17 @@ def largest_tile(shape: tuple[int, ...], multiple: int, bytes_per_voxel: float, 
     tile = list(shape)
     while np.prod(tile, dtype=float) * bytes_per_voxel > free_bytes * _SHARE_OF_MEMORY:
         longest = int(np.argmax(tile))
-        if tile[longest] - multiple < _SMALLEST_TILE:
+        if tile[longest] - multiple < _smallest(multiple):
             need = np.prod(tile, dtype=float) * bytes_per_voxel / _SHARE_OF_MEMORY
             raise ResourceError(f"Even the smallest piece of this study needs {need / 1e9:.1f} GB of memory and {free_bytes / 1e9:.1f} GB are free.",
                                 "Close other programs, or use a machine with more memory.")
         tile[longest] -= multiple
     return tuple(tile)
+
+
+def _smallest(multiple: int) -> int:
+    """The side of the smallest tile, itself a multiple."""
+    return -(-_SMALLEST_TILE // multiple) * multiple
 
 
 def tile_starts(length: int, tile: int) -> list[int]:
@@ -98,9 +105,3 @@ def _bump(tile: tuple[int, ...]) -> np.ndarray:
 def _go_on(cancel: threading.Event | None) -> None:
     if cancel is not None and cancel.is_set():
         raise Cancelled("The run was cancelled.")
-
-
-def _free() -> float:
-    import psutil
-
-    return float(psutil.virtual_memory().available)

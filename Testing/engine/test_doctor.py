@@ -9,12 +9,14 @@ from braintumorseg.errors import ModelError, ResourceError
 from braintumorseg.hardware import Machine
 from braintumorseg.model_card import Variant
 from braintumorseg.model_zoo import Model, Unreadable
+from braintumorseg.providers import Lack
 
 GOOD = Machine("Linux", "x86_64", frozenset({"avx2", "amx_bf16"}), None, {"onnxruntime": "1.32.0", "openvino": "2026.4.1"})
 
 
 class FakeSession:
     provider, precision, weights, note, reasons = "OpenVINO", "bfloat16", Path("glioma.onnx"), "", ()
+    broken = {}   # noqa: RUF012
 
     def run(self, channels):
         return np.zeros((3, *channels.shape[1:]), np.float32)
@@ -37,7 +39,7 @@ def test_a_machine_that_has_what_it_needs_is_well():
 
 @pytest.mark.parametrize(("machine", "what", "fix"), [
     (replace(GOOD, packages={**GOOD.packages, "onnxruntime-gpu": "1.32.0"}), "overwrite each other", "pip uninstall -y onnxruntime onnxruntime-gpu"),
-    (replace(GOOD, packages={"onnxruntime-gpu": "1.32.0", "openvino": "2026.4.1"}), "has no NVIDIA driver", "pip install 'braintumorseg[cpu]'"),
+    (replace(GOOD, packages={"onnxruntime-gpu": "1.32.0", "openvino": "2026.4.1"}), "has no NVIDIA driver", "pip install onnxruntime openvino"),
     (replace(GOOD, packages={"onnxruntime-gpu": "1.32.0"}, driver_cuda=(12, 4)), "needs CUDA 13", "<1.27"),
     (replace(GOOD, packages={"onnxruntime": "1.32.0"}), "The package openvino is not installed", "pip install openvino")])
 def test_each_thing_that_is_missing_comes_once_with_its_command(machine, what, fix):
@@ -77,17 +79,24 @@ def test_a_stray_card_does_not_stop_the_examination(tmp_path, monkeypatch):
     assert found["session"]["model"] == "glioma"
 
 
-def test_a_provider_that_failed_is_a_problem():
+def test_a_provider_that_failed_is_a_problem_and_is_not_said_to_run_here():
     class FellBack(FakeSession):
-        reasons = ("cuda did not start: a library is missing",)
+        reasons = ("cuda did not start: a library is missing", "the int8 variant is damaged")
+        broken = {"cuda": Lack(reasons[0], "pip install it")}   # noqa: RUF012
 
-    (problem,) = look(open_it=lambda *_, **__: FellBack())["problems"]
-    assert problem["what"] == "Cuda did not start: a library is missing."
+    machine = replace(GOOD, packages={"onnxruntime-gpu": "1.32.0", "openvino": "2026.4.1"}, driver_cuda=(13, 0))
+    found = look(machine, open_it=lambda *_, **__: FellBack())
+    assert [one["what"] for one in found["problems"]] == ["Cuda did not start: a library is missing.", "The int8 variant is damaged."]
+    assert found["problems"][0]["fix"] == "pip install it."
+    (cuda,) = [one for one in found["providers"] if one["name"] == "cuda"]
+    assert cuda == {"name": "cuda", "here": False, "why_not": "cuda did not start: a library is missing", "fix": "pip install it"}
+    assert "cuda         can run here" not in format_findings(found)
+    assert "cuda         can run here" in format_findings(look(machine))
 
 
 def test_without_any_runtime_it_says_so_and_does_not_fall_over():
     def none(*_, **__):
-        raise ResourceError("No ONNX Runtime is installed.", "pip install 'braintumorseg[cpu]'.")
+        raise ResourceError("No ONNX Runtime is installed.", "pip install onnxruntime.")
 
     found = look(replace(GOOD, packages={}), open_it=none)
     assert found["session"] is None

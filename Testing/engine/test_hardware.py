@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from braintumorseg.hardware import FEATURES, Machine, cpu_features, driver_cuda_version, nvidia_gpus, this_machine
+from braintumorseg.hardware import FEATURES, Machine, cpu_features, driver_cuda_version, has_tensorrt, nvidia_gpus, this_machine
 
 
 @pytest.mark.parametrize(("flags", "found"), [
@@ -44,6 +44,13 @@ def no_library(name):
     (lambda name: Driver(12040, code=35), None), (no_library, None), (lambda name: object(), None)])
 def test_the_driver_is_asked_for_its_version(load, version):
     assert driver_cuda_version(load) == version
+
+
+def test_tensorrt_is_there_when_the_loader_finds_it():
+    asked = []
+    assert has_tensorrt(asked.append)
+    assert asked in (["libnvinfer.so.10"], ["nvinfer_10.dll"])
+    assert not has_tensorrt(no_library)
 
 
 def test_cards_are_listed_as_nvidia_smi_tells_them():

@@ -1,4 +1,8 @@
+import multiprocessing
+import subprocess
+import sys
 import threading
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
@@ -76,13 +80,13 @@ def test_an_input_that_the_network_cannot_read_is_a_model_error(toy_model, name)
 
 
 def test_cuda_on_a_machine_without_is_an_error_when_asked_for_and_none_with_auto(toy_model):
-    with pytest.raises(ResourceError, match=r"--device cuda was asked for, and this machine has no NVIDIA driver\. .*braintumorseg\[gpu\]"):
+    with pytest.raises(ResourceError, match=r"--device cuda was asked for, and this machine has no NVIDIA driver\. .*onnxruntime-gpu\[cuda,cudnn\]"):
         open_session(toy_model.weights, "cuda", machine=PLAIN)
     assert open_session(toy_model.weights, "auto", machine=PLAIN).provider == "CPUExecutionProvider"
 
 
 def test_without_a_runtime_both_ways_to_get_one_are_named(toy_model):
-    with pytest.raises(ResourceError, match=r"^No ONNX Runtime.*braintumorseg\[cpu\].*braintumorseg\[gpu\]"):
+    with pytest.raises(ResourceError, match=r"^No ONNX Runtime.*braintumorseg\[cpu\].*onnxruntime-gpu\[cuda,cudnn\]"):
         open_session(toy_model.weights, machine=Machine("Linux", "x86_64"))
 
 
@@ -188,6 +192,106 @@ def test_a_session_that_fell_back_is_not_given_to_the_next_study(toy_model, monk
     assert open_session(toy_model.weights, machine=PLAIN).provider == "one"
 
 
+def test_a_provider_that_did_not_start_is_tried_again_after_a_minute(toy_model, monkeypatch):
+    now, tries, full = [1000.0], [], [True]
+    monkeypatch.setattr(runtime, "_sessions", OrderedDict())
+
+    def busy(weights, precision, threads):
+        tries.append(now[0])
+        if full[0]:
+            raise ResourceError("GPU memory is full")
+        return Backend("one")
+
+    monkeypatch.setattr(runtime, "candidates", lambda device, name: (Provider("one", "cuda", lambda machine: None, busy), provider("two")))
+    monkeypatch.setattr(runtime, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    first = open_session(toy_model.weights, machine=PLAIN)
+    assert (first.provider, list(first.broken)) == ("two", ["one"])
+    now[0] += 30
+    assert open_session(toy_model.weights, machine=PLAIN) is first
+    now[0] += 31
+    assert open_session(toy_model.weights, machine=PLAIN).provider == "two"
+    full[0] = False
+    now[0] += 30
+    assert open_session(toy_model.weights, machine=PLAIN).provider == "two"
+    now[0] += 31
+    last = open_session(toy_model.weights, machine=PLAIN)
+    assert (last.provider, last.note, tries) == ("one", "", [1000.0, 1061.0, 1122.0])
+    now[0] += 1000
+    assert open_session(toy_model.weights, machine=PLAIN) is last
+
+
+def test_what_is_not_there_at_all_is_not_tried_again(toy_model, monkeypatch):
+    now, none = [1000.0], Lack("no driver", "", notable=True)
+    monkeypatch.setattr(runtime, "_sessions", OrderedDict())
+    monkeypatch.setattr(runtime, "candidates", lambda device, name: (provider("one", lack=none), provider("two")))
+    monkeypatch.setattr(runtime, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    first = open_session(toy_model.weights, machine=PLAIN)
+    now[0] += 1000
+    assert open_session(toy_model.weights, machine=PLAIN) is first
+
+
+FORKED = """
+import multiprocessing, os, signal, sys
+from pathlib import Path
+import numpy as np
+from braintumorseg.errors import ResourceError
+from braintumorseg.hardware import Machine
+from braintumorseg.runtime import open_session
+
+weights, channels = Path(sys.argv[1]), np.ones((4, 8, 8, 8), np.float32)
+both = Machine("Linux", "x86_64", packages={"onnxruntime": "1.32.0", "openvino": "2026.4.1"})
+session, named = open_session(weights, machine=both), open_session(weights, "cpu", provider="openvino")
+truth = session.run(channels)
+assert session.provider == "OpenVINO"
+
+def child(pipe):
+    signal.alarm(60)   # ends even what hangs
+    found = session.run(channels)   # the parent's
+    again = open_session(weights, machine=both)
+    assert np.allclose(found, truth, atol=1e-5) and np.allclose(again.run(channels), truth, atol=1e-5)
+    for go in (lambda: named.run(channels), lambda: open_session(weights, "cpu", threads=1, provider="openvino")):
+        try:
+            go()
+        except ResourceError as error:
+            assert "forked" in error.what and "'spawn'" in error.fix
+        else:
+            raise SystemExit("not refused")
+    pipe.send((session.provider, session.note, again.provider, again.note))
+
+ours, theirs = multiprocessing.get_context("fork").Pipe()
+process = multiprocessing.get_context("fork").Process(target=child, args=(theirs,))
+process.start()
+print(ours.recv() if ours.poll(60) else "nothing came")
+process.join(60)
+assert process.exitcode == 0, process.exitcode
+if os.fork() == 0:
+    signal.alarm(60)
+    sys.exit()   # as a child does that never heard of us; it must not hang either
+assert os.waitstatus_to_exitcode(os.wait()[1]) == 0
+assert np.array_equal(session.run(channels), truth) and session.provider == "OpenVINO"   # and here all goes on
+"""
+
+
+@NEEDS_OPENVINO
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system does not fork")
+def test_a_forked_process_goes_on_without_openvino_and_does_not_hang(toy_model):
+    done = subprocess.run([sys.executable, "-c", FORKED, str(toy_model.weights)], capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == 0, done.stderr
+    why = "OpenVINO was in use before this process was forked, and would hang in it"
+    assert done.stdout.strip() == str(("CPUExecutionProvider", f"OpenVINO failed: {why}", "CPUExecutionProvider", f"openvino did not start: {why}"))
+
+
+@NEEDS_OPENVINO
+def test_openvino_compiles_the_sizes_of_a_studys_four_sequences_once(toy_model):
+    from braintumorseg.backend_openvino import OpenVinoBackend
+
+    backend = OpenVinoBackend(toy_model.weights)
+    shapes = [(8, 8, side) for side in (8, 16, 24, 32)]
+    for _ in range(2):   # two studies
+        graphs = [backend._compile((1, 4, *shape)) for shape in shapes]
+    assert all(backend._compile((1, 4, *shape)) is graph for shape, graph in zip(shapes, graphs, strict=True))
+
+
 @pytest.mark.parametrize("name", [OPENVINO, "onnxruntime"])
 def test_a_cancel_stops_within_a_pass(name):
     """The default network on a volume that takes it seconds, told to stop a moment after it began."""
@@ -202,18 +306,33 @@ def test_a_cancel_stops_within_a_pass(name):
     assert np.isfinite(opened.run(np.zeros((4, 32, 32, 32), np.float32))).all()   # and the session still works
 
 
-def test_memory_that_does_not_suffice_is_told_apart_from_other_failures(toy_model):
+@pytest.mark.parametrize(("error", "kind"), [
+    (RuntimeError("bfc_arena.cc:376 AllocateRawInternal Failed to allocate memory for requested buffer of size 8"), OutOfMemory),
+    (RuntimeError("AllocateRawInternal Available memory of 16 is smaller than requested bytes of 32"), OutOfMemory),
+    (RuntimeError("CUDA failure 2: out of memory ; GPU=0"), OutOfMemory),
+    (RuntimeError("CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED"), OutOfMemory),
+    (RuntimeError("CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"), OutOfMemory),
+    (RuntimeError("std::bad_alloc"), OutOfMemory),
+    (RuntimeError("bad allocation"), OutOfMemory),
+    (RuntimeError("cpu_memory.cpp:257: Failed to allocate 7663872811008 bytes of memory"), OutOfMemory),
+    (MemoryError(), OutOfMemory),
+    (RuntimeError("CUDA failure 700: an illegal memory access was encountered ; GPU=0 ; hostname=ward7"), ModelError),
+    (RuntimeError("could not create a memory descriptor"), ModelError),
+    (RuntimeError("cuDNN error 3"), ModelError),
+])
+@pytest.mark.parametrize("name", [OPENVINO, "onnxruntime"])
+def test_memory_that_does_not_suffice_is_told_apart_from_other_failures(toy_model, monkeypatch, name, error, kind):
     from braintumorseg.backend_onnxruntime import OnnxRuntimeBackend
+    from braintumorseg.backend_openvino import OpenVinoBackend
 
-    backend = OnnxRuntimeBackend(toy_model.weights, "CPUExecutionProvider")
-    for text, kind in (("Failed to allocate memory for requested buffer of size 8", OutOfMemory), ("cuDNN error 3", ModelError)):
-        def fail(binding, options, text=text):
-            raise RuntimeError(text)
+    def fail(*_):
+        raise error
 
-        backend.session = SimpleNamespace(io_binding=backend.session.io_binding, get_inputs=backend.session.get_inputs,
-                                          get_outputs=backend.session.get_outputs, run_with_iobinding=fail)
-        with pytest.raises(kind):
-            backend.run(CHANNELS)
+    monkeypatch.setattr(OnnxRuntimeBackend, "_bound", fail)
+    monkeypatch.setattr(OpenVinoBackend, "_infer", fail)
+    with pytest.raises(kind) as caught:
+        open_session(toy_model.weights, "cpu", provider=name).run(CHANNELS)
+    assert "ward7" not in str(caught.value)
 
 
 def test_a_provider_that_onnx_runtime_would_silently_leave_out_is_refused(toy_model):

@@ -78,6 +78,19 @@ def test_tiles_are_multiples_and_never_smaller_than_the_network_can_use():
     assert np.prod(tile) <= 128**3
 
 
+@pytest.mark.parametrize("multiple", [48, 80])
+def test_smaller_tiles_are_multiples_too_where_64_is_none(multiple):
+    channels = np.random.default_rng(0).random((2, *[240 // multiple * multiple] * 3)).astype(np.float32)
+    session = Fake(most=96**3)
+    found, _ = predict(channels, session, multiple, 100, free_bytes=1e12)
+    assert np.allclose(found, channels[:1], atol=1e-5)
+    session = Fake(most=64**3)   # less than the smallest tile of either
+    with pytest.raises(OutOfMemory):
+        predict(channels, session, multiple, 100, free_bytes=1e12)
+    assert session.seen[-1] == tuple([-(-64 // multiple) * multiple] * 3)
+    assert all(side % multiple == 0 for shape in session.seen for side in shape)
+
+
 @pytest.mark.parametrize("length, tile", [(160, 160), (192, 160), (160, 64), (200, 96), (64, 128)])
 def test_neighbouring_tiles_overlap_and_the_last_ends_at_the_end(length, tile):
     starts = tile_starts(length, tile)

@@ -40,6 +40,12 @@ def test_the_list_for_slicer_is_that_of_the_package():
     assert list(RUNTIMES["cpu"].requirements) == project["optional-dependencies"]["cpu"]
 
 
+def test_the_packages_for_a_gpu_bring_nvidias_libraries_and_a_fast_way_without_it():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    assert extras["gpu"] == ["onnxruntime-gpu[cuda,cudnn]>=1.23", *[one for one in extras["cpu"] if one.startswith("openvino")]]
+    assert len(extras["gpu"]) == 2
+
+
 class Driver:
     def __init__(self, number, code=0):
         def answer(pointer):
