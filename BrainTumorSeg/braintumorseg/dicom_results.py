@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .errors import BrainTumorSegError, OutputError
 from .io.dicom_sc import ScSummary, write_dicom_sc
 from .io.dicom_seg import SegSummary, write_dicom_seg
-from .io.dicom_source import SourceSeries, source_series
+from .io.dicom_series import Stack
+from .io.dicom_source import SourceSeries, source_of_stack, source_series
 from .io.dicom_sr import SrSummary, write_dicom_sr
 from .measure import Measurements
 from .segmentation import Segmentation
@@ -47,7 +51,7 @@ class DicomResults:
         return told
 
 
-def write_dicom_results(segmentation: Segmentation, measurements: Measurements, source: SourceSeries | Sequence[Dataset], folder: Path, *,
+def write_dicom_results(segmentation: Segmentation, measurements: Measurements, source: Stack | SourceSeries | Sequence[Dataset], folder: Path, *,
                         sr: bool = False, sc: bool = False, reference_volume: Volume | None = None, edited: bool = False,
                         labelmap: bool = False) -> DicomResults:
     """Write segmentation.dcm, with `sr` measurements.dcm and with `sc` overlay/overlay_0001.dcm ... into an existing folder.
@@ -55,35 +59,52 @@ def write_dicom_results(segmentation: Segmentation, measurements: Measurements, 
     Args:
         segmentation: on the grid of the source series.
         measurements: of it.
-        source: the series (`source_of_stack`), or the headers of its slices.
+        source: the series, as it was scanned or as `source_series` has it, or the headers of its slices.
         folder: is not left half filled only if the caller takes care of it (`output_folder`).
         reference_volume: the source series as it was read; needed for `sc`.
         edited, labelmap: as for `write_dicom_seg`.
 
-    Raises GridMismatch, BadImage, InputError or OutputError, as the writers do.
+    Raises GridMismatch, BadImage, InputError or OutputError, as the writers do; OutputError too for headers that nobody foresaw.
     """
     return write_dicom_objects(segmentation, measurements, source, folder / SEG_FILE, sr=folder / SR_FILE if sr else None,
                                sc=folder / SC_FOLDER if sc else None, reference_volume=reference_volume, edited=edited, labelmap=labelmap)
 
 
-def write_dicom_objects(segmentation: Segmentation, measurements: Measurements, source: SourceSeries | Sequence[Dataset], seg: Path, *,
+def write_dicom_objects(segmentation: Segmentation, measurements: Measurements, source: Stack | SourceSeries | Sequence[Dataset], seg: Path, *,
                         sr: Path | None = None, sc: Path | None = None, reference_volume: Volume | None = None, edited: bool = False,
                         labelmap: bool = False) -> DicomResults:
     """As `write_dicom_results`, each to a path of its own: the SEG and the report a file, the pictures a folder that is made."""
-    series = source if isinstance(source, SourceSeries) else source_series(source)
+    if sc is not None and reference_volume is None:
+        raise ValueError("pictures are drawn on the source series: give reference_volume")
     made = segmentation.provenance
     algorithm = f"BrainTumorSeg {made.model}" if made.model else ""
-    written = write_dicom_seg(segmentation.labels, series, segmentation.table, seg, algorithm=algorithm, version=made.version, sha256=made.sha256,
-                              edited=edited, labelmap=labelmap)
     report = pictures = None
-    if sr is not None:
-        report = write_dicom_sr(segmentation.labels, measurements, series, written, segmentation.table, sr, algorithm=algorithm,
-                                version=made.version, sha256=made.sha256)
-    if sc is not None:
-        if reference_volume is None:
-            raise ValueError("pictures are drawn on the source series: give reference_volume")
-        sc.mkdir()
-        pictures = write_dicom_sc(segmentation.labels, reference_volume, series, segmentation.table, sc, algorithm=algorithm, version=made.version)
-        if not pictures.paths:
-            sc.rmdir()
+    with _foreseen():
+        series = source_of_stack(source) if isinstance(source, Stack) else source
+        series = series if isinstance(series, SourceSeries) else source_series(series)
+        written = write_dicom_seg(segmentation.labels, series, segmentation.table, seg, algorithm=algorithm, version=made.version,
+                                  sha256=made.sha256, edited=edited, labelmap=labelmap)
+        if sr is not None:
+            report = write_dicom_sr(segmentation.labels, measurements, series, written, segmentation.table, sr, algorithm=algorithm,
+                                    version=made.version, sha256=made.sha256, missing=made.missing)
+        if sc is not None:
+            sc.mkdir()
+            pictures = write_dicom_sc(segmentation.labels, reference_volume, series, segmentation.table, sc, algorithm=algorithm,
+                                      version=made.version)
+            if not pictures.paths:
+                sc.rmdir()
     return DicomResults(written, report, pictures)
+
+
+@contextmanager
+def _foreseen() -> Iterator[None]:
+    """What the DICOM libraries raise for headers that nobody foresaw, as an OutputError: their own words may quote the patient's name."""
+    try:
+        yield
+    except (BrainTumorSegError, OSError):  # the system's refusals are about the disk
+        raise
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise OutputError(f"Something in the headers of the DICOM series was not foreseen ({type(error).__name__} at {Path(place.filename).name}:"
+                          f"{place.lineno}), so no DICOM result can refer to it.",
+                          "Export the series from the PACS again, or report this with the scanner's make.") from None

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from .errors import InputError, OutputError
 from .io.atomic import output_folder
-from .io.dicom_series import Stack
 from .io.nifti import write_nifti
 from .measure import Measurements, measure
 from .model_card import ModelCard
@@ -28,6 +27,7 @@ from .study import Study
 if TYPE_CHECKING:
     from pydicom import Dataset
 
+    from .io.dicom_series import Stack
     from .io.dicom_source import SourceSeries
 
 __all__ = ["write_results"]
@@ -66,12 +66,10 @@ def _write_dicom(study: Study, segmentation: Segmentation, measurements: Measure
                  folder: Path, sr: bool, sc: bool) -> tuple[Flag, ...]:
     """Write the DICOM results; the flag that tells why not when the series cannot carry them: minutes of work are not thrown away for it."""
     from .dicom_results import write_dicom_results
-    from .io.dicom_source import source_of_stack
 
     partial = folder / ".dicom"
     partial.mkdir()
     try:
-        source = source_of_stack(source) if isinstance(source, Stack) else source
         write_dicom_results(segmentation, measurements, source, partial, sr=sr, sc=sc, reference_volume=study.reference)
     except (InputError, OutputError) as error:
         shutil.rmtree(partial)

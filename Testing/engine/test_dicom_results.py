@@ -1,5 +1,6 @@
 """The DICOM results of a run: which files, which numbers, and what happens when the series cannot carry them."""
 
+import errno
 import json
 from types import SimpleNamespace
 
@@ -8,6 +9,7 @@ import pydicom
 import pytest
 
 from braintumorseg.dicom_results import write_dicom_results
+from braintumorseg.errors import Cancelled, OutputError
 from braintumorseg.io.dicom import read_stack, scan_dicom
 from braintumorseg.io.dicom_grid import onto_grid
 from braintumorseg.io.dicom_source import source_of_stack, source_series
@@ -78,6 +80,28 @@ def test_a_series_that_cannot_carry_them_costs_the_dicom_results_and_a_flag_says
     flag, = [flag for flag in report["flags"] if flag["code"] == "no_dicom_result"]
     assert "no FrameOfReferenceUID" in flag["text"]
     assert "Phantom" not in json.dumps(report)
+
+
+def test_a_header_that_nobody_foresaw_costs_the_dicom_results_and_a_flag_names_the_kind_of_error(run, tmp_path):
+    for one in run.source:
+        one.SOPClassUID = "1.3.46.670589.11.0.0.12.1"  # a maker's own: highdicom does not know what it holds
+    report = write_results(run.study, run.segmentation, load_model().card, tmp_path / "out", dicom_source=run.source, sr=True, sc=True)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["overlay.png", "report.html", "report.json", "segmentation.nii.gz"]
+    flag, = [flag for flag in report["flags"] if flag["code"] == "no_dicom_result"]
+    assert "KeyError" in flag["text"] and "1.3.46" not in flag["text"]
+    with pytest.raises(OutputError, match="KeyError"):
+        write_dicom_results(run.segmentation, measure(run.segmentation), run.source, tmp_path)
+
+
+def test_a_stop_by_the_user_and_a_full_disk_stop_the_whole_run(run, tmp_path, monkeypatch):
+    for error, raised in ((Cancelled("stopped"), Cancelled), (OSError(errno.ENOSPC, "full"), OutputError)):
+        def stop(*_, error=error, **__):
+            raise error
+
+        monkeypatch.setattr("braintumorseg.dicom_results.write_dicom_seg", stop)
+        with pytest.raises(raised):
+            write_results(run.study, run.segmentation, load_model().card, tmp_path / "out", dicom_source=run.source)
+        assert not (tmp_path / "out").exists()
 
 
 def test_on_a_real_scanners_series_dciodvfy_finds_no_error_in_any_of_them(data_folder, tmp_path):

@@ -129,6 +129,16 @@ def test_of_two_fractional_segments_the_greater_share_wins(data_folder, tmp_path
     assert row[:4, row.any(axis=0)].ravel().tolist() == [2, 0, 1, 2]
 
 
+@pytest.mark.parametrize("stated", [1.25, 1.3, 5.0, -2.5])
+def test_a_seg_that_states_a_wrong_slice_distance_lies_on_the_slices_of_its_reference(written, tmp_path, stated):
+    path, labels = written
+
+    def state(seg):
+        seg.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SpacingBetweenSlices = stated
+
+    np.testing.assert_array_equal(read_dicom_seg(changed(path, tmp_path, state), labels.grid, TABLE).voxels, labels.voxels)
+
+
 @pytest.mark.parametrize(("change", "words"), [
     (lambda seg: setattr(seg, "SegmentSequence", []), "describes no segment"),
     (lambda seg: delattr(seg, "PerFrameFunctionalGroupsSequence"), "does not say where its frames lie"),
@@ -172,6 +182,20 @@ def test_a_seg_is_not_put_on_a_grid_where_it_does_not_lie(written):
         read_dicom_seg(written[0], Grid((6, 5, 7), np.eye(4)))
     with pytest.raises(GridMismatch, match=r"seg\.dcm"):
         read_dicom_seg(written[0], Grid((6, 5, 4), written[1].affine))
+
+
+def test_a_seg_of_a_tilted_gantry_is_refused_on_any_reference(written, tmp_path):
+    path, labels = written
+
+    def lean(seg):
+        frame = max(seg.PerFrameFunctionalGroupsSequence, key=lambda frame: frame.PlanePositionSequence[0].ImagePositionPatient[2])
+        place = frame.PlanePositionSequence[0]
+        down = seg.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0].ImageOrientationPatient[3:]
+        place.ImagePositionPatient = [round(float(mm) + 0.2 * float(c), 6) for mm, c in zip(place.ImagePositionPatient, down, strict=True)]
+
+    for reference in (None, labels.grid):
+        with pytest.raises(NotAnImage, match="tilted gantry"):
+            read_dicom_seg(changed(path, tmp_path, lean), reference, TABLE)
 
 
 def test_an_unknown_segment_type_is_refused_by_name(written):

@@ -9,7 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from braintumorseg.diameters import largest_diameters
+from braintumorseg.diameters import enhancing_diameters
 from braintumorseg.io.dicom_seg import write_dicom_seg
 from braintumorseg.io.dicom_source import source_series
 from braintumorseg.io.dicom_sr import write_dicom_sr
@@ -22,12 +22,12 @@ from seg_toys import ABOUT, SPACING, TABLE, axes, enhanced, mr_series, tilted, t
 VOXEL_ML = np.prod(SPACING) / 1000
 
 
-def write(folder, source, labels, about=ABOUT):
+def write(folder, source, labels, about=ABOUT, missing=()):
     """SEG and SR of `labels`: their paths, summaries and the SR as a data set."""
     series = source_series(source)
     measurements = measure(Segmentation(labels, TABLE, Provenance("a", "1", "b", "c")))
     seg = write_dicom_seg(labels, series, TABLE, folder / "seg.dcm", **about)
-    summary = write_dicom_sr(labels, measurements, series, seg, TABLE, folder / "sr.dcm", **about)
+    summary = write_dicom_sr(labels, measurements, series, seg, TABLE, folder / "sr.dcm", missing=missing, **about)
     return SimpleNamespace(path=folder / "sr.dcm", seg=seg, summary=summary, sr=pydicom.dcmread(folder / "sr.dcm"), series=series)
 
 
@@ -68,7 +68,7 @@ def test_dcmqi_reads_the_regions_and_the_axes(written, tmp_path):
                                ("Enhancing tumour", "C113842", 3)):
         assert found[name]["Finding"]["CodeValue"] == code
         assert float(found[name]["measurementItems"][0]["value"]) == pytest.approx(voxels * VOXEL_ML, abs=5e-4)
-    long, short = found["Largest enhancing lesion, on one slice (RANO)"]["measurementItems"]
+    long, short = found["Largest enhancing lesion, on one axial slice at S 50 mm (RANO)"]["measurementItems"]
     # Two voxels of 0.7 x 0.8 mm in one row: the diagonal of 1.4 x 0.8 mm, and across it 0.8 / cos of its angle to the row.
     assert (long["quantity"]["CodeValue"], float(long["value"])) == ("103339001", pytest.approx(np.hypot(1.4, 0.8), abs=0.05))
     assert (short["quantity"]["CodeValue"], float(short["value"])) == ("103340004", pytest.approx(0.8 * np.hypot(1.4, 0.8) / 1.4, abs=0.05))
@@ -146,4 +146,51 @@ def test_drawn_by_hand_names_no_algorithm(tmp_path):
 
 def test_the_axes_are_those_of_diameters(written):
     labels = tumour(mr_series())
-    assert written.summary.diameters == largest_diameters(labels.voxels == 3, labels.grid)
+    assert written.summary.diameters == enhancing_diameters(labels)
+
+
+def turned(direction: np.ndarray, spacing: tuple[float, float, float]) -> list:
+    """The seven slices in another plane: unit vectors (LPS) along a row, down a column and from slice to slice."""
+    row, column, normal = direction
+    source = mr_series()
+    for one in source:
+        one.ImageOrientationPatient = [f"{x:.12g}" for x in (*row, *column)]
+        one.ImagePositionPatient = [f"{x:.12g}" for x in np.array([-20.0, -30, 40]) + normal * spacing[2] * (one.InstanceNumber - 1)]
+        one.PixelSpacing = [spacing[1], spacing[0]]
+    return source
+
+
+def test_on_sagittal_images_the_axes_are_axial_and_refer_to_no_image(tmp_path):
+    source = turned(np.array([[0.0, 1, 0], [0, 0, -1], [-1, 0, 0]]), (0.7, 0.8, 1.0))
+    labels = Volume(tumour(mr_series()).voxels, source_series(source).grid.affine)
+    done = write(tmp_path, source, labels)
+    assert no_dciodvfy_error(done.path)
+    assert done.summary.diameters == enhancing_diameters(labels)
+    # In the axial plane the two voxels, 0.7 mm each to the back, are 1 mm wide; S is 40 less 4 rows of 0.8 mm.
+    assert done.summary.diameters.long.mm == pytest.approx(np.hypot(1.4, 1.0))
+    assert "Largest enhancing lesion, on one axial slice at S 37 mm (RANO)" in groups(done.path, tmp_path)
+    assert not [element for element in done.sr.iterall() if element.keyword == "GraphicData"]
+
+
+def test_on_thick_coronal_images_the_axes_are_said_not_to_be_axial(tmp_path):
+    source = turned(np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]), (0.7, 0.8, 5.0))
+    labels = Volume(tumour(mr_series()).voxels, source_series(source).grid.affine)
+    done = write(tmp_path, source, labels)
+    # The fifth slice: 30 mm to the front, less 4 of 5 mm to the back.
+    name, = [name for name in groups(done.path, tmp_path) if name.startswith("Largest")]
+    assert name == "Largest enhancing lesion, on one coronal slice at A 10 mm (RANO), not comparable with axial measurements"
+    assert [element for element in done.sr.iterall() if element.keyword == "GraphicData"]
+
+
+def test_without_t1ce_there_are_no_axes_and_the_volumes_of_the_core_are_coded_as_estimates(written, tmp_path):
+    source = mr_series()
+    done = write(tmp_path, source, tumour(source), missing=("t1ce",))
+    assert no_dciodvfy_error(done.path)
+    assert done.summary.diameters is None
+    estimates = {name: [item.get("derivationModifier", {}).get("CodeValue") for item in group["measurementItems"]]
+                 for name, group in groups(done.path, tmp_path).items()}
+    segments = {segment.tracking_id: ["414135002"] for segment in done.seg.segments}     # NCR and ET
+    assert estimates == {**segments, "Whole tumour (necrosis, edema, enhancing)": [None],
+                         "Tumour core (necrosis, enhancing), estimated without T1ce": ["414135002"],
+                         "Enhancing tumour, estimated without T1ce": ["414135002"]}
+    assert "414135002" not in str(written.sr)

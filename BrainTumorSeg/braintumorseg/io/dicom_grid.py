@@ -17,11 +17,11 @@ from .dicom_enhanced import frames_of, is_enhanced
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["LPS_FROM_RAS", "Place", "grid_of", "onto_grid", "place_of", "series_grid", "slots_of", "tilt_deg"]
+__all__ = ["LPS_FROM_RAS", "SAME_PLACE_MM", "Place", "grid_of", "onto_grid", "place_of", "series_grid", "slots_of", "tilt_deg"]
 
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # and back: it is its own inverse
 
-_SAME_PLACE_MM = 0.01  # above the rounding of decimal strings and of NIfTI's float32 affines, far below any voxel
+SAME_PLACE_MM = 0.01  # above the rounding of decimal strings and of NIfTI's float32 affines, far below any voxel
 _SAME_DIRECTION = 1e-3  # of a direction cosine; scanners repeat them to 1e-5, and 1e-3 moves the edge of a head by 0.1 mm
 _SAME_SPACING_MM = 1e-4
 _UNEVEN = 0.02         # of a step: positions rounded to 0.01 mm stay below it at steps of 0.5 mm
@@ -121,7 +121,7 @@ def grid_of(places: Sequence[Place], fill_gaps: bool = False) -> Grid:
         slots = _slots(positions @ first.normal)
         step = (positions[-1] - positions[0]) / slots[-1]
         off = np.abs(positions - positions[0] - np.outer(slots, step)).max()
-        if off > max(_UNEVEN * np.linalg.norm(step), _SAME_PLACE_MM):
+        if off > max(_UNEVEN * np.linalg.norm(step), SAME_PLACE_MM):
             raise BadImage(f"The slices of the DICOM series are not evenly spaced: one lies {off:.2f} mm from its place.", _AGAIN)
         missing = slots[-1] + 1 - len(slots)
         if missing > (_MOST_FILLED * len(slots) if fill_gaps else 0):
@@ -163,7 +163,7 @@ def onto_grid(volume: Volume, grid: Grid, name: str, part: bool = False) -> Volu
     start = np.rint((np.linalg.inv(grid.affine) @ turned.affine)[:3, 3]).astype(int)
     window = Grid(turned.shape, grid.affine @ nibabel.affines.from_matvec(np.eye(3), start))
     inside = (start >= 0).all() and (start + turned.shape <= grid.shape).all() and (part or turned.shape == grid.shape)
-    if not inside or not turned.grid.same_as(window, _SAME_PLACE_MM):
+    if not inside or not turned.grid.same_as(window, SAME_PLACE_MM):
         raise GridMismatch(f"{name} is {volume.grid.describe()}, and the series {grid.describe()}: their voxels differ.",
                            "Give the series in which the segmentation was made.")
     if turned.shape == grid.shape:
@@ -177,12 +177,12 @@ def _slots(depths: np.ndarray) -> list[int]:
     """Which slice each of sorted `depths` (mm along the normal) is when the commonest gap is one step."""
     gaps = np.diff(depths)
     usual = float(np.median(gaps))
-    if min(gaps) < _SAME_PLACE_MM or usual < _SAME_PLACE_MM:
-        twice = int((gaps < _SAME_PLACE_MM).sum())
+    if min(gaps) < SAME_PLACE_MM or usual < SAME_PLACE_MM:
+        twice = int((gaps < SAME_PLACE_MM).sum())
         raise BadImage(f"The slices of the DICOM series are not evenly spaced: {twice} lie where another one lies, and nothing tells them apart.",
                        "Give one time point, echo or reconstruction of it.")
     steps = np.rint(gaps / usual)
-    uneven = np.abs(gaps - steps * usual) > np.maximum(0.1 * usual, _SAME_PLACE_MM)
+    uneven = np.abs(gaps - steps * usual) > np.maximum(0.1 * usual, SAME_PLACE_MM)
     if uneven.any():
         at = int(np.argmax(uneven))
         raise BadImage(f"The slices of the DICOM series are not evenly spaced: after slice {at + 1} the next lies {gaps[at]:.2f} mm away, "

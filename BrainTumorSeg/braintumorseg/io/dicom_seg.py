@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import GridMismatch, OutputError
+from ..errors import GridMismatch, InputError, OutputError
 from ..volume import Volume
 from .dicom_codes import ABNORMAL_STRUCTURE, ARTIFICIAL_INTELLIGENCE, BRAIN, SegmentLabel
-from .dicom_grid import LPS_FROM_RAS, onto_grid
+from .dicom_grid import onto_grid
+from .dicom_planes import headers_to_copy, planes
 from .dicom_quiet import quiet
 from .dicom_seg_reader import read_dicom_seg
 from .dicom_source import MANUFACTURER, SourceSeries, put_character_set, series_number, source_series
@@ -90,19 +91,31 @@ def _save(seg: Segmentation, path: Path, labels: Volume, kept: Sequence[SegmentL
     partial = path.with_name(f".{path.name}.partial")
     try:
         seg.save_as(partial)
-        if not np.array_equal(read_dicom_seg(partial, labels.grid, kept).voxels, labels.voxels):
-            raise OutputError(f"{path.name} did not read back as it was written.", "Report this, and use the NIfTI result.")
+        _check(partial, path.name, labels, kept)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 
 
+def _check(written: Path, name: str, labels: Volume, kept: Sequence[SegmentLabel]) -> None:
+    """Raises OutputError unless `written` holds `labels`, and states their slice distance, by which other readers rebuild the volume."""
+    from pydicom import dcmread
+
+    why = None
+    try:
+        shared, = dcmread(written, specific_tags=["SharedFunctionalGroupsSequence"]).SharedFunctionalGroupsSequence
+        stated = float(shared.PixelMeasuresSequence[0].SpacingBetweenSlices)
+        same = np.isclose(stated, labels.spacing_mm[2]) and np.array_equal(read_dicom_seg(written, labels.grid, kept).voxels, labels.voxels)
+    except InputError as error:  # its advice is for a file that a user gave
+        same, why = False, error
+    if not same:
+        raise OutputError(f"{name} did not read back as it was written.", "Report this, and use the NIfTI result.") from why
+
+
 def _placed(labels: Volume, series: SourceSeries) -> Volume:
     """`labels` with their axes as the series has them; where its slices lean, as they are once they prove to lie within them."""
     if not series.tilted:
-        labels = onto_grid(labels, series.grid, "The result")
-    if series.complete:
-        return labels
+        return onto_grid(labels, series.grid, "The result")
     found = np.argwhere(labels.voxels)                                                               # (N, 3)
     ends = np.array([found.min(axis=0), found.max(axis=0)]) if len(found) else np.zeros((0, 3))
     places = (np.linalg.inv(series.grid.affine) @ labels.affine @ np.vstack([ends.T, np.ones(len(ends))]))[:3].T
@@ -155,8 +168,8 @@ def _segmentation(labels: Volume, series: SourceSeries, segments: Sequence[Writt
     kinds = highdicom.seg.SegmentationTypeValues
     drawn = "drawn by hand" if not algorithm else "found automatically"
     seg = highdicom.seg.Segmentation(
-        source_images=series.headers,
-        **_planes(numbers[labels.voxels].transpose(2, 1, 0), labels, series),
+        source_images=headers_to_copy(series, labels),
+        **planes(numbers[labels.voxels].transpose(2, 1, 0), labels, series),
         segmentation_type=kinds.LABELMAP if labelmap else kinds.BINARY,
         segment_descriptions=descriptions,
         series_instance_uid=generate_uid(prefix=None),
@@ -177,25 +190,6 @@ def _segmentation(labels: Volume, series: SourceSeries, segments: Sequence[Writt
     if series.frames:
         _keep_references(seg, series.frames)
     return seg
-
-
-def _planes(numbers: np.ndarray, labels: Volume, series: SourceSeries) -> dict[str, object]:
-    """How highdicom is given segment numbers (slices, rows, columns) and their place.
-
-    On the source's slices as a bare array with those slices' own places, digit by digit: highdicom then refers to each as the same place.
-    Where the slices are not the source's own (resampled, made up) as a highdicom Volume, which carries its place.
-    """
-    import highdicom
-
-    made_up = np.delete(numbers, series.slots, axis=0) if not series.tilted else numbers
-    if made_up.any():
-        return {"pixel_array": highdicom.Volume(numbers, LPS_FROM_RAS @ labels.affine[:, [2, 1, 0, 3]], coordinate_system="PATIENT",
-                                                frame_of_reference_uid=series.first.FrameOfReferenceUID)}
-    numbers = numbers[list(series.slots)]
-    if not series.frames:
-        return {"pixel_array": numbers}
-    places = [series.first.PerFrameFunctionalGroupsSequence[frame - 1].PlanePositionSequence[0].ImagePositionPatient for frame in series.frames]
-    return {"pixel_array": numbers, "plane_positions": [highdicom.PlanePositionSequence("PATIENT", place) for place in places]}
 
 
 def _keep_references(seg: Segmentation, frames: Sequence[int]) -> None:

@@ -29,7 +29,9 @@ __all__ = ["joint_grid", "read_dicom_seg", "read_seg_labels"]
 _SEGMENTATION_STORAGE = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")  # the second holds LABELMAPs
 _HALF = 0.5                      # from this probability or occupancy on a voxel of a FRACTIONAL segment belongs to it
 _BACKGROUND = ("125040", "DCM")  # LABELMAPs may describe what is no segment
-_OFF_GRID = 0.05                 # of the slice distance
+_OFF_GRID = 0.05                 # of the slice distance, and of a pixel
+_ROUNDED_MM = 0.03               # as far apart places that are rounded to 0.01 mm seem to lie
+_LEAST_LEAN = 1e-3               # of a step: less is rounding, more is a tilted gantry
 _MOST_SLICES = 10_000            # a place written wrongly must not ask for all memory
 _AS_WRITTEN = "Give a SEG as its maker wrote it."
 
@@ -119,7 +121,7 @@ def _labels(dataset: Dataset, values: dict[int, int], name: str, reference: Grid
     if max(values.values()) > np.iinfo(np.uint8).max:
         raise BadImage(f"{name} has a segment {max(values.values())}; at most 255 are told apart by their number.",
                        "Take the segments that are needed into a SEG of their own.")
-    frames = _frames(dataset, name)
+    frames = _frames(dataset, name, reference)
     kind = dataset.get("SegmentationType")
     voxels = np.zeros(frames.grid.shape, np.uint8)
     best = np.zeros(frames.grid.shape if kind == "FRACTIONAL" else (0, 0, 0), np.float32)
@@ -137,7 +139,7 @@ def _labels(dataset: Dataset, values: dict[int, int], name: str, reference: Grid
     return volume if reference is None else onto_grid(volume, reference, name, part=True)
 
 
-def _frames(dataset: Dataset, name: str) -> _Frames:
+def _frames(dataset: Dataset, name: str, reference: Grid | None) -> _Frames:
     try:
         with quiet():
             pixels = dataset.pixel_array.reshape(-1, dataset.Rows, dataset.Columns)
@@ -157,9 +159,24 @@ def _frames(dataset: Dataset, name: str) -> _Frames:
         raise NotAnImage(f"{name} does not say where its frames lie.", _AS_WRITTEN) from error
     if len(pixels) != len(own) or np.ptp(turns, axis=0).max() > 1e-3 or np.ptp(spacing, axis=0).max() > 1e-3:
         raise NotAnImage(f"The frames of {name} are not those of one volume.", _AS_WRITTEN)
-    usual = float(measures[0].get("SpacingBetweenSlices") or measures[0].get("SliceThickness") or 0)
-    grid, slices = _stacked(positions, turns[0].reshape(2, 3), (spacing[0, 1], spacing[0, 0]), usual, pixels.shape[:0:-1], name)
+    axes = turns[0].reshape(2, 3)
+    stated = abs(float(measures[0].get("SpacingBetweenSlices") or measures[0].get("SliceThickness") or 0))
+    steps = [_step_of(reference, np.cross(*axes)), np.cross(*axes) * stated]
+    grid, slices = _stacked(positions, axes, (spacing[0, 1], spacing[0, 0]), steps, pixels.shape[:0:-1], name)
     return _Frames(pixels, segments, slices, grid)
+
+
+def _step_of(reference: Grid | None, normal: np.ndarray) -> np.ndarray:
+    """From slice to slice of `reference`, LPS mm along `normal`; zeros when there is none or its slices are not parallel to the frames.
+
+    Places that are rounded make the slices of a series lean a little, and headers may state a wrong distance: it knows better.
+    """
+    if reference is None:
+        return np.zeros(3)
+    axes = (LPS_FROM_RAS @ reference.affine)[:3, :3].T
+    axis = max(axes, key=lambda axis: abs(axis @ normal))
+    leans = np.linalg.norm(axis - axis @ normal * normal) > _LEAST_LEAN * np.linalg.norm(axis)
+    return np.zeros(3) if leans else axis * np.sign(axis @ normal)
 
 
 def _group(frame: Dataset, shared: Dataset | None, sequence: str) -> Dataset:
@@ -167,32 +184,33 @@ def _group(frame: Dataset, shared: Dataset | None, sequence: str) -> Dataset:
     return (frame.get(sequence) or (shared.get(sequence) if shared is not None else None))[0]
 
 
-def _stacked(positions: np.ndarray, axes: np.ndarray, spacing: tuple[float, float], usual: float, shape: tuple[int, int],
+def _stacked(positions: np.ndarray, axes: np.ndarray, spacing: tuple[float, float], steps: Sequence[np.ndarray], shape: tuple[int, int],
              name: str) -> tuple[Grid, np.ndarray]:
     """The smallest grid with every frame in one of its slices, and the slice (F,) of each frame. Slices in between may have no frame.
 
-    usual: the slice distance that the header states, 0 when it does not; the closest frames tell it then, or if that one does not fit.
+    steps: from slice to slice as others state it, the most trusted first; the distance of the closest frames tells it when none fits.
     """
     normal = np.cross(*axes)
     along = positions @ normal
     along = along - along.min()
     gaps = np.diff(np.unique(along.round(4)))
-    closest = float(gaps[gaps > 1e-3].min()) if (gaps > 1e-3).any() else usual or 1.0
-    for step in (usual, closest):
-        if step <= 0:
+    stated = next((step for step in steps if step.any()), normal)
+    for step in (*steps, normal * gaps[gaps > 1e-3].min() if (gaps > 1e-3).any() else stated):
+        if not step.any():
             continue
-        last = round(along.max() / step)
-        step = along.max() / last if last else step  # the header's digits may not last for many slices
-        slices = np.rint(along / step).astype(int)
-        if np.abs(along / step - slices).max() <= _OFF_GRID and last < _MOST_SLICES:
+        last = round(along.max() / (step @ normal))
+        step = step * along.max() / (last * (step @ normal)) if last else step  # the header's digits may not last for many slices
+        slices = np.rint(along / (step @ normal)).astype(int)
+        if np.abs(along / (step @ normal) - slices).max() <= _OFF_GRID and last < _MOST_SLICES:
             break
     else:
         raise NotAnImage(f"The frames of {name} are not evenly spaced.", _AS_WRITTEN)
     first = positions[int(along.argmin())]
-    if np.linalg.norm(positions - first - along[:, None] * normal, axis=1).max() > _OFF_GRID * min(spacing):
+    off = positions - first - np.outer(slices, step)
+    if np.linalg.norm(off - np.outer(off @ normal, normal), axis=1).max() > max(_OFF_GRID * min(spacing), _ROUNDED_MM):
         raise NotAnImage(f"The frames of {name} are shifted against each other (a tilted gantry), and no volume has voxels so.",
                          "Export it from its maker on an upright grid.")
     affine = np.eye(4)
-    affine[:3, 0], affine[:3, 1], affine[:3, 2] = axes[0] * spacing[0], axes[1] * spacing[1], normal * step
+    affine[:3, 0], affine[:3, 1], affine[:3, 2] = axes[0] * spacing[0], axes[1] * spacing[1], step
     affine[:3, 3] = first
     return Grid((*shape, int(slices.max()) + 1), LPS_FROM_RAS @ affine), slices

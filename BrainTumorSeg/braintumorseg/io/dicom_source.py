@@ -15,7 +15,7 @@ from .dicom_grid import grid_of, place_of, slots_of, tilt_deg
 from .dicom_quiet import quiet
 
 if TYPE_CHECKING:
-    from pydicom import Dataset
+    from pydicom import DataElement, Dataset
 
     from .dicom_series import Stack
 
@@ -27,6 +27,10 @@ _SERIES_NUMBER_OFFSETS = {"SEG": 1000, "SR": 2000, "SC": 3000}
 # Type 2 attributes that some exports drop and that our objects copy: present and empty says "not known".
 _MAY_BE_EMPTY = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex",
                  "AccessionNumber", "StudyID", "StudyDate", "StudyTime", "ReferringPhysicianName")
+# By these an archive files objects and finds their order: in its own letters, however odd, or ours lie apart from the series.
+_FILED_BY = ("PatientID", "AccessionNumber")
+_TEXTS = ("AS", "CS", "DA", "LO", "LT", "PN", "SH", "ST", "TM")
+_OLD_MARKS = {"DA": ".", "TM": ":"}  # 2020.01.31 and 10:12:00 are what ACR-NEMA allowed
 _MUST_BE_THERE = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "FrameOfReferenceUID")
 _TILTED_DEG = 0.05  # as the reader has it: above what rounded positions make of an upright stack
 
@@ -57,11 +61,6 @@ class SourceSeries:
     def tilted(self) -> bool:
         """True when the slices are shifted against their normal, so that no result lies on their voxels."""
         return tilt_deg(self.grid) > _TILTED_DEG
-
-    @property
-    def complete(self) -> bool:
-        """True when every slice of the grid is one of the series' own: nothing was resampled or made up."""
-        return not self.tilted and len(self.slots) == self.grid.shape[2]
 
     def slice_of(self, k: int) -> tuple[Dataset, int | None] | None:
         """(header, frame number or None) of the object that shows slice `k` along K; None where it is not the series' own."""
@@ -109,7 +108,7 @@ def source_series(headers: Sequence[Dataset], frames: Sequence[int] = (), gaps: 
 
 def _filled(header: Dataset) -> Dataset:
     """A copy without the pixels and with empty values where attributes are missing. Raises BadImage without the UIDs."""
-    from pydicom import Dataset
+    from pydicom import DataElement, Dataset
 
     filled = Dataset()
     for tag in header.keys():  # noqa: SIM118 - without .keys() it gives elements
@@ -122,25 +121,43 @@ def _filled(header: Dataset) -> Dataset:
     if missing:
         raise BadImage(f"The DICOM series has no {', '.join(missing)}, so no DICOM result can refer to it.",
                        "Export the series from the PACS again, or use the NIfTI result.")
+    for element in [one for one in filled if one.VR in _TEXTS and one.keyword not in _FILED_BY and not one.is_empty]:
+        value = _conforming(element)
+        if value != element.value:  # another element: this one belongs to `header` too
+            filled[element.tag] = DataElement(element.tag, element.VR, value)
     for name in _MAY_BE_EMPTY:
-        if name not in filled or not _conforms(name, filled[name].value):
+        if name not in filled:
             setattr(filled, name, None)
     filled.pop("SpecificCharacterSet", None)  # highdicom copies it, and refuses many valid ones: `put_character_set` does it for us
     return filled
 
 
-def _conforms(name: str, value: object) -> bool:
-    """False for a date, time or sex as DICOM does not write it ('2024', '99', 'male'): our objects say 'not known' then."""
-    from pydicom.valuerep import DA, TM
+def _conforming(element: DataElement) -> object:
+    """The value as DICOM allows it, None ('not known') for one that it does not: a date '2024', a sex 'male', an age '45', too many letters.
 
+    Dates and times with the points and colons of ACR-NEMA are written as DICOM writes them. Several names where one belongs, as a backslash
+    within a name makes them, are one name again; of other attributes nobody can tell which value is meant.
+    """
+    from pydicom import config
+    from pydicom.datadict import dictionary_has_tag, dictionary_VM
+    from pydicom.valuerep import DA, TM, validate_value
+
+    values = [str(one) for one in (element.value if element.VM > 1 else [element.value])]
+    if element.VM > 1 and dictionary_has_tag(element.tag) and dictionary_VM(element.tag) == "1":
+        if element.VR != "PN":
+            return None
+        values = [" ".join(filter(None, values))]
+    if element.VR in _OLD_MARKS:
+        values = [value.replace(_OLD_MARKS[element.VR], "") for value in values]
     try:
-        if name.endswith("Date"):
-            DA(value)
-        elif name.endswith("Time"):
-            TM(value)
+        for value in filter(None, values):
+            validate_value(element.VR, value, config.RAISE)
+            {"DA": DA, "TM": TM}.get(element.VR, str)(value)  # the standard's pattern fits the 30th of February, and ranges as queries have them
     except ValueError:
-        return False
-    return name != "PatientSex" or value in ("M", "F", "O", "", None)
+        return None
+    if element.keyword == "PatientSex" and values[0] not in ("M", "F", "O"):
+        return None
+    return values[0] if len(values) == 1 else values
 
 
 def series_number(series: SourceSeries, kind: str) -> int:
