@@ -7,9 +7,12 @@ from collections.abc import Sequence
 import slicer
 import vtk
 
+from .mrml_segmentation import is_ours, report_of
+
 __all__ = ["comparison_table", "table_as_text", "table_of", "volume_table"]
 
 _TABLE = "BrainTumorSeg.Table"  # reference role on the segmentation node
+_ESTIMATED = "estimated without T1ce"
 
 
 def table_of(segmentation):
@@ -18,13 +21,17 @@ def table_of(segmentation):
 
 
 def volume_table(segmentation, rows: Sequence):
-    """Write `rows` (measurements.Row) into the segmentation's table node, which is made if there is none."""
+    """Write `rows` (measurements.Row) into the segmentation's table node, which is made if there is none.
+
+    A column of remarks is there only where a number needs one.
+    """
     table = table_of(segmentation)
     if table is None:
         table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", f"{segmentation.GetName()} volumes")
         segmentation.SetNodeReferenceID(_TABLE, table.GetID())
         _beside(table, segmentation)
-    _fill(table, {"Structure": [row.structure for row in rows], "Kind": [row.kind for row in rows], "Volume (ml)": [row.ml[0] for row in rows]})
+    columns = {"Structure": [row.structure for row in rows], "Kind": [row.kind for row in rows], "Volume (ml)": [row.ml[0] for row in rows]}
+    _fill(table, columns, [_ESTIMATED if row.key in _estimated(segmentation) else "" for row in rows])
     return table
 
 
@@ -37,7 +44,12 @@ def comparison_table(first, second, rows: Sequence, table=None, remarks: Sequenc
         names[1] += " 2"
     columns = {"Structure": [row.structure for row in rows], names[0]: [row.ml[0] for row in rows], names[1]: [row.ml[1] for row in rows],
                "Difference (ml)": [round(row.ml[1] - row.ml[0], 3) for row in rows], "Dice": [row.dice for row in rows]}
-    _fill(table, {**columns, "Remark": list(remarks)} if any(remarks) else columns)
+    said = [[remark] if remark else [] for remark in remarks] or [[] for row in rows]
+    for node in (first, second):
+        estimated = _estimated(node)
+        for row, words in zip(rows, said):  # noqa: B905
+            words += [f"{node.GetName()}: {_ESTIMATED}"] * (row.key in estimated)
+    _fill(table, columns, ["; ".join(words) for words in said])
     return table
 
 
@@ -49,7 +61,14 @@ def table_as_text(table, separator: str = "\t") -> str:
     return "\n".join(separator.join(_quoted(cell, separator) for cell in line) for line in lines) + "\n"
 
 
-def _fill(table, columns: dict) -> None:
+def _estimated(node) -> list:
+    """The regions and labels whose volumes the engine could only guess: there was no image with contrast."""
+    return report_of(node).get("estimated_without_t1ce", []) if is_ours(node) else []
+
+
+def _fill(table, columns: dict, remarks: Sequence) -> None:
+    if any(remarks):
+        columns = {**columns, "Remark": list(remarks)}
     with slicer.util.NodeModify(table):
         table.RemoveAllColumns()
         for name, values in columns.items():

@@ -2,26 +2,43 @@
 
 Wen PY et al., Updated response assessment criteria for high-grade gliomas: RANO working group. J Clin Oncol 2010;28:1963-72: a lesion's
 maximal diameter on one slice and the largest perpendicular to it on the same slice, in the slice with the largest product of the two.
-Measured is the convex hull, so that a ring that enhances around its necrosis is measured across.
+Measured is the convex hull, so that a ring that enhances around its necrosis is measured across. The products of one lesion in two planes
+differ by up to a quarter, and from a quarter on it is a progression: so the slices are axial, however the scanner stored them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 
+from .labels import ET
 from .metrics import bounding_box
-from .volume import Grid
+from .volume import Grid, Volume
 
-__all__ = ["MEASURABLE_MM", "Axis", "Diameters", "largest_diameters", "measure_piece"]
+__all__ = ["AXIAL_MM", "MEASURABLE_MM", "Axis", "Diameters", "Plane", "enhancing_diameters", "largest_diameters", "measure_piece", "rano_axis"]
 
 MEASURABLE_MM = 10.0  # RANO takes a lesion for measurable from two perpendicular diameters of at least this
+# Larger pixels are no slice to measure on: 2 mm more or less on both axes of a 20 mm lesion changes the product by a fifth, just less than the
+# quarter of a progression. 3-D images have 1 to 1.5 mm; slices cut across thick coronal or sagittal ones 3 to 6 mm.
+AXIAL_MM = 2.0
+_PLANES = ("sagittal", "coronal", "axial")  # their normal points right, to the front, to the top
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Slices across `axis` (0, 1, 2 for I, J, K) of a grid: called by the anatomical direction nearest to their normal, `tilt_deg` off it."""
+
+    axis: int
+    name: str
+    tilt_deg: float
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A straight line within one slice: its length in mm and its two ends as (i, j) in voxels, voxel centres at whole numbers."""
+    """A straight line within one slice: its length in mm and its two ends in voxels, voxel centres at whole numbers: (i, j) on a slice across K,
+    on others along the grid's two other axes in their order."""
 
     mm: float
     ends: tuple[tuple[float, float], tuple[float, float]]
@@ -29,11 +46,12 @@ class Axis:
 
 @dataclass(frozen=True)
 class Diameters:
-    """The two axes of the piece of a mask with the largest product of both, and the slice along K in which it lies."""
+    """The two axes of the piece of a mask with the largest product of both, and the slice across `plane.axis` in which it lies."""
 
     slice: int
     long: Axis
     short: Axis
+    plane: Plane
 
     @property
     def product_mm2(self) -> float:
@@ -42,21 +60,52 @@ class Diameters:
 
     @property
     def measurable(self) -> bool:
-        """True when both diameters reach RANO's 10 mm."""
-        return self.short.mm >= MEASURABLE_MM
+        """True when both diameters, as they are reported to 0.1 mm, reach RANO's 10 mm."""
+        return round(self.short.mm, 1) >= MEASURABLE_MM
+
+    def middle_mm(self, grid: Grid) -> tuple[float, float, float]:
+        """The middle of the long axis in world mm (RAS+), on the grid that was measured on."""
+        voxel = np.insert(np.mean(self.long.ends, axis=0), self.plane.axis, self.slice)
+        r, a, s = grid.affine[:3, :3] @ voxel + grid.affine[:3, 3]
+        return float(r), float(a), float(s)
+
+    def position(self, grid: Grid) -> str:
+        """'S 14 mm': where the slice lies from right to left, front to back or top to bottom, for people and for other viewers."""
+        which = _PLANES.index(self.plane.name)
+        mm = self.middle_mm(grid)[which]
+        return f"{('RL', 'AP', 'SI')[which][mm < 0]} {abs(mm):.0f} mm"
 
 
-def largest_diameters(mask: np.ndarray, grid: Grid) -> Diameters | None:
+def enhancing_diameters(labels: Volume, missing: Collection[str] = ()) -> Diameters | None:
+    """RANO's diameters of the enhancing tumour in `labels` (I, J, K).
+
+    None where nothing enhances, and where T1ce is among the `missing` sequences: without it nobody sees what enhances.
+    """
+    return None if "t1ce" in missing else largest_diameters(labels.voxels == ET, labels.grid, rano_axis(labels.grid))
+
+
+def rano_axis(grid: Grid) -> int:
+    """The axis of `grid` across which RANO's slices lie: that next to the patient's, for axial slices; where their pixels would be larger than
+    AXIAL_MM and than the images' own, the coarsest axis, for slices as they were acquired."""
+    spacing = np.round(grid.spacing_mm, 3)
+    pixel = [max(np.delete(spacing, axis)) for axis in range(3)]
+    axial = int(np.abs(_normals(grid)[:, 2]).argmax())
+    return axial if pixel[axial] <= max(AXIAL_MM, min(pixel)) else int(np.argmin(pixel))
+
+
+def largest_diameters(mask: np.ndarray, grid: Grid, axis: int = 2) -> Diameters | None:
     """The axes of the largest piece in any slice of `mask` (I, J, K; bool, on `grid`); None when it is empty.
 
-    Slices lie across K: the reference's own. A piece is what hangs together within its slice, corners included.
+    Slices lie across `axis` of the grid. A piece is what hangs together within its slice, corners included.
     """
     from scipy import ndimage
 
+    order = [*(other for other in range(3) if other != axis), axis]
+    mask, turned = mask.transpose(order), Grid([grid.shape[one] for one in order], grid.affine[:, [*order, 3]])
     box = bounding_box(mask)
     if box is None:
         return None
-    part, to_mm = mask[box], _in_plane(grid)
+    part, to_mm = mask[box], _in_plane(turned)
     pieces = []                                                  # (most that its product can be, slice, first voxel, piece)
     for k in range(part.shape[2]):
         labelled, _ = ndimage.label(part[:, :, k], np.ones((3, 3), bool))  # (I, J)
@@ -67,11 +116,23 @@ def largest_diameters(mask: np.ndarray, grid: Grid) -> Diameters | None:
     for most, k, first, piece in sorted(pieces, key=lambda one: -one[0]):   # of equals the lowest slice
         if best is not None and most <= best.product_mm2:
             break                                               # so a mask of a thousand specks costs as little as one of a lump
-        long, short = measure_piece(piece, grid)
+        long, short = measure_piece(piece, turned)
         if best is None or long.mm * short.mm > best.product_mm2:
             offset = (box[0].start + first[0], box[1].start + first[1])
-            best = Diameters(box[2].start + k, _moved(long, offset), _moved(short, offset))
+            best = Diameters(box[2].start + k, _moved(long, offset), _moved(short, offset), _plane(grid, axis))
     return best
+
+
+def _plane(grid: Grid, axis: int) -> Plane:
+    normal = np.abs(_normals(grid)[axis])
+    nearest = int(normal.argmax())
+    return Plane(axis, _PLANES[nearest], float(np.degrees(np.arccos(min(normal[nearest], 1.0)))))
+
+
+def _normals(grid: Grid) -> np.ndarray:
+    """(3, 3): for each axis the unit vector at right angles to the slices across it."""
+    across = np.linalg.inv(grid.affine[:3, :3])
+    return across / np.linalg.norm(across, axis=1, keepdims=True)
 
 
 def _most(shape: tuple[int, int], to_mm: np.ndarray) -> float:

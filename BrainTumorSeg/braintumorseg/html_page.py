@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 
@@ -31,19 +32,30 @@ figcaption { color: var(--faint); font-size: .9rem; margin-top: .3rem; }
 table { border-collapse: collapse; margin: .4rem 0 1rem; }
 caption { text-align: left; font-weight: 600; padding-bottom: .2rem; }
 th, td { text-align: left; vertical-align: top; padding: .25rem 1.2rem .25rem 0; border-bottom: 1px solid var(--line); }
-td { overflow-wrap: anywhere; }
+td, th { overflow-wrap: break-word; }
+.long { min-width: 8rem; }
+.unbroken { overflow-wrap: anywhere; }
 tbody th { font-weight: 400; }
+.full { width: 100%; }
+.full tbody { break-inside: avoid; }
+.above > * { border-bottom: 0; break-after: avoid; }
+.beside { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; align-items: flex-start; }
+.beside > div { flex: 1 1 16rem; }
+.beside .flag { margin-top: 0; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .swatch { display: inline-block; width: .8em; height: .8em; border: 1px solid var(--faint); margin-right: .5em; }
 .bar { display: block; width: 14rem; height: .8em; margin-top: .4em; }
 .bar rect { fill: var(--bar); }
 .swatch, .bar { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+@media (max-width: 30rem) { body { padding: 1rem; } th, td { padding-right: .6rem; } td.number { white-space: normal; } }
 @page { size: A4; margin: 14mm; }
 @media print {
   :root { font-size: 11px; color-scheme: light; --page: #fff; --ink: #000; --faint: #444; --line: #bbb; --warn: #fff;
     --note: #fff; }
   body { font-size: 1rem; padding: 0; max-width: none; }
-  figure, table, .flag { break-inside: avoid; }
+  figure, tr, .flag { break-inside: avoid; }
+  thead { display: table-header-group; }
+  .wide { overflow: visible; }
   h2, h3, caption { break-after: avoid; }
   img { max-height: 165mm; width: auto; }
 }
@@ -52,6 +64,11 @@ tbody th { font-weight: 400; }
 
 class Html(str):
     """Text that is HTML already and is not escaped again."""
+
+
+# Of a cell with more text no column gets so narrow that it holds a word a line; a hash or an id that is longer may be broken anywhere, or
+# it would make its table wider than any small screen.
+_LONG = 24
 
 
 class Number(Html):
@@ -76,17 +93,25 @@ def section(title: str, inner: object) -> Html:
     return Html(f"<section>\n{tag('h2', title)}\n{text(inner)}\n</section>")
 
 
-def table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[object]]) -> Html:
-    """A table with `heads` above its columns (none for a list of facts); a row's first cell is its header. '' without rows."""
+def table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[object]], below: Sequence[object] = ()) -> Html:
+    """A table with `heads` above its columns (none for a list of facts); a row's first cell is its header. '' without rows.
+
+    below: for each row what stands under it over the whole width; the table is then as wide as the page.
+    """
     if not rows:
         return Html("")
     top = tag("caption", caption) if caption else ""
     if heads:
         cells = (f'<th scope="col"{_right(cell)}>{text(head)}</th>' for head, cell in zip(heads, rows[0], strict=True))
         top += f"<thead><tr>{''.join(cells)}</tr></thead>"
-    lines = (f'<tr><th scope="row">{text(first)}</th>{"".join(f"<td{_right(cell)}>{text(cell)}</td>" for cell in rest)}</tr>'
-             for first, *rest in rows)
-    return Html(f'<div class="wide"><table>{top}<tbody>\n{join(map(Html, lines))}\n</tbody></table></div>')
+    lines = [f'<th scope="row"{_style(first)}>{text(first)}</th>{"".join(f"<td{_style(cell)}>{text(cell)}</td>" for cell in rest)}'
+             for first, *rest in rows]
+    if below:
+        bodies = (f'<tbody>\n<tr class="above">{line}</tr>\n<tr><td colspan="{len(rows[0])}">{text(under)}</td></tr>\n</tbody>'
+                  for line, under in zip(lines, below, strict=True))
+        return Html(f'<div class="wide"><table class="full">{top}{join(map(Html, bodies))}</table></div>')
+    whole = join(Html(f"<tr>{line}</tr>") for line in lines)
+    return Html(f'<div class="wide"><table>{top}<tbody>\n{whole}\n</tbody></table></div>')
 
 
 def page(title: str, body: object) -> str:
@@ -111,3 +136,12 @@ def page(title: str, body: object) -> str:
 
 def _right(cell: object) -> str:
     return ' class="number"' if isinstance(cell, Number) else ""
+
+
+def _style(cell: object) -> str:
+    if isinstance(cell, Number):
+        return _right(cell)
+    words = (re.sub("<[^>]*>", " ", cell) if isinstance(cell, Html) else str(cell)).split()
+    if max(map(len, words), default=0) > _LONG:
+        return ' class="long unbroken"'
+    return ' class="long"' if sum(map(len, words)) > _LONG else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from .labels import ED, ET, NCR, REGIONS
 from .metrics import bounding_box
 from .segmentation import Segmentation
 
-__all__ = ["LABEL_VALUES", "Lesion", "Measurements", "measure"]
+__all__ = ["LABEL_VALUES", "Lesion", "Measurements", "estimated", "measure"]
 
 # Short name -> value: the keys of reports and tables, whatever a card calls its labels.
 LABEL_VALUES = {"NCR": NCR, "ED": ED, "ET": ET}
@@ -37,6 +37,13 @@ class Measurements:
     label_ml: Mapping[str, float]
     region_ml: Mapping[str, float]
     lesions: tuple[Lesion, ...]
+
+
+def estimated(missing: Collection[str]) -> tuple[str, ...]:
+    """The regions and labels that are guessed rather than seen where T1ce is among the `missing` sequences: the core and its parts, which
+    contrast alone tells apart; () where it is there."""
+    every = {**REGIONS, **{name: (value,) for name, value in LABEL_VALUES.items()}}
+    return tuple(name for name, values in every.items() if set(values) <= set(REGIONS["TC"])) if "t1ce" in missing else ()
 
 
 def measure(segmentation: Segmentation) -> Measurements:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["LegendEntry", "Panel", "draw_outlines", "draw_page", "save_page", "text_font"]
+__all__ = ["LegendEntry", "Panel", "draw_outlines", "draw_page", "draw_small", "save_page", "text_font"]
 
 WIDEST_PX, TALLEST_PX = 1600, 1700  # about: the panels' rows are at most that high
 LARGEST_SCALE = 3.0   # pixels a mm: more shows no more of a brain
@@ -83,6 +83,23 @@ def draw_page(rows: Sequence[Sequence[Panel]], title: str, legend: Sequence[Lege
     return page
 
 
+def draw_small(rows: Sequence[Sequence[Panel]], colours: dict[int, tuple[int, int, int]], size: tuple[int, int]):
+    """A PIL image of the pictures alone, as large as fits into `size` (width, height) in pixels: `rows` of as many panels each, side by side
+    at one common scale, no letter on them. `colours` as in `draw_page`."""
+    from PIL import Image
+
+    widths_mm = np.array([[panel.size_mm[0] for panel in row] for row in rows]).max(axis=0)   # (columns,)
+    heights_mm = np.array([[panel.size_mm[1] for panel in row] for row in rows]).max(axis=1)  # (rows,)
+    scale = min(size[0] / widths_mm.sum(), size[1] / heights_mm.sum())
+    right, down = (np.concatenate(([0], np.cumsum(sides))) * scale for sides in (widths_mm, heights_mm))
+    image = Image.new("RGB", (max(1, int(right[-1])), max(1, int(down[-1]))))
+    for row, y in zip(rows, down.astype(int), strict=False):
+        for panel, x in zip(row, right.astype(int), strict=False):
+            pixels = tuple(max(1, int(mm * scale)) for mm in panel.size_mm)
+            image.paste(Image.fromarray(_picture(panel, pixels, colours, FILL)), (int(x), int(y)))
+    return image
+
+
 def save_page(page, path: Path) -> None:
     """Write a page as PNG; at zlib's level 3 in half the time of the usual 6, and no larger."""
     page.save(path, "PNG", compress_level=3)
@@ -94,12 +111,7 @@ def _draw_panel(page, draw, panel: Panel, box: tuple[int, int, int, int], scale:
     x, y, width, height = box
     size = tuple(max(1, min(limit, round(mm * scale))) for mm, limit in zip(panel.size_mm, (width, height), strict=True))
     draw.rectangle((x, y, x + width - 1, y + height - 1), fill=(0, 0, 0))
-    image = np.asarray(Image.fromarray(panel.grey).resize(size, Image.Resampling.BICUBIC))
-    image = np.repeat(image[:, :, None], 3, axis=2)                                             # (rows, columns, RGB)
-    if panel.labels is not None:
-        labels = np.asarray(Image.fromarray(panel.labels).resize(size, Image.Resampling.NEAREST))
-        image = draw_outlines(image, labels, colours, fill)
-    page.paste(Image.fromarray(image), (x + (width - size[0]) // 2, y + (height - size[1]) // 2))
+    page.paste(Image.fromarray(_picture(panel, size, colours, fill)), (x + (width - size[0]) // 2, y + (height - size[1]) // 2))
 
     left, right, up, down = panel.marks
     font, middle_x, middle_y = text_font(15), x + width // 2, y + height // 2
@@ -107,6 +119,17 @@ def _draw_panel(page, draw, panel: Panel, box: tuple[int, int, int, int], scale:
                              (up, (middle_x, y + 4), "mt"), (down, (middle_x, y + height - 4), "mb")):
         draw.text(at, text, fill=MARK, font=font, anchor=anchor, stroke_width=1, stroke_fill=(0, 0, 0))
     draw.text((x + 6, y + 4), panel.title, fill=TEXT, font=text_font(15), stroke_width=1, stroke_fill=(0, 0, 0))
+
+
+def _picture(panel: Panel, size: tuple[int, int], colours: dict[int, tuple[int, int, int]], fill: float) -> np.ndarray:
+    """(rows, columns, RGB) of `size` (columns, rows): the panel's image, and its labels where it has some."""
+    from PIL import Image
+
+    image = np.asarray(Image.fromarray(panel.grey).resize(size, Image.Resampling.BICUBIC))
+    image = np.repeat(image[:, :, None], 3, axis=2)
+    if panel.labels is None:
+        return image
+    return draw_outlines(image, np.asarray(Image.fromarray(panel.labels).resize(size, Image.Resampling.NEAREST)), colours, fill)
 
 
 def draw_outlines(image: np.ndarray, labels: np.ndarray, colours: dict[int, tuple[int, int, int]], fill: float = FILL) -> np.ndarray:

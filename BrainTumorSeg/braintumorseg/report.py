@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .diameters import largest_diameters
-from .labels import ET
-from .measure import Measurements
-from .quality import Flag
+from .diameters import enhancing_diameters
+from .io.dicom_facts import damage, integer
+from .io.dicom_quiet import quiet
+from .io.dicom_series import Stack
+from .measure import Measurements, estimated
+from .quality import Flag, warnings_first
 from .segmentation import Segmentation
 from .skull_strip import StudyBrain
 from .study import Study
@@ -37,8 +39,9 @@ def build_report(study: Study, segmentation: Segmentation, measurements: Measure
         "volumes_ml": {"labels": _rounded(measurements.label_ml, 3), "regions": _rounded(measurements.region_ml, 3)},
         "lesions": [{"ml": round(lesion.ml, 3), "regions_ml": _rounded(lesion.region_ml, 3),
                      "centre_mm_ras": [round(mm, 1) for mm in lesion.centre_mm]} for lesion in measurements.lesions],
-        "enhancing_mm": _axes(segmentation),
-        "flags": [{"code": flag.code, "severity": flag.severity, "text": flag.text} for flag in flags],
+        "estimated_without_t1ce": list(estimated(made.missing)),
+        "enhancing_mm": _axes(study, segmentation),
+        "flags": [{"code": flag.code, "severity": flag.severity, "text": flag.text} for flag in warnings_first(flags)],
         "sequences": {role: {"grid": volume.grid.describe(), "recognised": made.roles.get(role, study.sources.get(role, ""))}
                       for role, volume in study.volumes.items()},
         "left_out": [{"what": one.nameless or one.what, "why": one.why} for one in study.left_out],
@@ -61,12 +64,36 @@ def build_report(study: Study, segmentation: Segmentation, measurements: Measure
     }
 
 
-def _axes(segmentation: Segmentation) -> dict | None:
-    """Long and short axis of the largest enhancing lesion on one slice of the reference, as RANO measures it; None where nothing enhances."""
-    found = largest_diameters(segmentation.labels.voxels == ET, segmentation.labels.grid)
+def _axes(study: Study, segmentation: Segmentation) -> dict | None:
+    """Long and short axis of the largest enhancing lesion on one slice, as RANO measures it; None where nothing enhances, or T1ce is missing.
+
+    Where the slice is one of the reference's own, `slice` counts along its K from 0 and `image` is the number under which a DICOM viewer shows
+    it; both are None where it was cut across those. `centre_mm_ras` is the middle of the long axis.
+    """
+    found = enhancing_diameters(segmentation.labels, segmentation.provenance.missing)
     if found is None:
         return None
-    return {"long": round(found.long.mm, 1), "short": round(found.short.mm, 1), "slice": found.slice, "measurable": found.measurable}
+    own = found.slice if found.plane.axis == 2 else None
+    return {"long": round(found.long.mm, 1), "short": round(found.short.mm, 1), "measurable": found.measurable,
+            "plane": found.plane.name, "position": found.position(segmentation.labels.grid), "tilt_deg": round(found.plane.tilt_deg, 1),
+            "centre_mm_ras": [round(mm, 1) for mm in found.middle_mm(segmentation.labels.grid)],
+            "slice": own, "image": None if own is None else _image_number(study.stacks.get(study.reference_role), own)}
+
+
+def _image_number(stack: Stack | None, k: int) -> int | None:
+    """The InstanceNumber of slice `k` of a DICOM series, or its frame's number in a multi-frame object; None where it is not the series' own."""
+    import pydicom
+
+    if stack is None or stack.shear_deg or k in stack.missing:
+        return None
+    frame, files = stack.frames[k - sum(gap < k for gap in stack.missing)], {frame.path for frame in stack.frames}
+    if len(files) < len(stack.frames):
+        return frame.index + 1 if len(files) == 1 else None
+    try:
+        with quiet():
+            return integer(pydicom.dcmread(frame.path, specific_tags=["InstanceNumber"], stop_before_pixels=True, force=True), "InstanceNumber")
+    except damage():  # the files may be gone: the position stands without it
+        return None
 
 
 def _brain(brain: StudyBrain | None) -> dict | None:

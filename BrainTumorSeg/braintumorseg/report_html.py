@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
+from .diameters import MEASURABLE_MM
 from .html_page import Html, Number, join, page, section, table, tag, text
 from .labels import REGIONS
-from .measure import LABEL_VALUES
+from .measure import LABEL_VALUES, estimated
 from .model_card import ModelCard
 from .quality import TITLES
 
@@ -18,6 +19,8 @@ __all__ = ["write_report_html"]
 # Smaller pieces and more of them are for programs: in report.json.
 SMALLEST_LESION_ML = 0.05
 MOST_LESIONS = 20
+# Slices along the skull base, as most are planned, nod by less; from here on a number from straight slices may differ.
+OBLIQUE_DEG = 20.0
 _REGIONS = {"WT": "Whole tumour (WT)", "TC": "Tumour core (TC)", "ET": "Enhancing tumour (ET)"}
 _SEVERITIES = {"warning": "Warning", "info": "Note"}
 
@@ -71,13 +74,18 @@ def _figure(picture: Path, instead: str, caption: str) -> Html:
 
 def _volumes(report: Mapping, card: ModelCard) -> Html:
     volumes, by_value = report["volumes_ml"], {label.value: label for label in card.labels}
-    regions = [[_REGIONS[name], " + ".join(label for label, value in LABEL_VALUES.items() if value in values),
+    regions = [[_marked(_REGIONS[name], name, report), " + ".join(label for label, value in LABEL_VALUES.items() if value in values),
                 _ml(volumes["regions"][name]), *_sure(report, name)] for name, values in REGIONS.items()]
-    labels = [[Html(f"{_swatch(by_value[value].rgb)}{text(by_value[value].name)} ({name})"), _ml(volumes["labels"][name])]
-              for name, value in LABEL_VALUES.items()]
+    labels = [[Html(f"{_swatch(by_value[value].rgb)}{text(_marked(f'{by_value[value].name} ({name})', name, report))}"),
+               _ml(volumes["labels"][name])] for name, value in LABEL_VALUES.items()]
     heads = ("Region", "Labels", "ml", *(("Expected Dice",) if report.get("expected_dice") else ()))
     tables = join([table("Regions", heads, regions), table("Labels", ("Label", "ml"), labels)])
-    return section("Volumes", Html(tag("div", tables, "tables") + _axes(report.get("enhancing_mm"))))
+    return section("Volumes", Html(tag("div", tables, "tables") + _enhancing(report)))
+
+
+def _marked(words: str, structure: str, report: Mapping) -> str:
+    """`words` for a region or label, with what a reader of its number must know beside it."""
+    return f"{words}, estimated without T1ce" if structure in estimated(report["missing"]) else words
 
 
 def _sure(report: Mapping, region: str) -> list:
@@ -86,12 +94,27 @@ def _sure(report: Mapping, region: str) -> list:
     return [Number(f"{expected[region]:.2f}") if region in expected else ""] if expected else []
 
 
-def _axes(axes: Mapping | None) -> Html:
+def _enhancing(report: Mapping) -> Html:
+    if estimated(report["missing"]):
+        return tag("p", "Without T1 after contrast (T1ce) nobody can see what enhances: the numbers marked here are estimates from the other "
+                        "sequences, not to be read as enhancement, and no diameters are given.", "use")
+    axes = report.get("enhancing_mm")
     if not axes:
         return Html("")
-    small = "" if axes["measurable"] else ", not measurable by RANO (below 10 mm)"
-    return tag("p", f"Largest enhancing lesion on one slice: {axes['long']:.0f} x {axes['short']:.0f} mm (longest diameter and the longest "
-                    f"across it, slice {axes['slice'] + 1} of the reference as stored{small}).")
+    small = f", not measurable by RANO (below {MEASURABLE_MM:.0f} mm)" if not axes["measurable"] else ""
+    if "plane" not in axes:  # a report of an earlier version
+        return tag("p", f"Largest enhancing lesion on one slice of the reference as stored: {_lengths(axes)}{small}.")
+    tilt = f", {axes['tilt_deg']:.0f}° oblique" if axes["tilt_deg"] >= OBLIQUE_DEG else ""
+    image = f", image {axes['image']} of the {_title(report['reference'])} series" if axes["image"] is not None else ""
+    cut = f", reformatted from {_title(report['reference'])}" if axes["slice"] is None else ""
+    other = "" if axes["plane"] == "axial" else " Not axial: not comparable with axial measurements."
+    return tag("p", f"Largest enhancing lesion on one {axes['plane']} slice: {_lengths(axes)} (longest diameter and the longest across it) at "
+                    f"{axes['position']}{tilt}{image}{cut}{small}.{other}")
+
+
+def _lengths(axes: Mapping) -> str:
+    """To a millimetre, and to a tenth below RANO's 10 mm, so that 9.6 is not shown as 10."""
+    return " x ".join(f"{mm:.0f}" if mm >= MEASURABLE_MM else f"{mm:.1f}" for mm in (axes["long"], axes["short"])) + " mm"
 
 
 def _lesions(report: Mapping) -> Html:
@@ -103,7 +126,7 @@ def _lesions(report: Mapping) -> Html:
     more = len(lesions) - len(rows)
     return section("Lesions", join([
         table("Separate pieces of the whole tumour, largest first",
-              ("No.", *(f"{name} ml" for name in REGIONS), "Centre in scanner coordinates, mm"), rows),
+              ("No.", *(_marked(f"{name} ml", name, report) for name in REGIONS), "Centre in scanner coordinates, mm"), rows),
         tag("p", f"And {more} smaller, in report.json.", "faint") if more else Html("")]))
 
 

@@ -38,9 +38,11 @@ def segment(args, talk: Talk) -> None:
 
 def summary(report: dict) -> list[str]:
     """The lines a person reads at the end of a run."""
-    volumes = report["volumes_ml"]
-    lines = ["Regions  " + "   ".join(f"{name} {ml:.1f} ml" for name, ml in volumes["regions"].items()),
-             "Labels   " + "   ".join(f"{name} {ml:.1f} ml" for name, ml in volumes["labels"].items())]
+    volumes, estimated = report["volumes_ml"], report["estimated_without_t1ce"]
+    lines = ["Regions  " + "   ".join(f"{name} {ml:.1f} ml{' *' * (name in estimated)}" for name, ml in volumes["regions"].items()),
+             "Labels   " + "   ".join(f"{name} {ml:.1f} ml{' *' * (name in estimated)}" for name, ml in volumes["labels"].items())]
+    if estimated:
+        lines.append("* estimated without T1ce: not to be read as enhancement")
     if report["expected_dice"]:
         lines.append("How sure " + "   ".join(f"{name} {dice:.2f}" for name, dice in report["expected_dice"].items()) + "   (expected Dice)")
     lines += [f"{'Mind' if flag['severity'] == 'warning' else 'Note'}: {flag['text']}" for flag in report["flags"]]
@@ -99,6 +101,10 @@ def _accuracy(metrics) -> list[str]:
     lines = [f"  {metrics.get('definition', '')}; {metrics.get('split', '')}"]
     for region, row in metrics.get("dice", {}).items():
         lines.append(f"  Dice {region}: mean {row['mean']:.3f}, median {row['median']:.3f}, worst {row['worst']:.3f} (N = {row['n']})")
+    if subsets := metrics.get("dice_by_sequences"):
+        regions = list(next(iter(subsets.values())))
+        lines.append(f"  {'Mean Dice with these sequences':<30} " + "  ".join(f"{region:>4}" for region in regions))
+        lines += [f"    {sequences:<28} " + "  ".join(f"{row[region]:4.2f}" for region in regions) for sequences, row in subsets.items()]
     return lines
 
 

@@ -62,9 +62,10 @@ def _made_by(args) -> tuple[tuple[Label, ...], Provenance]:
 
 def _from_report(path: Path) -> tuple[tuple[Label, ...], Provenance]:
     try:
-        model = json.loads(path.read_text(encoding="utf-8"))["model"]
+        report = json.loads(path.read_text(encoding="utf-8"))
+        model = report["model"]
         table = tuple(Label(one["value"], one["name"], tuple(one["code"]), tuple(one["rgb"])) for one in model["labels"])
-        return table, Provenance(str(model["name"]), str(model["version"]), str(model["sha256"]), "")
+        return table, Provenance(str(model["name"]), str(model["version"]), str(model["sha256"]), "", missing=tuple(report.get("missing", ())))
     except FileNotFoundError:
         raise MissingFile(f"There is no file {path.name} at the place given.", "Check the path and its spelling.") from None
     except (OSError, ValueError, KeyError, TypeError):
@@ -131,7 +132,7 @@ def _summary(result: dict) -> list[str]:
         if seg["left_out"]:
             lines.append(f"Left out, because they are empty: {', '.join(seg['left_out'])}")
     if sr:
-        axes = f"enhancing lesion {sr['long_axis_mm']} x {sr['short_axis_mm']} mm" if sr["long_axis_mm"] else "nothing enhances"
+        axes = f"enhancing lesion {sr['long_axis_mm']} x {sr['short_axis_mm']} mm" if sr["long_axis_mm"] else "no enhancing lesion measured"
         lines.append(f"{sr['path']}: volumes, {axes}")
     if sc and sc["path"]:
         lines.append(f"{sc['path']}: {sc['files']} pictures")

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from braintumorseg.diameters import largest_diameters, measure_piece
-from braintumorseg.volume import Grid
+from braintumorseg.diameters import Axis, Diameters, Plane, enhancing_diameters, largest_diameters, measure_piece, rano_axis
+from braintumorseg.labels import ED, ET
+from braintumorseg.volume import Grid, Volume
+from dicom_toys import axis_orders, oblique
 
 
 def grid(shape, spacing=(1, 1, 1)):
@@ -147,3 +149,64 @@ def test_an_oblique_grid_changes_no_length():
     affine[:3, :3] = turn @ np.diag([0.8, 1.1, 3])
     straight, oblique = largest_diameters(mask, grid(mask.shape, (0.8, 1.1, 3))), largest_diameters(mask, Grid(mask.shape, affine))
     assert (oblique.long.mm, oblique.short.mm) == pytest.approx((straight.long.mm, straight.short.mm))
+
+
+def lesion(spacing, value=ET) -> Volume:
+    """An ellipsoid of 30 x 24 x 16 mm from right to left, from front to back and from top to bottom, stored as RAS, on voxels of `spacing`."""
+    shape = tuple(round(44 / mm) for mm in spacing)
+    x, y, z = np.meshgrid(*((np.arange(n) - (n - 1) / 2) * mm for n, mm in zip(shape, spacing, strict=True)), indexing="ij")
+    affine = np.diag([*spacing, 1.0])
+    affine[:3, 3] = (5, -40, 10)
+    return Volume(((x / 15) ** 2 + (y / 12) ** 2 + (z / 8) ** 2 <= 1).astype(np.uint8) * value, affine)
+
+
+def test_the_slices_are_axial_in_whatever_plane_the_image_was_stored():
+    straight = enhancing_diameters(lesion((1, 1, 1.5)))
+    assert (straight.long.mm, straight.short.mm) == (pytest.approx(30, abs=1.5), pytest.approx(24, abs=1.5))
+    for stored in axis_orders(lesion((1, 1, 1.5))):
+        found = enhancing_diameters(stored)
+        assert (found.plane.name, found.plane.tilt_deg) == ("axial", pytest.approx(0, abs=1e-4))
+        assert stored.orientation[found.plane.axis] in "SI"
+        assert (found.long.mm, found.short.mm) == pytest.approx((straight.long.mm, straight.short.mm))
+        ends = np.insert(np.array(found.long.ends), found.plane.axis, found.slice, axis=1)          # (2, 3) voxels
+        assert np.linalg.norm(np.subtract(*ends) * stored.spacing_mm) == pytest.approx(found.long.mm)
+        assert found.middle_mm(stored.grid) == pytest.approx(tuple((ends.mean(axis=0) @ stored.affine[:3, :3].T + stored.affine[:3, 3]).tolist()))
+        assert found.middle_mm(stored.grid) == pytest.approx((5 + 21.5, -40 + 21.5, 10 + 21), abs=1.1)
+
+
+@pytest.mark.parametrize("thick, plane", [(0.9, "axial"), (2.0, "axial"), (2.05, "coronal"), (5.0, "coronal")])
+def test_where_axial_pixels_would_be_larger_than_2_mm_the_slices_are_those_that_were_acquired(thick, plane):
+    for stored in axis_orders(lesion((0.9, thick, 0.9))):
+        found = enhancing_diameters(stored)
+        assert found.plane.name == plane
+        assert found.plane.axis == rano_axis(stored.grid)
+        assert (found.short.mm < 20) == (plane == "coronal")     # 30 x 16 mm, not 30 x 24
+
+
+@pytest.mark.parametrize("spacing", [(3, 3, 3), (2.5, 2.5, 6), (3, 1, 3)])
+def test_axial_slices_with_large_pixels_are_measured_where_no_other_plane_has_smaller_ones(spacing):
+    assert rano_axis(grid((9, 9, 9), spacing)) == 2
+
+
+def test_a_plane_is_called_by_what_is_next_to_its_normal_and_how_far_it_is_off_is_told():
+    volume = Volume(lesion((1, 1, 1)).voxels, np.eye(4))
+    for degrees, name in ((12.0, "axial"), (40.0, "axial")):
+        affine = np.eye(4)
+        affine[:3, :3] = oblique(degrees, 0, 0)
+        plane = enhancing_diameters(Volume(volume.voxels, affine)).plane
+        assert (plane.axis, plane.name, plane.tilt_deg) == (2, name, pytest.approx(degrees))
+    leaning = np.eye(4)
+    leaning[:3, 2] = (0, 0.7, 1)                                 # a tilted gantry: the slices themselves are straight
+    assert enhancing_diameters(Volume(volume.voxels, leaning)).plane.tilt_deg == pytest.approx(0)
+
+
+def test_without_t1ce_nothing_that_enhances_is_measured():
+    assert enhancing_diameters(lesion((1, 1, 1)), ("t1", "t2")) is not None
+    assert enhancing_diameters(lesion((1, 1, 1)), ("t1ce",)) is None
+    assert enhancing_diameters(lesion((1, 1, 1), value=ED)) is None
+
+
+@pytest.mark.parametrize("short_mm, measurable", [(10.0, True), (9.96, True), (9.9, False), (9.0, False)])
+def test_from_ten_mm_across_a_lesion_is_measurable(short_mm, measurable):
+    ends = ((0.0, 0.0), (0.0, 12.0))
+    assert Diameters(0, Axis(12.0, ends), Axis(short_mm, ends), Plane(2, "axial", 0.0)).measurable is measurable

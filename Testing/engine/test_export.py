@@ -202,3 +202,14 @@ def test_an_empty_label_map_writes_no_seg_and_says_so(patient, capsys):
 def test_a_network_that_finds_no_tumours_made_no_labels(patient, capsys):
     err = refused(capsys, patient.file, "--source", patient.series, "--out", patient.out, "--model", "brain")
     assert "The network brain finds no tumours" in err
+
+
+def test_the_report_of_a_run_without_t1ce_leaves_the_axes_out(patient, capsys, tmp_path):
+    model = {"name": "glioma", "version": "1", "sha256": "ab" * 32,
+             "labels": [{"value": label.value, "name": label.name, "code": label.code, "rgb": label.rgb} for label in CARD.labels]}
+    for missing, axis in (([], 1.6), (["t1ce"], None)):
+        (tmp_path / "report.json").write_text(json.dumps({"model": model, "missing": missing}), encoding="utf-8")
+        code, out, _ = run(capsys, patient.file, "--source", patient.series, "--out", patient.out, "--sr", tmp_path / "sr.dcm", "--report",
+                           tmp_path / "report.json", "--force", "--json")
+        assert code == 0
+        assert json.loads(out)["sr"]["long_axis_mm"] == axis

@@ -6,7 +6,7 @@ import SimpleITK as sitk
 
 from braintumorseg.io.itk import to_itk
 from braintumorseg.labels import ED, ET, NCR
-from braintumorseg.measure import measure
+from braintumorseg.measure import estimated, measure
 from braintumorseg.model_card import Label
 from braintumorseg.segmentation import Provenance, Segmentation
 from braintumorseg.volume import Volume
@@ -67,3 +67,8 @@ def test_sizes_and_centres_agree_with_simpleitk_on_an_oblique_grid():
     found = [(*lesion.centre_mm, lesion.ml) for lesion in measure(made).lesions]
     assert len(found) > 10
     assert {tuple(np.round(one, 2)) for one in found} == {tuple(np.round(one, 2)) for one in wanted}
+
+
+def test_without_t1ce_the_core_and_its_parts_are_estimates():
+    assert set(estimated(("t1", "t1ce"))) == {"TC", "ET", "NCR"}
+    assert estimated(("t1", "t2", "flair")) == ()

@@ -8,7 +8,7 @@ from PIL import Image
 
 from braintumorseg.labels import ED, ET, NCR
 from braintumorseg.model_card import Label
-from braintumorseg.overlay import draw_overlay
+from braintumorseg.overlay import draw_overlay, draw_thumbnail
 from braintumorseg.overlay_page import LegendEntry, Panel, draw_page
 from braintumorseg.segmentation import Provenance, Segmentation
 from braintumorseg.study import ROLES, Study
@@ -143,6 +143,36 @@ def test_an_image_of_one_slice_and_a_tumour_of_one_voxel_are_drawn(tmp_path):
     assert len(places(drawn(study, whole, tmp_path), BLUE))
 
 
+@pytest.mark.parametrize("roles", [("t1",), ("t1ce", "flair"), ("t1", "t2", "flair"), ROLES])
+def test_a_thumbnail_shows_every_sequence_plain_and_outlined_however_many_there_are(roles, tmp_path):
+    labels = np.zeros(SHAPE)
+    labels[8:20, 20:32, 10:20], labels[12:16, 24:28, 15] = ED, ET
+    study = Study({role: brain() for role in roles})
+    draw_thumbnail(study, segmented(study, labels), tmp_path / "small.jpg")
+    with Image.open(tmp_path / "small.jpg") as image:
+        assert image.format == "JPEG"
+        assert image.width / (len(roles) * (2 if len(roles) < 3 else 1)) >= 90 and image.width <= 400 and image.height <= 250
+        pixels = np.asarray(image).astype(int)
+    green = pixels[:, :, 1] - pixels[:, :, (0, 2)].max(axis=2) > 80   # as JPEG keeps it
+    if len(roles) < 3:
+        panels = np.array_split(green, 2 * len(roles), axis=1)
+        outlined = [panel.sum() > 40 for panel in panels]
+        assert outlined == [False, True] * len(roles)
+    else:
+        for panel in np.array_split(green, len(roles), axis=1):
+            upper, lower = np.array_split(panel, 2, axis=0)
+            assert (upper.sum() < 5, lower.sum() > 40) == (True, True)
+
+
+def test_a_thumbnail_of_a_study_without_tumour_shows_each_sequence_once(tmp_path):
+    study = Study({role: brain() for role in ROLES})
+    draw_thumbnail(study, segmented(study, np.zeros(SHAPE)), tmp_path / "small.jpg")
+    with Image.open(tmp_path / "small.jpg") as image:
+        assert image.width > 3 * image.height
+        assert (np.asarray(image.convert("L")) > 60).mean() > 0.3
+        assert "exif" not in image.info
+
+
 def test_the_file_holds_pixels_and_no_text(tmp_path):
     study = Study({"t1": brain()}, {"t1": "file name Name^Given_t1"})
     draw_overlay(study, segmented(study, np.zeros(SHAPE)), tmp_path / "overlay.png")
@@ -150,6 +180,19 @@ def test_the_file_holds_pixels_and_no_text(tmp_path):
         assert picture.info == {}
         assert picture.mode == "RGB"
     assert b"Given" not in (tmp_path / "overlay.png").read_bytes()
+
+
+def test_the_legend_says_which_volumes_were_estimated_without_contrast(tmp_path, monkeypatch):
+    study, legends = Study({"flair": brain()}), []
+    monkeypatch.setattr("braintumorseg.overlay.draw_page", lambda *what: legends.append([entry.text for entry in what[2]]) or draw_page(*what))
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[10:20, 10:20, 10:20], labels[12:14, 12:14, 12:14] = ED, ET
+    found = segmented(study, labels)
+    draw_overlay(study, found, tmp_path / "seen.png")
+    draw_overlay(study, replace(found, provenance=replace(found.provenance, missing=study.missing)), tmp_path / "guessed.png")
+    assert legends == [["Dead 0.0 ml", "Swollen 35.7 ml", "Bright 0.3 ml", "Whole tumour 36.0 ml", "Tumour core 0.3 ml"],
+                       ["Dead 0.0 ml *", "Swollen 35.7 ml", "Bright 0.3 ml *", "Whole tumour 36.0 ml", "Tumour core 0.3 ml *",
+                        "* estimated without T1ce"]]
 
 
 def test_a_page_keeps_one_scale_for_all_panels_and_wraps_its_legend():

@@ -7,17 +7,20 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from pydicom import Dataset
 
+from braintumorseg.io.dicom import read_stack, scan_dicom
 from braintumorseg.labels import ED, ET, NCR
 from braintumorseg.measure import measure
 from braintumorseg.model_card import Label, ModelCard
 from braintumorseg.overlay import draw_overlay
-from braintumorseg.quality import check
+from braintumorseg.quality import Flag, check
 from braintumorseg.report import build_report
 from braintumorseg.report_html import write_report_html
 from braintumorseg.segmentation import Provenance, Segmentation
 from braintumorseg.study import ROLES, Study
 from braintumorseg.volume import Volume
+from dicom_toys import enhanced, save, slices_of_volume, toy_volume
 
 TABLE = (Label(NCR, "Necrosis", ("6574001", "SCT", "Necrosis"), (216, 191, 216)),
          Label(ED, "Edema", ("79654002", "SCT", "Edema"), (140, 224, 228)),
@@ -92,11 +95,115 @@ def test_the_axes_of_the_enhancing_tumour_are_told_and_that_nothing_enhances():
     labels[2:6, 3:5, 4] = ET
     spacing = segmentation.labels.spacing_mm
     told = build_report(study, replace(segmentation, labels=segmentation.labels.with_voxels(labels)), measure(segmentation), ())["enhancing_mm"]
-    assert told["slice"] == 4
+    assert (told["plane"], told["tilt_deg"], told["slice"], told["image"]) == ("axial", 0.0, 4, None)
+    assert (told["position"], told["centre_mm_ras"]) == ("S 4 mm", [-3.5, -3.5, 4.0])
     assert told["long"] == pytest.approx(np.hypot(4 * spacing[0], 2 * spacing[1]), abs=0.1)
-    assert told["measurable"] == (told["short"] >= 10)
+    assert told["measurable"] is False
     none = replace(segmentation, labels=segmentation.labels.with_voxels(np.zeros_like(labels)))
     assert build_report(study, none, measure(none), ())["enhancing_mm"] is None
+
+
+def enhancing(volume: Volume, box: tuple[slice, slice, slice], role: str = "t1ce", **of_study) -> tuple[Study, Segmentation]:
+    """A study of one sequence, and ET in a box of its voxels."""
+    study = Study({role: volume}, **of_study)
+    labels = np.zeros(volume.shape, np.uint8)
+    labels[box] = ET
+    made_by = Provenance("glioma", "1", "a" * 64, "CPU", reference=role, missing=study.missing)
+    return study, Segmentation(volume.with_voxels(labels), TABLE, made_by)
+
+
+def noise(shape, affine) -> Volume:
+    return Volume(np.random.default_rng(0).integers(50, 150, shape).astype(np.int16), affine)
+
+
+def test_without_t1ce_there_are_no_diameters_and_every_number_that_rests_on_it_is_marked_as_an_estimate(tmp_path):
+    study, segmentation = enhancing(noise((30, 30, 30), np.eye(4)), (slice(5, 25), slice(5, 20), slice(8, 18)), "flair")
+    report = build_report(study, segmentation, measure(segmentation), check(study, segmentation))
+    assert report["enhancing_mm"] is None
+    assert set(report["estimated_without_t1ce"]) == {"TC", "ET", "NCR"}
+    _, page = written(tmp_path / "without", study, segmentation)
+    for words in ("Whole tumour (WT) NCR", "Tumour core (TC), estimated without T1ce NCR", "Enhancing tumour (ET), estimated without T1ce ET 3.0",
+                  "Enhancing (ET), estimated without T1ce 3.0", "Necrosis (NCR), estimated without T1ce", "Edema (ED) 0.0",
+                  "ET ml, estimated without T1ce", "not to be read as enhancement, and no diameters are given"):
+        assert words in page.text, words
+    assert "Largest enhancing lesion" not in page.text
+    _, page = written(tmp_path / "with", *enhancing(noise((30, 30, 30), np.eye(4)), (slice(5, 25), slice(5, 20), slice(8, 18))))
+    assert "estimate" not in page.text
+    assert "Largest enhancing lesion" in page.text
+
+
+def test_the_plane_of_the_diameters_and_its_place_are_told(tmp_path):
+    box = slice(4, 24), slice(4, 16), slice(5, 15)               # 20 x 12 x 10 voxels along I, J, K
+    sagittal = np.array([[0, 0, 1.0, -30], [-1, 0, 0, 40], [0, -1, 0, 60], [0, 0, 0, 1]])   # I to the back, J down, K to the right
+    study, segmentation = enhancing(noise((30, 30, 30), sagittal), box)
+    _, page = written(tmp_path / "sagittal", study, segmentation)
+    assert "on one axial slice: 22 x" in page.text              # 20 x 10 mm, not the 23 mm of the 20 x 12 as stored
+    assert "at S 56 mm, reformatted from T1ce" in page.text     # of equal slices that of the lowest J, 4 mm below 60
+    assert "Not axial" not in page.text
+    assert build_report(study, segmentation, measure(segmentation), ())["enhancing_mm"]["slice"] is None
+    coronal = np.array([[-1.0, 0, 0, 15], [0, 0, 5, -50], [0, -1, 0, 20], [0, 0, 0, 1]])    # thick slices, K to the front
+    _, page = written(tmp_path / "coronal", *enhancing(noise((30, 30, 30), coronal), box))
+    assert "on one coronal slice: 23 x" in page.text
+    assert "at P 25 mm. Not axial: not comparable with axial measurements." in page.text
+    nodding = np.eye(4)
+    nodding[1:3, 1:3] = [[np.cos(0.5), -np.sin(0.5)], [np.sin(0.5), np.cos(0.5)]]
+    _, page = written(tmp_path / "nodding", *enhancing(noise((30, 30, 30), nodding), box))
+    assert "29° oblique" in page.text
+
+
+def test_a_lesion_just_below_ten_mm_is_not_shown_as_ten_and_is_not_measurable(tmp_path):
+    _, page = written(tmp_path / "small", *enhancing(noise((30, 30, 30), np.diag([0.68, 0.68, 1, 1])), (slice(5, 15), slice(5, 15), 8)))
+    assert "9.6 x 9.6 mm" in page.text
+    assert "not measurable by RANO (below 10 mm)" in page.text
+    _, page = written(tmp_path / "large", *enhancing(noise((30, 30, 30), np.diag([0.71, 0.71, 1, 1])), (slice(5, 15), slice(5, 15), 8)))
+    assert "10 x 10 mm" in page.text
+    assert "not measurable" not in page.text
+
+
+def from_top(volume: Volume) -> list:
+    """The slices of a volume as a scanner numbers them that begins at the top."""
+    slices = slices_of_volume(volume)
+    for k, one in enumerate(slices):
+        one.InstanceNumber = volume.shape[2] - k
+    return slices
+
+
+@pytest.mark.parametrize("datasets, of_scan, k, image", [
+    (from_top(toy_volume()), {}, 2, 6),
+    (from_top(toy_volume())[:4] + from_top(toy_volume())[5:], {"fill_gaps": True}, 6, 2),
+    (from_top(toy_volume())[:4] + from_top(toy_volume())[5:], {"fill_gaps": True}, 4, None),   # made up from its neighbours
+    (enhanced([toy_volume()]), {}, 2, 3),
+], ids=["single images", "behind a gap", "in a gap", "multi-frame"])
+def test_the_number_under_which_a_viewer_shows_the_slice_is_told(tmp_path, datasets, of_scan, k, image):
+    if isinstance(datasets, list):
+        for one in datasets:
+            one.StudyInstanceUID, one.SeriesInstanceUID, one.FrameOfReferenceUID = "1.2.3", "1.2.3.4", "1.2.3.5"
+    save(datasets, tmp_path / "dicom")
+    stack, = scan_dicom([tmp_path / "dicom"], **of_scan).stacks
+    study, segmentation = enhancing(read_stack(stack), (slice(2, 5), slice(2, 4), k), stacks={"t1ce": stack})
+    axes = build_report(study, segmentation, measure(segmentation), ())["enhancing_mm"]
+    assert (axes["plane"], axes["slice"], axes["image"]) == ("axial", k, image)
+    _, page = written(tmp_path / "page", study, segmentation)
+    assert (f"S {11 + 2.5 * k:.0f} mm, image {image} of the T1ce series" in page.text) == (image is not None)
+    for file in (tmp_path / "dicom").iterdir():
+        file.write_bytes(b"")
+    gone = build_report(study, segmentation, measure(segmentation), ())["enhancing_mm"]
+    assert gone == axes | {"image": image if isinstance(datasets, Dataset) else None}    # a frame's number needs no file
+
+
+def test_warnings_come_first_whoever_adds_the_last():
+    study, segmentation = made()
+    flags = Flag("a", "info", "A note."), Flag("b", "warning", "A warning."), Flag("c", "info", "Another note.")
+    assert [flag["code"] for flag in build_report(study, segmentation, measure(segmentation), flags)["flags"]] == ["b", "a", "c"]
+
+
+def test_a_report_of_an_earlier_version_says_the_lengths_without_a_place(tmp_path):
+    study, segmentation = made()
+    report = build_report(study, segmentation, measure(segmentation), ())
+    earlier = {key: value for key, value in report.items() if key != "estimated_without_t1ce"}
+    earlier["enhancing_mm"] = {"long": 31.4, "short": 20.6, "slice": 7, "measurable": True}
+    _, page = written(tmp_path, study, segmentation, report=earlier)
+    assert "on one slice of the reference as stored: 31 x 21 mm." in page.text
 
 
 def test_the_report_survives_json_and_keeps_its_keys():
@@ -104,7 +211,8 @@ def test_the_report_survives_json_and_keeps_its_keys():
     report = build_report(study, segmentation, measure(segmentation), check(study, segmentation))
     again = json.loads(json.dumps(report, allow_nan=False))
     assert again == report
-    assert set(report) == {"format", "research_use_only", "volumes_ml", "lesions", "enhancing_mm", "flags", "sequences", "left_out", "missing",
+    assert set(report) == {"format", "research_use_only", "volumes_ml", "lesions", "estimated_without_t1ce", "enhancing_mm", "flags", "sequences",
+                           "left_out", "missing",
                            "reference", "alignment", "brain", "model", "provider", "provider_note", "precision",
                            "weights", "passes", "looks", "expected_dice", "seconds", "software"}
     assert report["format"] == "braintumorseg report 1"
@@ -113,6 +221,7 @@ def test_the_report_survives_json_and_keeps_its_keys():
     assert report["lesions"][1] == {"ml": 0.003, "regions_ml": {"WT": 0.003, "TC": 0.003, "ET": 0.003},
                                     "centre_mm_ras": [-5.0, -5.0, 6.0]}
     assert report["missing"] == ["t1", "t2"]
+    assert report["estimated_without_t1ce"] == []
     assert report["sequences"]["flair"] == {"grid": "30 x 30 x 30 voxels of 1.00 x 1.00 x 1.00 mm, LPS",
                                             "recognised": "said with --flair"}
     assert report["model"]["name"] == "glioma"

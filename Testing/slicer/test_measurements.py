@@ -60,6 +60,36 @@ def test_the_table_can_be_copied_and_saved(measure):
     assert len(slicer.util.getNodesByClass("vtkMRMLTableNode")) == 1
 
 
+def test_volumes_that_were_estimated_without_contrast_say_so_in_the_table_and_in_a_comparison(measure):
+    import slicer
+
+    from BrainTumorSegLib import mrml_tables
+    from BrainTumorSegLib.logic import Logic
+    from BrainTumorSegLib.mrml_segmentation import make_segmentation
+    from BrainTumorSegLib.mrml_volumes import placed
+
+    guess = "estimated without T1ce"
+    reference = make_volume()
+    with placed(reference) as (_, placement):
+        seen = make_segmentation(make_labels(), placement, make_report(make_labels(), 1.0), reference, "Seen")
+        guessed = make_segmentation(make_labels(), placement, {**make_report(make_labels(), 1.0), "estimated_without_t1ce": ["TC", "ET", "NCR"]},
+                                    reference, "Guessed")
+    for table in (Logic(object()).recompute(guessed), mrml_tables.volume_table(guessed, measure.reported_rows(make_report(make_labels(), 1.0)))):
+        rows = list(csv.reader(io.StringIO(mrml_tables.table_as_text(table, ","))))
+        assert {row[0]: row[-1] for row in rows} == {
+            "Structure": "Remark", "Whole tumour (WT)": "", "Tumour core (TC)": guess, "Enhancing tumour (ET)": guess, "Necrosis (NCR)": guess,
+            "Edema (ED)": "", "Enhancing Lesion (ET)": guess}
+    assert "Remark" not in mrml_tables.table_as_text(Logic(object()).recompute(seen))
+    rows = list(csv.reader(io.StringIO(mrml_tables.table_as_text(Logic(object()).compare(seen, guessed), ","))))
+    assert {row[0]: row[-1] for row in rows[:4]} == {"Structure": "Remark", "Whole tumour (WT)": "", "Tumour core (TC)": f"Guessed: {guess}",
+                                                     "Enhancing tumour (ET)": f"Guessed: {guess}"}
+    drawn = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Drawn")
+    rows = measure.comparison_rows(make_labels(), make_labels(), 1.0, LABELS)
+    table = mrml_tables.comparison_table(guessed, drawn, rows, remarks=["", "odd", *[""] * 4])
+    rows = list(csv.reader(io.StringIO(mrml_tables.table_as_text(table, ","))))
+    assert rows[2][-1] == f"odd; Guessed: {guess}"
+
+
 def test_a_name_with_a_comma_or_a_quote_stays_one_cell(measure):
     import slicer
 
