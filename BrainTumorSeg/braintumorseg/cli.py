@@ -20,7 +20,7 @@ from .cohort_options import add_cohort
 from .errors import BrainTumorSegError, Cancelled, InputError
 from .io.dicom_quiet import hush
 from .labels import CONVENTIONS
-from .terminal import Talk
+from .terminal import Talk, escape_unknown_letters
 
 __all__ = ["main"]
 
@@ -29,6 +29,7 @@ RESEARCH_ONLY = "For research use only; not a medical device."
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb and return its exit code."""
+    escape_unknown_letters()
     args = _parser().parse_args(arguments)
     hush()
     talk = Talk(json_lines=getattr(args, "progress", None) == "json", json_result=getattr(args, "json", False),
@@ -37,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         with _terminated_like_interrupted():
             args.run(args, talk)
     except KeyboardInterrupt:
-        talk.error(Cancelled("The run was cancelled; nothing was written."))
+        talk.error(Cancelled("The run was cancelled; nothing half-written is left."))
         return 130
     except Cancelled as error:
         talk.error(error)
@@ -108,7 +109,7 @@ def _add_segment(verbs) -> None:
                     "told by its DICOM header, a file's name (*_t1ce.nii.gz, *-t2f.nii.gz), the image itself, or the options; 'braintumorseg study' "
                     f"shows it beforehand. {RESEARCH_ONLY}",
         epilog="DIR gets segmentation.nii.gz (labels 1 necrosis, 2 oedema, 3 enhancing; on the reference's own grid), overlay.png, steps.png "
-               "(alignment and brain), report.json and report.html; for DICOM input segmentation.dcm, too.")
+               "(where something was aligned or cut out), report.json and report.html; for DICOM input segmentation.dcm, too.")
     _add_images(verb)
     verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results; it must not exist yet (see --force)")
     _add_segment_options(verb)
@@ -131,7 +132,7 @@ def _add_segment_options(verb) -> None:
     verb.add_argument("--registered", action="store_true", help="the sequences share one grid and are aligned: move nothing")
     verb.add_argument("--stripped", action="store_true", help="the images show the brain alone, even if they do not look it")
     verb.add_argument("--thorough", action="store_true",
-                      help="look five times, each sequence withheld once: takes the network five times as long, and says how sure it is")
+                      help="look once with all sequences and once without each: takes the network up to five times as long, and says how sure it is")
     verb.add_argument("--sr", action="store_true", help="DICOM input: also a structured report (TID 1500) of volumes and diameters")
     verb.add_argument("--sc", action="store_true", help="DICOM input: also pictures with the outlines, for viewers that show no SEG")
     verb.add_argument("--with-identity", action="store_true", help="DICOM input: the patient's name, ID and dates in report.html and report.json")
@@ -234,7 +235,7 @@ def _add_pacs(verbs) -> None:
         "pacs", help="find, fetch, segment and send back studies of a DICOM archive",
         description=f"Talk to a DICOM archive (PACS), over the classic network or DICOMweb. {RESEARCH_ONLY}",
         epilog="Archives and their credentials are in a settings file (~/.config/braintumorseg/pacs.toml, or BRAINTUMORSEG_PACS, or --config), "
-               "never on the command line. Needs the extra: pip install 'braintumorseg[pacs]'.")
+               "never on the command line. Needs two packages: pip install pynetdicom requests.")
     actions = verb.add_subparsers(required=True, metavar="ACTION")
 
     def add(name: str, words: str, with_json: bool = True):

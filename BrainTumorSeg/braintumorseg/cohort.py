@@ -5,25 +5,27 @@
 
 from __future__ import annotations
 
+import os
+import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from .cohort_list import Entry, fingerprint
-from .cohort_manifest import Manifest, Record
+from .cohort_manifest import Manifest, Record, refused
 from .cohort_workers import Outcome, Workers
 from .errors import Cancelled, OutputError
 from .io.atomic import MARKER, check_output
-from .io.owner import remove_folder
+from .io.owner import MARK, owner_mark, remove_folder
 from .progress import Update
 
 __all__ = ["MOST_DEATHS", "left_to_do", "numbered", "run_cohort"]
 
-# A study that was begun so often without an end, because the run or its worker died each time, is taken to be why.
+# A study that was begun so often without an end, because the run or its worker died each time, is taken to be why. A cancel is no death.
 MOST_DEATHS = 3
 _LOOK_EVERY_S = 0.5
 
@@ -48,11 +50,15 @@ def left_to_do(entries: Sequence[Entry], manifest: Manifest, out: Path, retry_fa
 
 
 def _clear(folder: Path) -> None:
-    """Remove what runs that were killed left beside a study's results: no live one is at this study, for we hold its manifest."""
+    """Remove what runs that were killed left beside a study's results. Those of this machine are asked whether they live; one of another
+    machine does not, for we hold the study's manifest.
+    """
     with suppress(OutputError):   # a folder that is not ours: segmenting says so
-        check_output(folder, force=True)   # puts back an earlier result that was just moved aside
+        check_output(folder, force=True)   # clears up after this machine's, and puts back an earlier result that was just moved aside
+    here = owner_mark().partition("-")[0]
+    others = re.compile(rf"\.{re.escape(folder.name)}\.partial-(?!{here}-){MARK}-[0-9a-f]{{8}}")
     for partial in folder.parent.iterdir():
-        if partial.name.startswith(f".{folder.name}.partial-"):
+        if others.fullmatch(partial.name):
             remove_folder(partial)
 
 
@@ -61,8 +67,8 @@ def run_cohort(entries: Sequence[Entry], workers: Workers, manifest: Manifest, *
     """Have every one of `entries` segmented by `workers`, and write down what becomes of each.
 
     One that does not fit into memory beside others is tried again alone; one whose worker is lost, by another. `listener` is told how
-    far all are, `ended` of each study that ended. Raises Cancelled; the workers have stopped then, in any case, and what they finished
-    meanwhile is written down too.
+    far all are, `ended` of each study that ended. Raises Cancelled, or OutputError when the cohort's folder takes no more results; the
+    workers have stopped then, in any case, what they finished meanwhile is written down too, and what they did not is as it was before.
     """
     run = _Run(entries, manifest, ended)
     try:
@@ -71,15 +77,17 @@ def run_cohort(entries: Sequence[Entry], workers: Workers, manifest: Manifest, *
                 workers.submit(entry)
             for entry, outcome in workers.finished(_LOOK_EVERY_S):
                 run.settle(entry, outcome)
+            if run.barred is not None:
+                raise run.barred
             listener(run.update(workers.share()))
             if cancel is not None and cancel.is_set():
                 raise KeyboardInterrupt
     except KeyboardInterrupt:
-        run.settle_last(workers.stop())
+        run.stop(workers)
         raise Cancelled(f"The run was cancelled; {run.done} of {len(entries)} studies are done and kept.",
                         "The same command goes on from there.") from None
     except BaseException:
-        run.settle_last(workers.stop())
+        run.stop(workers)
         raise
     workers.stop()
 
@@ -88,7 +96,9 @@ class _Run:
     """Which studies wait, are in work and have ended, and the manifest that says so."""
 
     def __init__(self, entries: Sequence[Entry], manifest: Manifest, ended: Callable[[Record], None]):
-        self._waiting, self._alone, self._in_work = deque(entries), deque(), set()
+        self._waiting, self._alone = deque(entries), deque()
+        self._in_work: dict[str, Record] = {}   # id -> what is written down of it if the run is cancelled now
+        self.barred: OutputError | None = None  # why no study can be written any more
         self._manifest, self._ended = manifest, ended
         self._total, self._began = len(entries), time.monotonic()
         self.done = self.failed = 0
@@ -102,17 +112,20 @@ class _Run:
         if not (self._waiting or (self._alone and not self._in_work)) or not has_room():
             return None
         entry = (self._waiting or self._alone).popleft()
-        self._manifest.write(_begun(entry, self._manifest.records.get(entry.id)))
-        self._in_work.add(entry.id)
+        begun = _begun(entry, self._manifest.records.get(entry.id))
+        self._in_work[entry.id] = replace(begun, begun=begun.begun - 1)
+        self._manifest.write(begun)
         return entry
 
     def settle(self, entry: Entry, outcome: Outcome) -> None:
         """Write down what became of a study, or have it tried again."""
-        self._in_work.discard(entry.id)
-        begun = self._manifest.records[entry.id]
+        if outcome.state == "barred":   # still in work for all that is known: nothing is wrong with it
+            self.barred = refused(OSError(outcome.fields["errno"], os.strerror(outcome.fields["errno"])))
+            return
+        begun, others = self._manifest.records[entry.id], self._in_work.keys() - {entry.id}
         if outcome.state == "lost" and begun.begun < MOST_DEATHS:
             self._waiting.append(entry)
-        elif outcome.fields.get("kind") in _OF_MEMORY and self._in_work:
+        elif outcome.fields.get("kind") in _OF_MEMORY and others:
             self._alone.append(entry)
             self._manifest.write(replace(begun, begun=0, at=time.time()))
         else:
@@ -120,12 +133,24 @@ class _Run:
             self._manifest.write(record)
             self.done, self.failed = self.done + (record.state == "done"), self.failed + (record.state == "failed")
             self._ended(record)
+        self._in_work.pop(entry.id, None)
 
-    def settle_last(self, ended: Iterable[tuple[Entry, Outcome]]) -> None:
-        """Of a run that stops early: write down those that are done and not known to be."""
+    def stop(self, workers: Workers) -> None:
+        """Stop early: write down that no study in work died of it, first of all, for this may be killed before the workers have stopped; then
+        those that are done and not known to be."""
+        try:
+            self._let_go()
+        finally:
+            ended = workers.stop()
         for entry, outcome in ended:
             if outcome.state == "done" and self._manifest.records[entry.id].state == "begun":
                 self.settle(entry, outcome)
+
+    def _let_go(self) -> None:
+        with suppress(OutputError):   # the disk is full: they count as begun once more
+            for name, before in self._in_work.items():
+                if self._manifest.records.get(name, before).state == "begun":
+                    self._manifest.write(before)
 
     def update(self, share: float) -> Update:
         """How far all are; `share`: what is done of those in work."""

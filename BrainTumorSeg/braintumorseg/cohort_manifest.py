@@ -3,6 +3,8 @@
 The first line says what made the results; then come {"id", "number", "state": "begun" | "done" | "failed", ...}, of which a study's
 last counts. A kill at any moment leaves at most a torn last line, which is cut off, and studies that have begun and not ended. Every
 shard has a file of its own, so that no two processes write to one, and all of them together are the cohort.
+
+A study that was cancelled is written down once more as begun, as often as it was before.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from .cohort_shard import Shard
 from .errors import ConfigError, MissingFile, OutputError
 from .io.lock import hold
 
-__all__ = ["FORMAT", "Manifest", "Record", "manifests_in", "open_manifest", "read_records"]
+__all__ = ["FORMAT", "Manifest", "Record", "manifests_in", "open_manifest", "read_records", "refused"]
 
 FORMAT = "braintumorseg cohort 1"
 _MANIFEST = r"manifest(-\d+-of-\d+)?\.jsonl"
@@ -30,11 +32,11 @@ _BEGIN_ANEW = "Choose another --out, or add --force to do all of it again."
 
 @dataclass(frozen=True)
 class Record:
-    """The last that is known of a study. `at`: when, in s since 1970; `begun`: how often it was begun without an end; `files`: its
-    fingerprint when it was begun.
+    """The last that is known of a study. `at`: when, in s since 1970; `begun`: how often it was begun without an end, which a
+    cancel takes back; `files`: its fingerprint when it was begun.
 
-    ml: region or label -> volume, flags as in report.json, seconds from its files to its results; for what failed the error's kind, and
-    why with the fix.
+    ml: region or label -> volume, estimated: which of them without T1ce, flags as in report.json, seconds from its files to its results; for
+    what failed the error's kind, and why with the fix.
     """
 
     id: str
@@ -45,6 +47,7 @@ class Record:
     begun: int = 0
     seconds: float = 0.0
     ml: Mapping[str, float] = field(default_factory=dict)
+    estimated: tuple[str, ...] = ()
     flags: tuple[Mapping[str, str], ...] = ()
     provider: str = ""
     kind: str = ""
@@ -60,8 +63,12 @@ class Manifest:
 
     def write(self, record: Record) -> None:
         """Add a line; it is on the disk when this returns. Raises OutputError."""
-        _append(self._stream, {name: value for name, value in asdict(record).items() if value})
-        self.records[record.id] = record
+        try:
+            _put(self._stream, {name: value for name, value in asdict(record).items() if value})
+            self.records[record.id] = record   # before the disk is waited for: an interrupt of that does not unwrite it
+            os.fsync(self._stream.fileno())
+        except OSError as error:
+            raise refused(error) from error
 
 
 @contextmanager
@@ -85,14 +92,16 @@ def open_manifest(folder: Path, made: Mapping[str, object], shard: Shard = Shard
             if not hold(gate, shared=shard.count > 1) or not hold(stream):
                 raise OutputError(f"Another run is at work on this cohort{f', shard {shard}' if shard.count > 1 else ''}.",
                                   "Wait for its end; to share the work give each its own --shard.")
+            _require_one_count(folder, shard)
             if force:
                 _forget(folder, stream, shard)
             _cut_torn_line(stream)
             records = {} if force else _agreeing(folder, made)
             if not stream.tell():
-                _append(stream, {"format": FORMAT, "engine": __version__, "shard": str(shard), "made": dict(made)})
+                _put(stream, {"format": FORMAT, "engine": __version__, "shard": str(shard), "made": dict(made)})
+                os.fsync(stream.fileno())
         except OSError as error:
-            raise _refused(error) from error
+            raise refused(error) from error
         yield Manifest(stream, records)
 
 
@@ -139,7 +148,7 @@ def _read(path: Path) -> tuple[dict, dict[str, Record]]:
                     raise ConfigError(f"{path.name} is in the format {value['format']}, and this is {FORMAT}.", _BEGIN_ANEW)
                 header = value
                 continue
-            record = Record(**{**value, "flags": tuple(value.get("flags", ()))})
+            record = Record(**{**value, **{name: tuple(value.get(name, ())) for name in ("estimated", "flags")}})
         except (ValueError, KeyError, TypeError):
             raise ConfigError(f"{path.name} is damaged at line {number}.", f"Put back a copy of it. {_BEGIN_ANEW}") from None
         records[record.id] = record
@@ -151,6 +160,16 @@ def _require_ours(folder: Path) -> None:
     if names and not any(re.fullmatch(_MANIFEST, name) for name in names):
         raise OutputError(f"The folder {folder.name} holds files but no manifest: it is not a cohort of ours and is left alone.",
                           "Choose another --out.")
+
+
+def _require_one_count(folder: Path, shard: Shard) -> None:
+    """Shards of another count deal the studies out otherwise: two would be at one study."""
+    for path in manifests_in(folder):
+        if not path.name.endswith(f"-of-{shard.count}.jsonl") and path.name != _name(shard):
+            with path.open("rb") as stream:
+                if not hold(stream, shared=True):   # shared: shards that look at the same moment do not take each other for it
+                    raise OutputError("Another run is at work on this cohort, with another number of shards.",
+                                      "Wait for its end, or share the work by its number: --shard I/N with the same N.")
 
 
 def _name(shard: Shard) -> str:
@@ -172,15 +191,12 @@ def _cut_torn_line(stream) -> None:
     stream.seek(0, os.SEEK_END)
 
 
-def _append(stream, value: Mapping[str, object]) -> None:
-    try:
-        stream.write(json.dumps(value, ensure_ascii=True, allow_nan=False).encode() + b"\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    except OSError as error:
-        raise _refused(error) from error
+def _put(stream, value: Mapping[str, object]) -> None:
+    stream.write(json.dumps(value, ensure_ascii=True, allow_nan=False).encode() + b"\n")
+    stream.flush()
 
 
-def _refused(error: OSError) -> OutputError:
+def refused(error: OSError) -> OutputError:
+    """What the system's refusal to write to a cohort's folder is to a user."""
     return OutputError(f"The cohort's folder cannot be written ({error.strerror or type(error).__name__}).",
-                       "Free some space, or choose a folder of your own; the same command goes on from there.")
+                       "Free some space there, or make it yours to write. The same command goes on from there.")

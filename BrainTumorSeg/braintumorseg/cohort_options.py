@@ -37,12 +37,12 @@ The terminal names studies by numbers only, for folders may be named for patient
     verb.add_argument("--out", type=Path, metavar="DIR", help="folder for the results of all studies")
     verb.add_argument("--summary", type=Path, metavar="DIR", help="segment nothing: write cohort.csv and cohort.html of all shards in DIR anew")
     verb.add_argument("--retry-failed", action="store_true", help="also those again that failed before")
-    verb.add_argument("--shard", type=_shard, default=Shard(), metavar="I/N", help="only the I-th of N equal parts, for array jobs")
+    verb.add_argument("--shard", type=_shard, default=Shard(), metavar="I/N", help="only the I-th of N equal parts, for array jobs; all with one N")
     verb.add_argument("--at-once", type=_count, default=0, metavar="N",
                       help="studies in work at the same time (default: half of the cores, 2 to 8, as memory allows); the network takes one at a time")
     verb.add_argument("--ray", default="", metavar="ADDRESS",
                       help="work on a Ray cluster, a worker per GPU or node ('auto' or HOST:PORT; 'local' starts one here); all nodes "
-                           "must see the same disk. Needs the extra: pip install 'braintumorseg[ray]'")
+                           "must see the same disk. Needs a package: pip install ray")
     verb.add_argument("--fill-gaps", action="store_true", help="make up missing slices of DICOM series from their neighbours, do not refuse them")
     verb.set_defaults(usage=verb.error)
     return verb

@@ -62,7 +62,7 @@ def _import_ray():
     try:
         import ray
     except ImportError:
-        raise ResourceError("--ray needs the package ray, which is not installed.", 'Run: python -m pip install "braintumorseg[ray]"') from None
+        raise ResourceError("--ray needs the package ray, which is not installed.", "Run: python -m pip install ray") from None
     return ray
 
 

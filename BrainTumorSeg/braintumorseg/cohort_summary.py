@@ -7,35 +7,45 @@ import csv
 import io
 import os
 import secrets
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
 from .cohort_manifest import Record, manifests_in, read_records
+from .cohort_workers import THUMBNAIL
 from .errors import OutputError
 from .html_page import Html, Number, join, page, section, table, tag, text
 from .labels import REGIONS
 from .measure import LABEL_VALUES
+from .progress import Update
 from .report import RESEARCH_USE_ONLY
 
 __all__ = ["CSV_COLUMNS", "format_ended", "summarise", "write_summary"]
 
 _STRUCTURES = tuple(dict.fromkeys((*REGIONS, *LABEL_VALUES)))   # WT, TC, ET, NCR, ED: ET is both
-CSV_COLUMNS = ("number", "id", "state", *(f"{name.lower()}_ml" for name in _STRUCTURES), "flags", "seconds", "error")
-_THUMBNAIL_PX, _QUALITY = 400, 80
-_TALLEST = 0.53   # of its width: one plane, plain and outlined, where there are four sequences
+CSV_COLUMNS = ("number", "id", "state", *(f"{name.lower()}_ml" for name in _STRUCTURES), "flags", "seconds", "error", "estimated")
+_OVERLAY_PX, _QUALITY = (400, 500), 80   # of an overlay in the place of a thumbnail, width and height at most
+_TELL_EVERY_S = 0.5
 
 
-def write_summary(folder: Path) -> list[Record]:
-    """Write cohort.csv and cohort.html into a cohort's folder; the records by number. Raises MissingFile, ConfigError or OutputError."""
-    while True:  # until no shard has added something meanwhile, so that the last to write has seen all
+def write_summary(folder: Path, listener: Callable[[Update], None] = lambda update: None) -> list[Record]:
+    """Write cohort.csv and cohort.html into a cohort's folder; the records by number. Raises MissingFile, ConfigError or OutputError.
+
+    Where a shard has added something meanwhile, once more, so that the last to write has seen all; that is quick, for the pictures are
+    at hand. No more often: a shard that is still at work writes them at its end. `listener` is told how far it is if it takes a while.
+    """
+    pictures: dict[tuple[str, float], Html] = {}
+    for _ in range(2):
         seen = _sizes(folder)
         records = sorted(read_records(folder).values(), key=lambda record: (record.number, record.id))
+        _get_pictures(records, folder, pictures, listener)
         _replace(folder / "cohort.csv", _as_csv(records))
-        _replace(folder / "cohort.html", page("Cohort", _as_html(records, folder)))
+        _replace(folder / "cohort.html", page("Cohort", _as_html(records, pictures)))
         if _sizes(folder) == seen:
-            return records
+            break
+    return records
 
 
 def summarise(records: Sequence[Record]) -> dict:
@@ -52,7 +62,7 @@ def format_ended(record: Record, total: int) -> str:
     if record.state == "failed":
         return f"Study {record.number} of {total}: failed. {record.reason}"
     warnings = sum(flag["severity"] == "warning" for flag in record.flags)
-    return (f"Study {record.number} of {total}: " + "   ".join(f"{name} {record.ml[name]:.1f} ml" for name in REGIONS)
+    return (f"Study {record.number} of {total}: " + "   ".join(f"{name} {_ml(record, name, ' ml')}" for name in REGIONS)
             + f"   {record.seconds:.1f} s" + (f"   {warnings} warning{'s' * (warnings > 1)}" if warnings else ""))
 
 
@@ -62,11 +72,12 @@ def _as_csv(records: Sequence[Record]) -> str:
     writer.writerow(CSV_COLUMNS)
     for record in records:
         writer.writerow([record.number, record.id, record.state, *(record.ml.get(name, "") for name in _STRUCTURES),
-                         ";".join(flag["code"] for flag in record.flags if flag["severity"] == "warning"), record.seconds or "", record.reason])
+                         ";".join(flag["code"] for flag in record.flags if flag["severity"] == "warning"), record.seconds or "", record.reason,
+                         ";".join(record.estimated)])
     return out.getvalue()
 
 
-def _as_html(records: Sequence[Record], folder: Path) -> Html:
+def _as_html(records: Sequence[Record], pictures: Mapping[tuple[str, float], Html]) -> Html:
     done = [record for record in records if record.state == "done"]
     rest = [record for record in records if record.state != "done"]
     counts = f"{len(done)} of {len(records)} studies are done" + (f", {len(rest)} {'is' if len(rest) == 1 else 'are'} not." if rest else ".")
@@ -76,36 +87,67 @@ def _as_html(records: Sequence[Record], folder: Path) -> Html:
         tag("p", RESEARCH_USE_ONLY, "use"),
         tag("p", counts),
         section("Not done", table("", ("No.", "Study", "Why"), why)) if rest else "",
-        section("Done", table("", ("No.", "Study", "", *(f"{name} ml" for name in REGIONS), "Warnings"), [_row(record, folder) for record in done]))
-        if done else "",
+        section("Done", table("", ("No.", "Study", *(f"{name} ml" for name in REGIONS)), list(map(_row, done)),
+                              [_below(record, pictures[_key(record)]) for record in done])) if done else "",
     ])
 
 
-def _row(record: Record, folder: Path) -> list[object]:
-    """The overlay small, and a link to the study's own report."""
-    warnings = [tag("p", flag["text"]) for flag in record.flags if flag["severity"] == "warning"]
-    return [record.number, _link(record.id, text(record.id)), _link(record.id, _thumbnail(folder / record.id / "overlay.png")),
-            *(Number(f"{record.ml[name]:.1f}") for name in REGIONS), join(warnings)]
+def _row(record: Record) -> list[object]:
+    return [record.number, _link(record.id, text(record.id)), *(Number(_ml(record, name)) for name in REGIONS)]
+
+
+def _ml(record: Record, name: str, unit: str = "") -> str:
+    return f"{record.ml[name]:.1f}{unit}" + " (estimated)" * (name in record.estimated)
+
+
+def _below(record: Record, picture: Html) -> Html:
+    """The picture with a link to the study's own report, and the warnings."""
+    warnings = [tag("p", flag["text"], "flag") for flag in record.flags if flag["severity"] == "warning"]
+    return tag("div", join([_link(record.id, picture) if picture else "", tag("div", join(warnings)) if warnings else ""]), "beside")
 
 
 def _link(name: str, inner: Html) -> Html:
     return Html(f'<a href="{quote(os.fsencode(name))}/report.html">{inner}</a>')
 
 
-def _thumbnail(overlay: Path) -> Html:
-    """The upper part of an overlay.png, its sequences plain and outlined, as an image within the page; '' where it is gone."""
+def _get_pictures(records: Sequence[Record], folder: Path, pictures: dict[tuple[str, float], Html], listener: Callable[[Update], None]) -> None:
+    """Add to `pictures` those of the studies that are done and have none there."""
+    lacking = [record for record in records if record.state == "done" and _key(record) not in pictures]
+    began = told = time.monotonic()
+    for number, record in enumerate(lacking):
+        pictures[_key(record)] = _picture(folder / record.id)
+        if (now := time.monotonic()) - told > _TELL_EVERY_S:
+            told, share = now, (number + 1) / len(lacking)
+            listener(Update("summary", share, (now - began) * (1 - share) / share))
+
+
+def _key(record: Record) -> tuple[str, float]:
+    """A study that is done again has another picture."""
+    return record.id, record.at
+
+
+def _picture(folder: Path) -> Html:
+    """A study's thumbnail as an image within the page, of an earlier version's results the whole overlay.png small; '' where both are gone."""
     from PIL import Image
 
-    try:
-        with Image.open(overlay) as picture:
-            upper = picture.convert("RGB").crop((0, 0, picture.width, min(picture.height, round(_TALLEST * picture.width))))
-    except OSError:
-        return Html("")
-    upper.thumbnail((_THUMBNAIL_PX, 10 * _THUMBNAIL_PX), reducing_gap=2.0)
-    out = io.BytesIO()
-    upper.save(out, "JPEG", quality=_QUALITY)
-    return Html(f'<img width="{upper.width}" height="{upper.height}" alt="overlay" '
-                f'src="data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode("ascii")}">')
+    for name, kind in ((THUMBNAIL, "JPEG"), ("overlay.png", "PNG")):
+        try:
+            jpeg = (folder / name).read_bytes()
+            with Image.open(io.BytesIO(jpeg), formats=[kind]) as picture:
+                shown = picture.convert("RGB")
+        except (OSError, ValueError, SyntaxError):   # gone or damaged
+            continue
+        if kind == "PNG":
+            shown.thumbnail(_OVERLAY_PX, reducing_gap=2.0)
+            shown.save(out := io.BytesIO(), "JPEG", quality=_QUALITY)
+            jpeg = out.getvalue()
+        return _image(shown.size, jpeg)
+    return Html("")
+
+
+def _image(size: tuple[int, int], jpeg: bytes) -> Html:
+    return Html(f'<img width="{size[0]}" height="{size[1]}" alt="The tumour\'s outlines" '
+                f'src="data:image/jpeg;base64,{base64.b64encode(jpeg).decode("ascii")}">')
 
 
 def _sizes(folder: Path) -> list[int]:

@@ -6,6 +6,7 @@ leaves the others free for the network.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import threading
@@ -13,19 +14,23 @@ import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from .cohort_list import Entry
-from .errors import BrainTumorSegError, Cancelled
+from .errors import BrainTumorSegError, Cancelled, OutputError
+from .memory import free_bytes
 from .model_zoo import Model
 from .progress import Progress, Update
 
-__all__ = ["LOST", "Lanes", "Options", "Outcome", "Workers", "at_once_here", "segment_entry"]
+__all__ = ["LOST", "THUMBNAIL", "Lanes", "Options", "Outcome", "Workers", "at_once_here", "segment_entry"]
 
+THUMBNAIL = "thumbnail.jpg"   # of a study, beside its results
 _PER_LANE_BYTES = 1.5e9
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_CLOSED = (errno.EACCES, errno.EPERM)
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,8 @@ class Options:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a study: the fields of its `Record`; `state` is 'done', 'failed', or 'lost' with the worker that had it."""
+    """What became of a study: the fields of its `Record`; `state` is 'done', 'failed', or 'lost' with the worker that had it; or 'barred',
+    with the system's `errno`: the cohort's folder takes no results, and the study has nothing to do with it."""
 
     state: str
     fields: dict = field(default_factory=dict)
@@ -88,6 +94,8 @@ def segment_entry(entry: Entry, model: Model, options: Options, out: Path, progr
     except Cancelled:
         raise
     except BrainTumorSegError as error:
+        if (number := _bar(error, out)) is not None:
+            return Outcome("barred", {"errno": number})
         kind, reason = error.kind, str(error)
     except MemoryError:
         kind, reason = "ResourceError", "It does not fit into this machine's memory. Close other programs, or use a machine with more."
@@ -97,8 +105,15 @@ def segment_entry(entry: Entry, model: Model, options: Options, out: Path, progr
                                               "Please report it.")
     else:
         return Outcome("done", {"seconds": round(time.monotonic() - began, 2), "provider": report["provider"], "flags": tuple(report["flags"]),
-                                "ml": {**report["volumes_ml"]["labels"], **report["volumes_ml"]["regions"]}})
+                                "ml": {**report["volumes_ml"]["labels"], **report["volumes_ml"]["regions"]},
+                                "estimated": tuple(report["estimated_without_t1ce"])})
     return Outcome("failed", {"seconds": round(time.monotonic() - began, 2), "kind": kind, "reason": _nameless(reason, entry)})
+
+
+def _bar(error: BrainTumorSegError, out: Path) -> int | None:
+    """The system's number for why no study's results can be written into `out`; None where that is not what is wrong."""
+    number = getattr(error.__cause__, "errno", None) if isinstance(error, OutputError) else None
+    return number if number in _FULL or (number in _CLOSED and not os.access(out, os.W_OK)) else None
 
 
 def _nameless(reason: str, entry: Entry) -> str:
@@ -110,6 +125,7 @@ def _nameless(reason: str, entry: Entry) -> str:
 
 def _segment(entry: Entry, model: Model, options: Options, out: Path, progress: Progress, turn: AbstractContextManager | None) -> dict:
     from .io.dicom_identity import identity_asked_for
+    from .overlay import draw_thumbnail
     from .pipeline import segment
     from .read import read_study
     from .results import write_results
@@ -120,8 +136,14 @@ def _segment(entry: Entry, model: Model, options: Options, out: Path, progress: 
     identity = identity_asked_for(series) if options.with_identity else None
     segmentation = segment(study, model, device=options.device, threads=options.threads, provider=options.provider, registered=options.registered,
                            stripped=options.stripped, thorough=options.thorough, progress=progress, turn=turn)
-    return write_results(study, segmentation, model.card, out, force=True, dicom_source=series or (), sr=options.sr, sc=options.sc,
-                         identity=identity, progress=progress)
+    report = write_results(study, segmentation, model.card, out, force=True, dicom_source=series or (), sr=options.sr, sc=options.sc,
+                           identity=identity, progress=progress)
+    try:
+        draw_thumbnail(study, segmentation, out / THUMBNAIL)
+    except OSError:   # cohort.html shows the overlay in its place
+        with suppress(OSError):
+            (out / THUMBNAIL).unlink()
+    return report
 
 
 class Lanes:
@@ -164,8 +186,6 @@ class Lanes:
 
 def at_once_here() -> int:
     """How many studies to have in work on this machine: half of its cores, at least 2 (if one has its memory), at most 8."""
-    import psutil
-
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1   # of a batch job: those it was given
-    fit = int(psutil.virtual_memory().available // _PER_LANE_BYTES)
+    fit = int(free_bytes() // _PER_LANE_BYTES)
     return max(1, min(8, max(2, cores // 2), fit))

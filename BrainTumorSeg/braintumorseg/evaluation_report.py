@@ -54,7 +54,7 @@ DEFINITIONS = {
     "nsd_1mm": "NSD: normalised surface Dice, the share of both surfaces within 1 mm of the other (Nikolov 2018).",
     "volume_error_ml": "Error: found minus true volume.",
     "lesions": f"L-Dice, L-HD95, lesions: {LESION_DEFINITION} lesion-wise (truth dilated by 3 voxels, 26-connected, lesions of\n"
-               "50 mm³ and less ignored, a missed or false lesion scores Dice 0 and HD95 374 mm).",
+               "50 mm3 and less ignored, a missed or false lesion scores Dice 0 and HD95 374 mm).",
 }
 
 
@@ -150,7 +150,7 @@ def write_box_plots(evaluation: Evaluation, path: Path | str) -> None:
         from matplotlib.figure import Figure
     except ImportError:
         raise ResourceError("Box plots are drawn by matplotlib, which is not installed.",
-                            'Run: pip install "braintumorseg[plots]"') from None
+                            "Run: pip install matplotlib") from None
     figure = Figure(figsize=(7.5, 5), dpi=150, layout="constrained")
     canvas = FigureCanvasAgg(figure)  # a canvas of its own: pyplot and its global backend are left alone
     axes = figure.add_subplot()

@@ -158,7 +158,10 @@ def _require_addable(model: Model, archive: str, members: Collection[str]) -> No
     card = model.card
     if Path(card.name).name != card.name or card.name.startswith("."):
         raise ModelError(f"The network's name '{card.name}' cannot be a file name.", "Ask its maker for another.")
-    if card.name in {one.name for one in [*list_models(), *unreadable_models()]}:
+    if card.name in _cards(_EMBEDDED):
+        raise ModelError(f"A network named {card.name} comes with BrainTumorSeg and is not replaced.",
+                         "Have it exported under another name (braintumorseg-train export --name OTHER).")
+    if card.name in {one.name for one in _added()}:
         raise ModelError(f"A network named {card.name} is there already.", f"Remove it first: braintumorseg models remove {card.name}")
     if model.weights.stem != card.name:
         raise ModelError(f"The files in {archive} are named {model.weights.stem}, and their card says {card.name}.",

@@ -1,7 +1,8 @@
 """How a verb talks: text for people, or JSON lines for programs (the child protocol), and when to stop listening.
 
 The child protocol: one JSON object a line on stdout, {"step", "done", "eta_s"}; the last is {"result": ...} or
-{"error": {"kind", "what", "fix"}}. Closing stdin cancels.
+{"error": {"kind", "what", "fix"}}, or has both where a run came to its end and not all went well: a cohort of which studies failed.
+Closing stdin cancels.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ import time
 from .errors import BrainTumorSegError
 from .progress import Progress, Update
 
-__all__ = ["Talk"]
+__all__ = ["Talk", "escape_unknown_letters"]
 
 _GRACE_S = 30.0
 
 _WORDS = {"read": "reading", "align": "aligning sequences", "brain": "finding the brain", "prepare": "preparing", "predict": "segmenting",
           "decide": "deciding labels", "measure": "measuring", "draw": "drawing", "write": "writing", "retrieve": "fetching images",
-          "send": "sending results", "cohort": "segmenting"}
+          "send": "sending results", "cohort": "segmenting", "summary": "writing the summary"}
 
 
 class Talk:
@@ -32,7 +33,7 @@ class Talk:
         self.json_lines = json_lines
         self._owns_process = owns_process
         self.json_result = json_result
-        self._line_open = False
+        self._line_open = self._last_said = False
 
     def progress(self) -> Progress:
         """A Progress that is shown as it goes; with the child protocol, the end of stdin cancels it."""
@@ -54,18 +55,20 @@ class Talk:
             self._clear()
             print(*lines, sep="\n", flush=True)
 
-    def result(self, value: object) -> None:
-        """For programs: shown only where JSON was asked for."""
+    def result(self, value: object, failure: BrainTumorSegError | None = None) -> None:
+        """For programs: shown only where JSON was asked for. `failure`: what is wrong nevertheless, and about to be raised."""
         self._clear()
         if self.json_lines:
-            _print_json({"result": value})
+            _print_json({"result": value, **(_as_json(failure) if failure is not None else {})})
+            self._last_said = True
         elif self.json_result:
             _print_json(value)
 
     def error(self, error: BrainTumorSegError) -> None:
         self._clear()
-        if self.json_lines:
-            _print_json({"error": {"kind": error.kind, "what": error.what, "fix": error.fix}})
+        if self.json_lines and not self._last_said:
+            _print_json(_as_json(error))
+            self._last_said = True
         print(f"braintumorseg: {error}", file=sys.stderr, flush=True)
 
     def _json_update(self, update: Update) -> None:
@@ -84,9 +87,20 @@ class Talk:
             self._line_open = False
 
 
+def escape_unknown_letters() -> None:
+    """From now on write letters that the terminal's or file's encoding lacks (a name, ±) as their code: no good work ends in a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def _span(seconds: float) -> str:
     """'40 s', '12 min' or '3.5 h'."""
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _as_json(error: BrainTumorSegError) -> dict:
+    return {"error": {"kind": error.kind, "what": error.what, "fix": error.fix}}
 
 
 def _print_json(value: object) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import ConfigError, StudiesFailed
+from .errors import Cancelled, ConfigError, StudiesFailed
+from .progress import Update
 from .terminal import Talk
 
 __all__ = ["cohort"]
@@ -21,8 +22,9 @@ def cohort(args, talk: Talk) -> None:
     from .cohort_workers import Options
     from .model_zoo import load_model
 
+    cancel = talk.progress().cancel
     if args.summary is not None:
-        _end(args.summary, None, talk)
+        _end(args.summary, None, talk, cancel)
         return
     if (args.folder is None) == (args.list is None):
         args.usage("give either FOLDER or --list FILE.csv")
@@ -34,7 +36,6 @@ def cohort(args, talk: Talk) -> None:
     model = load_model(options.model)
     listed = read_list(args.list) if args.list is not None else list_folder(args.folder, args.out)
     _refuse_our_names(listed)
-    cancel = talk.progress().cancel
     with open_manifest(args.out, options.made(model), args.shard, args.force) as manifest:
         mine = args.shard.of(numbered(listed, manifest.records), lambda entry: entry.id)
         todo = left_to_do(mine, manifest, args.out, args.retry_failed)
@@ -44,7 +45,7 @@ def cohort(args, talk: Talk) -> None:
             with _workers(args, options, model) as workers:
                 run_cohort(todo, workers, manifest, listener=talk.show, cancel=cancel,
                            ended=lambda record: talk.text(format_ended(record, len(listed))))
-    _end(args.out, {entry.id for entry in mine}, talk)
+    _end(args.out, {entry.id for entry in mine}, talk, cancel)
 
 
 @contextmanager
@@ -65,17 +66,28 @@ def _workers(args, options, model) -> Iterator:
     yield Lanes(args.at_once or at_once_here(), lambda entry, progress: segment_entry(entry, model, options, args.out, progress, turn))
 
 
-def _end(out: Path, mine: set[str] | None, talk: Talk) -> None:
+def _end(out: Path, mine: set[str] | None, talk: Talk, cancel: threading.Event) -> None:
     """Write the summary over all shards, and tell of `mine` (None: of all)."""
     from .cohort_summary import summarise, write_summary
 
-    records = [record for record in write_summary(out) if mine is None or record.id in mine]
-    found = summarise(records)
-    talk.text(f"{found['done']} of {found['studies']} studies are done. Results: {out / 'cohort.html'}, {out / 'cohort.csv'}")
-    talk.result(found)
+    def tell(update: Update) -> None:
+        if cancel.is_set():
+            raise KeyboardInterrupt
+        talk.show(update)
+
+    try:
+        records = [record for record in write_summary(out, tell) if mine is None or record.id in mine]
+    except KeyboardInterrupt:
+        raise Cancelled("The run was cancelled before its summary was written; all studies are kept.",
+                        "'braintumorseg cohort --summary DIR' writes it.") from None
+    found, failure = summarise(records), None
     if found["failed"]:
-        raise StudiesFailed(f"{found['failed']} of {found['studies']} studies failed; cohort.csv says which and why.",
-                            "Put right what can be, and give the same command with --retry-failed.")
+        failure = StudiesFailed(f"{found['failed']} of {found['studies']} studies failed; cohort.csv says which and why.",
+                                "Put right what can be, and give the same command with --retry-failed.")
+    talk.text(f"{found['done']} of {found['studies']} studies are done. Results: {out / 'cohort.html'}, {out / 'cohort.csv'}")
+    talk.result(found, failure)
+    if failure is not None:
+        raise failure
 
 
 def _refuse_our_names(entries) -> None:

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -46,6 +47,15 @@ def test_segment_writes_every_file_and_prints_the_volumes(patient, model, tmp_pa
     assert f"on {report['provider']} (float32)" in text
     assert "Müller" not in (out / "report.json").read_text(encoding="utf-8")
     assert np.abs(read_volume(out / "segmentation.nii.gz").affine - read_volume(patient / "case_t1ce.nii.gz").affine).max() < 1e-6
+
+
+def test_without_t1ce_the_volumes_that_rest_on_it_are_marked(patient, model, tmp_path, capsys):
+    code, text, _ = run(capsys, "segment", "--flair", patient / "case_flair.nii.gz", "--out", tmp_path / "out", "--model", model, "--stripped")
+    assert code == 0
+    regions, labels, mark = text.splitlines()[:3]
+    assert [part.endswith("*") for part in regions.removeprefix("Regions  ").split("   ")] == [False, True, True]     # WT, TC, ET
+    assert [part.endswith("*") for part in labels.removeprefix("Labels   ").split("   ")] == [True, False, True]      # NCR, ED, ET
+    assert mark == "* estimated without T1ce: not to be read as enhancement"
 
 
 def test_a_thorough_run_says_how_sure_it_is(patient, model, tmp_path, capsys):
@@ -236,6 +246,7 @@ def test_models_are_listed_and_shown(capsys):
     code, out, _ = run(capsys, "models", "show", "glioma")
     assert code == 0
     assert "CC BY 4.0" in out
+    assert re.search(r"with these sequences +WT +TC +ET\n +t1 \+ t1ce \+ t2 \+ flair +0\.\d\d  0\.\d\d  0\.\d\d\n", out)
     assert json.loads(run(capsys, "models", "show", "glioma", "--json")[1])["sha256"]
 
 
@@ -245,6 +256,31 @@ def test_the_provider_that_was_asked_for_runs_the_network(patient, model, tmp_pa
     report = json.loads(out.splitlines()[-1])
     assert (report["provider"], report["provider_note"]) == ("CPUExecutionProvider", "")
     assert run(capsys, "segment", patient, "--out", tmp_path / "two", "--model", model, "--registered", "--provider", "cuda")[0] == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp932", "cp1251"])
+def test_letters_that_the_terminal_lacks_cost_nothing(patient, model, tmp_path, encoding):
+    def told(*arguments):
+        return subprocess.run([sys.executable, "-m", "braintumorseg.cli", *map(str, arguments)], capture_output=True, check=False,
+                              env={**os.environ, "PYTHONIOENCODING": encoding})
+
+    done = told("segment", patient, "--out", tmp_path / "ü", "--model", model, "--registered")
+    assert done.returncode == 0 and b"Traceback" not in done.stderr
+    assert b"\\xfc" in done.stdout
+    done = told("evaluate", "--truth", tmp_path / "ü", "--found", tmp_path / "ü")
+    assert done.returncode == 0 and b"Traceback" not in done.stderr
+    assert b"lesions of\n50 mm3 and less" in done.stdout.replace(b"\r", b"")
+
+
+def test_an_interrupt_says_nothing_untrue_of_what_was_written_before(patient, model, tmp_path, capsys, monkeypatch):
+    def interrupted(found):
+        raise KeyboardInterrupt
+
+    assert run(capsys, "segment", patient, "--out", tmp_path / "out", "--model", model, "--registered")[0] == 0
+    monkeypatch.setattr("braintumorseg.evaluation_report.format_table", interrupted)
+    code, _, err = run(capsys, "evaluate", "--truth", tmp_path / "out", "--found", tmp_path / "out", "--csv", tmp_path / "scores.csv")
+    assert (code, err) == (130, "braintumorseg: The run was cancelled; nothing half-written is left.\n")
+    assert (tmp_path / "scores.csv").is_file()
 
 
 def test_doctor_says_which_provider_a_session_really_used(capsys):

@@ -1,5 +1,6 @@
 """Many studies: each once, whatever kills the run; what fails is listed and stops nothing."""
 
+import errno
 import json
 import os
 import shutil
@@ -14,7 +15,9 @@ from braintumorseg.cohort import left_to_do, numbered, run_cohort
 from braintumorseg.cohort_list import Entry
 from braintumorseg.cohort_manifest import open_manifest, read_records
 from braintumorseg.cohort_workers import LOST, Lanes, Options, Outcome, segment_entry
-from braintumorseg.errors import Cancelled, ConfigError
+from braintumorseg.errors import Cancelled, ConfigError, OutputError
+from braintumorseg.io import atomic
+from braintumorseg.io.owner import owner_mark
 from cohort_toys import command, lines_of, make_studies, run
 
 NAMES = ["Doe^Jane", "P 02", "Zöe", "p3"]
@@ -47,6 +50,7 @@ def test_every_study_gets_its_folder_and_the_cohort_its_table(studies, toy_model
     for name in NAMES:
         report = json.loads((tmp_path / "out" / name / "report.json").read_text(encoding="utf-8"))
         assert report["volumes_ml"]["regions"]["ET"] == pytest.approx(0.512)
+        assert (tmp_path / "out" / name / "thumbnail.jpg").stat().st_size < 40_000
     assert sorted(line["id"] for line in lines_of(tmp_path / "out", "done")) == sorted(NAMES)
 
 
@@ -222,6 +226,7 @@ class FakeWorkers:
 
 
 DONE = Outcome("done", {"seconds": 1.0})
+BARRED = Outcome("barred", {"errno": errno.ENOSPC})
 
 
 def test_a_study_whose_worker_is_lost_is_done_again_by_another(manifest, tmp_path):
@@ -293,6 +298,102 @@ def test_what_was_told_of_when_the_run_was_interrupted_is_written_down_once(mani
     assert [line["id"] for line in lines_of(tmp_path / "out", "done")] == ["a"]
 
 
+def cancelled_at(names, out, workers=None):
+    """A run that is cancelled while the first of `names` is in work."""
+    cancel = threading.Event()
+
+    def work(entry, progress):
+        cancel.set()
+        progress.cancel.wait()
+        raise Cancelled("The run was cancelled.")
+
+    with open_manifest(out, {}) as manifest, pytest.raises((Cancelled, KeyboardInterrupt)):
+        run_cohort(left_to_do(entries(*names), manifest, out), workers or Lanes(1, work), manifest, cancel=cancel)
+
+
+def test_a_study_that_is_in_work_at_every_cancel_is_done_at_last(tmp_path):
+    for _ in range(module.MOST_DEATHS + 1):
+        cancelled_at("ab", tmp_path / "out")
+    with open_manifest(tmp_path / "out", {}) as manifest:
+        run_cohort(left_to_do(entries("a", "b"), manifest, tmp_path / "out"), Lanes(1, lambda entry, progress: DONE), manifest)
+    assert {name: record.state for name, record in read_records(tmp_path / "out").items()} == {"a": "done", "b": "done"}
+
+
+def test_a_cancel_counts_for_nothing_even_if_the_run_does_not_come_to_its_end(tmp_path):
+    def does(entry, beside):
+        raise KeyboardInterrupt
+
+    workers = FakeWorkers(does)
+    workers.stop = lambda: does(None, 0)   # a second Ctrl-C, or the batch system's patience is at its end
+    cancelled_at("a", tmp_path / "out", workers)
+    assert read_records(tmp_path / "out")["a"].begun == 0
+
+
+def test_a_cancel_does_not_make_up_for_deaths(tmp_path):
+    with open_manifest(tmp_path / "out", {}) as manifest:
+        for _ in range(module.MOST_DEATHS - 1):
+            manifest.write(module._begun(Entry("a", number=1), manifest.records.get("a")))
+    cancelled_at("a", tmp_path / "out")
+    assert read_records(tmp_path / "out")["a"].begun == module.MOST_DEATHS - 1
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
+def test_a_folder_that_takes_no_results_ends_the_run_and_no_study_pays_for_it(studies, toy_model, tmp_path, capsys, monkeypatch, number):
+    def refuses(folder):
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic, "_flush", refuses)
+        patch.setattr("os.access", lambda path, mode: False)
+        code, text, err = run(capsys, *command(studies, tmp_path / "out", toy_model, "--at-once", "2"))
+    assert (code, text) == (1, "")
+    assert err.count("\n") == 1 and f"({os.strerror(number)})" in err and "The same command goes on from there" in err
+    assert not any(name in err for name in NAMES)
+    assert lines_of(tmp_path / "out", "failed") == []
+    assert {record.begun for record in read_records(tmp_path / "out").values()} == {0}
+    assert run(capsys, *command(studies, tmp_path / "out", toy_model))[0] == 0
+    assert len(lines_of(tmp_path / "out", "done")) == 4
+
+
+def test_a_folder_of_one_study_that_is_closed_to_us_costs_that_study_alone(studies, toy_model, tmp_path, capsys, monkeypatch):
+    real = atomic._flush
+
+    def refuses(folder):
+        if folder.name.startswith(".p3."):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        real(folder)
+
+    monkeypatch.setattr(atomic, "_flush", refuses)
+    code, text, _ = run(capsys, *command(studies, tmp_path / "out", toy_model))
+    assert (code, "Study 4 of 4: failed." in text) == (1, True)
+    assert len(lines_of(tmp_path / "out", "done")) == 3
+
+
+def test_what_ends_beside_a_study_that_found_the_disk_full_is_kept(manifest, tmp_path):
+    workers = FakeWorkers(lambda entry, beside: DONE)
+    workers.finished = lambda seconds: [(entry, BARRED if entry.id == "a" else DONE) for entry in workers.in_work]
+    with pytest.raises(OutputError, match="No space left"):
+        run_cohort(entries("a", "b", "c"), workers, manifest)
+    assert {name: (record.state, record.begun) for name, record in read_records(tmp_path / "out").items()} == {"a": ("begun", 0), "b": ("done", 0)}
+    assert workers.stopped
+
+
+@pytest.mark.parametrize("workers", [FakeWorkers(lambda entry, beside: DONE), Lanes(1, lambda entry, progress: DONE)], ids=["fake", "lanes"])
+def test_an_interrupt_while_a_line_goes_to_the_disk_neither_loses_nor_doubles_it(manifest, tmp_path, monkeypatch, workers):
+    real, interrupts = os.fsync, [KeyboardInterrupt]
+
+    def interrupted(number):
+        real(number)
+        if lines_of(tmp_path / "out", "done") and interrupts:
+            raise interrupts.pop()
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(Cancelled, match=r"[01] of 3 studies"):
+        run_cohort(entries("a", "b", "c"), workers, manifest)
+    assert [line["id"] for line in lines_of(tmp_path / "out", "done")] == ["a"]
+    assert {name: (record.state, record.begun) for name, record in read_records(tmp_path / "out").items() if name != "b"} == {"a": ("done", 0)}
+
+
 def test_a_study_that_the_run_died_at_three_times_is_left_out(tmp_path):
     (tmp_path / "in").mkdir()
     for deaths in (1, 2, 3):
@@ -313,6 +414,39 @@ def test_what_a_killed_run_left_of_a_study_is_removed_even_of_another_machine(tm
             (tmp_path / "out" / name).mkdir()
         left_to_do(entries("a", "b"), manifest, tmp_path / "out")
     assert hidden(tmp_path / "out") == [".b.partial-01234567-1-1-89abcdef"]   # another shard's may be live
+
+
+def test_what_a_live_process_of_this_machine_is_writing_is_left_alone(tmp_path):
+    """Whoever it is, 'braintumorseg segment' by hand say."""
+    with open_manifest(tmp_path / "out", {}) as manifest:
+        manifest.write(module._begun(Entry("a", number=1), None))
+        live = f".a.partial-{owner_mark()}-89abcdef"
+        (tmp_path / "out" / live).mkdir()
+        left_to_do(entries("a"), manifest, tmp_path / "out")
+    assert hidden(tmp_path / "out") == [live]
+
+
+def test_an_interrupt_after_the_last_study_says_that_all_are_kept(studies, toy_model, tmp_path, capsys, monkeypatch):
+    def interrupted(*arguments, **more):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("braintumorseg.cohort_summary.write_summary", interrupted)
+        code, _, err = run(capsys, *command(studies, tmp_path / "out", toy_model))
+    assert (code, len(lines_of(tmp_path / "out", "done"))) == (130, 4)
+    assert "all studies are kept" in err and "cohort --summary DIR" in err
+    assert run(capsys, "cohort", "--summary", tmp_path / "out")[0] == 0
+
+
+def test_a_picture_for_the_page_that_cannot_be_written_costs_nothing(studies, toy_model, tmp_path, capsys, monkeypatch):
+    def full(study, segmentation, path):
+        path.write_bytes(b"\xff\xd8")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("braintumorseg.overlay.draw_thumbnail", full)
+    assert run(capsys, *command(studies, tmp_path / "out", toy_model))[0] == 0
+    assert not list((tmp_path / "out").glob("*/thumbnail.jpg"))
+    assert (tmp_path / "out" / "cohort.html").read_text(encoding="utf-8").count("<img") == 4
 
 
 def test_numbers_stay_when_studies_are_added():

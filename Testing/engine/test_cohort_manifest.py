@@ -83,8 +83,9 @@ with open_manifest(Path(sys.argv[1]), {"model": "toy", "sr": False}, Shard(*map(
 
 
 @pytest.mark.parametrize(("theirs", "ours", "refused"), [((1, 1), (1, 1), True), ((1, 2), (1, 2), True), ((1, 2), (2, 2), False),
-                                                         ((1, 1), (1, 2), True), ((2, 3), (1, 1), True)])
-def test_one_process_at_a_time_is_at_a_shard_and_none_beside_the_whole(tmp_path, theirs, ours, refused):
+                                                         ((1, 1), (1, 2), True), ((2, 3), (1, 1), True),
+                                                         ((1, 2), (1, 3), True), ((2, 3), (2, 2), True)])
+def test_one_process_at_a_time_is_at_a_study_so_shards_are_of_one_count_and_none_is_beside_the_whole(tmp_path, theirs, ours, refused):
     process = subprocess.Popen([sys.executable, "-c", HOLDS, tmp_path, *map(str, theirs)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         assert process.stdout.readline() == b"held\n"

@@ -95,8 +95,8 @@ def test_progress_lines_count_studies_and_the_result_says_what_failed(studies, t
     process = child(command(studies, tmp_path / "out", toy_model, "--progress", "json"), stdin=subprocess.PIPE)
     lines = [json.loads(line) for line in process.stdout.read().splitlines()]
     assert process.wait(60) == 1
-    *updates, result, error = lines
+    *updates, last = lines
     assert all(set(update) == {"step", "done", "eta_s", "studies", "finished", "failed"} for update in updates)
     assert {**updates[-1], "eta_s": 0} == {"step": "cohort", "done": 1.0, "eta_s": 0, "studies": 4, "finished": 4, "failed": 1}
-    assert [failure["number"] for failure in result["result"]["failures"]] == [4]
-    assert error["error"]["kind"] == "StudiesFailed"
+    assert [failure["number"] for failure in last["result"]["failures"]] == [4]
+    assert last["error"]["kind"] == "StudiesFailed"

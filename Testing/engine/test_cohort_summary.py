@@ -1,4 +1,6 @@
+import base64
 import csv
+import io
 import re
 
 import pytest
@@ -38,32 +40,84 @@ def test_the_page_shows_small_pictures_links_and_reasons_and_loads_nothing(cohor
     assert "Doe &amp; &lt;b&gt;" in text
     assert "T1ce &lt;shows&gt; no contrast." in text
     assert "t1 is constant, 5." in text
-    assert re.findall(r'<img width="(\d+)" height="(\d+)"', text) == [("400", "212")]
     assert re.findall(r'src="(?!data:)', text) == []
     assert len(text) < 20_000
 
 
-def test_a_result_without_its_picture_still_has_its_row(cohort):
-    (cohort / "Doe & <b>" / "overlay.png").unlink()
+def pictures(cohort):
+    text = (cohort / "cohort.html").read_text(encoding="utf-8")
+    found = re.findall(r'<img width="(\d+)" height="(\d+)" [^>]*base64,([^"]*)"', text)
+    images = [Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB") for _, _, data in found]
+    assert [image.size for image in images] == [(int(width), int(height)) for width, height, _ in found]
+    return images
+
+
+def test_the_page_shows_the_thumbnail_as_it_is(cohort):
+    Image.new("RGB", (396, 250), (0, 0, 255)).save(cohort / "Doe & <b>" / "thumbnail.jpg")
+    write_summary(cohort)
+    (image,) = pictures(cohort)
+    assert image.size == (396, 250)
+    assert image.getpixel((200, 100))[2] > 240
+
+
+@pytest.mark.parametrize(("drawn", "size"), [((1598, 1506), (400, 377)), ((1186, 1838), (323, 500)), ((640, 300), (400, 188))])
+def test_a_result_of_an_earlier_version_shows_all_of_its_overlay_whatever_its_shape(cohort, drawn, size):
+    overlay = Image.new("RGB", drawn)
+    overlay.paste((0, 255, 0), (0, drawn[1] * 9 // 10, drawn[0], drawn[1]))   # outlined sequences are at the foot, where there are few
+    overlay.save(cohort / "Doe & <b>" / "overlay.png")
+    write_summary(cohort)
+    (image,) = pictures(cohort)
+    assert image.size == size
+    assert image.getpixel((size[0] // 2, size[1] - 5))[1] > 240
+
+
+@pytest.mark.parametrize("damage", [None, lambda data: b"", lambda data: data[:40], lambda data: data[:len(data) // 2],
+                                    lambda data: data[:60] + bytes(500)])
+def test_a_result_without_its_picture_still_has_its_row(cohort, damage):
+    for name in ("overlay.png", "thumbnail.jpg"):
+        path = cohort / "Doe & <b>" / name
+        Image.effect_noise((800, 700), 50).convert("RGB").save(path)
+        if damage:
+            path.write_bytes(damage(path.read_bytes()))
+        else:
+            path.unlink()
     write_summary(cohort)
     assert "1.2</td>" in (cohort / "cohort.html").read_text(encoding="utf-8")
+    assert pictures(cohort) == []
 
 
-def test_what_a_shard_adds_while_the_summary_is_written_is_in_it(cohort, monkeypatch):
+@pytest.mark.parametrize(("late", "readings"), [(1, 2), (9, 2)])
+def test_what_a_shard_adds_while_the_summary_is_written_is_in_it_and_nobody_is_chased(cohort, monkeypatch, late, readings):
     from braintumorseg import cohort_summary
 
-    real, late = cohort_summary.read_records, [Record("late", 3, "failed", 2.0, reason="late")]
+    real, shown, read = cohort_summary.read_records, cohort_summary._picture, []
 
     def reading(folder):
         found = real(folder)
-        if late:
+        read.append(len(found))
+        if len(read) <= late:
             with open_manifest(cohort, {}) as manifest:
-                manifest.write(late.pop())
+                manifest.write(Record(f"late{len(read)}", 2 + len(read), "failed", 2.0, reason="late"))
         return found
 
+    seen = []
+    monkeypatch.setattr(cohort_summary, "_picture", lambda folder: seen.append(folder.name) or shown(folder))
     monkeypatch.setattr(cohort_summary, "read_records", reading)
-    assert [record.id for record in write_summary(cohort)] == ["Zöe", "Doe & <b>", "late"]
-    assert "late" in (cohort / "cohort.csv").read_text(encoding="utf-8")
+    assert [record.id for record in write_summary(cohort)] == ["Zöe", "Doe & <b>", "late1"]
+    assert "late1" in (cohort / "cohort.csv").read_text(encoding="utf-8")
+    assert len(read) == readings
+    assert seen == ["Doe & <b>"]   # no picture is made twice
+
+
+def test_a_summary_that_takes_a_while_tells_how_far_it_is(cohort, monkeypatch):
+    from braintumorseg import cohort_summary
+
+    monkeypatch.setattr(cohort_summary, "_TELL_EVERY_S", 0.0)
+    with open_manifest(cohort, {}) as manifest:
+        manifest.write(Record("another", 3, "done", 1.0, ml=ML))
+    told = []
+    write_summary(cohort, told.append)
+    assert [(update.step, update.done) for update in told] == [("summary", 0.5), ("summary", 1.0)]
 
 
 def test_a_summary_that_cannot_be_written_is_said_in_one_line_and_leaves_nothing(cohort):
@@ -80,3 +134,15 @@ def test_terminals_and_logs_get_numbers_and_no_names(cohort):
     found = summarise(records)
     assert (found["studies"], found["done"], found["failed"], found["failures"][0]["number"]) == (2, 1, 1, 1)
     assert "Doe" not in str(found) + str(lines)
+
+
+def test_volumes_that_were_estimated_without_contrast_say_so_in_the_table_the_page_and_the_terminal(cohort):
+    record = Record("No contrast", 3, "done", 1.0, ml=ML, estimated=("TC", "ET", "NCR"))
+    with open_manifest(cohort, {}) as manifest:
+        manifest.write(record)
+    write_summary(cohort)
+    with (cohort / "cohort.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["estimated"] for row in csv.DictReader(file)] == ["", "", "TC;ET;NCR"]
+    text = (cohort / "cohort.html").read_text(encoding="utf-8")
+    assert re.findall(r'class="number">([^<]*)</td>', text) == ["3.0", "2.0", "1.2", "3.0", "2.0 (estimated)", "1.2 (estimated)"]
+    assert "WT 3.0 ml   TC 2.0 ml (estimated)   ET 1.2 ml (estimated)" in format_ended(record, 3)

@@ -3,18 +3,48 @@
 import os
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
 
 
-def run(*arguments):
-    return subprocess.run([sys.executable, "-m", "braintumorseg", *arguments], capture_output=True, text=True, timeout=60,
-                          env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+def run(*arguments, **environment):
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=60,
+                          env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment})
+
+
+def python(program):
+    return run("-c", program)
 
 
 def test_it_is_the_command():
-    done = run("--version")
+    done = run("-m", "braintumorseg", "--version")
     assert done.returncode == 0
     assert done.stdout.startswith("braintumorseg ")
 
 
+INTERRUPTED = """
+import sys
+
+class Ctrl_C:
+    def find_spec(self, name, path=None, target=None):
+        if name == "braintumorseg.cli":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Ctrl_C())
+"""
+
+
+@pytest.mark.parametrize("begins", ["import runpy; runpy.run_module('braintumorseg', run_name='__main__')", None])
+def test_an_interrupt_while_it_is_being_imported_exits_130_in_one_line(begins):
+    script = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]["braintumorseg"]
+    module, _, name = script.partition(":")
+    done = python(INTERRUPTED + (begins or f"from {module} import {name}; sys.exit({name}())"))
+    assert (done.returncode, done.stderr) == (130, "braintumorseg: The run was cancelled.\n")
+
+
 def test_usage_errors_exit_2():
-    assert run("nonsense").returncode == 2
+    assert run("-m", "braintumorseg", "nonsense").returncode == 2

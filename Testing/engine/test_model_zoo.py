@@ -256,3 +256,14 @@ def test_a_name_with_a_path_in_it_removes_nothing(strays):
     with pytest.raises(ModelError, match="no network named"):
         remove_model("../precious")
     assert (strays.parent / "precious.json").is_file()
+
+
+def test_a_zip_named_like_a_network_that_comes_with_it_says_how_to_name_it(toy_model, tmp_path, own_folder):
+    card = json.loads(toy_model.weights.with_suffix(".json").read_text())
+    path = tmp_path / "glioma.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        file.write(toy_model.weights, "glioma.onnx")
+        file.writestr("glioma.json", json.dumps({**card, "name": "glioma"}))
+    with pytest.raises(ModelError, match=r"named glioma comes with BrainTumorSeg and is not replaced.*export --name OTHER"):
+        add_model(path)
+    assert not list(own_folder.glob("*"))

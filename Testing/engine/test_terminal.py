@@ -2,7 +2,7 @@ import json
 import subprocess
 import sys
 
-from braintumorseg.errors import MissingFile
+from braintumorseg.errors import MissingFile, StudiesFailed
 from braintumorseg.progress import Update
 from braintumorseg.terminal import Talk
 
@@ -24,6 +24,16 @@ def test_the_child_protocol_is_one_json_object_a_line(capsys):
     assert update == {"step": "predict", "done": 0.42, "eta_s": 3.1}
     assert error == {"error": {"kind": "MissingFile", "what": "There is no file x.", "fix": "Check the path."}}
     assert err == "braintumorseg: There is no file x. Check the path.\n"
+
+
+def test_a_result_and_what_failed_are_one_last_line_and_nothing_follows_it(capsys):
+    talk, failure = Talk(json_lines=True), StudiesFailed("1 of 2 studies failed.", "Look.")
+    talk.result({"done": 1}, failure)
+    talk.error(failure)
+    out, err = capsys.readouterr()
+    (line,) = out.splitlines()
+    assert json.loads(line) == {"result": {"done": 1}, "error": {"kind": "StudiesFailed", "what": "1 of 2 studies failed.", "fix": "Look."}}
+    assert err == "braintumorseg: 1 of 2 studies failed. Look.\n"
 
 
 HANGS = """

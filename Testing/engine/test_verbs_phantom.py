@@ -4,8 +4,10 @@ import json
 
 import pytest
 
-from braintumorseg import phantom, verbs_phantom
+from braintumorseg import phantom as phantoms
+from braintumorseg import read_study, verbs_phantom
 from braintumorseg.cli import main
+from braintumorseg.io.nifti import read_nifti
 from braintumorseg.study import ROLES
 
 
@@ -20,7 +22,7 @@ def quick(monkeypatch):
             (folder / path).write_bytes(str(made).encode())
         return found
 
-    monkeypatch.setattr(phantom, "make_phantom", lambda seed: seed)
+    monkeypatch.setattr(phantoms, "make_phantom", lambda seed: seed)
     monkeypatch.setattr(verbs_phantom, "write_patient", write)
 
 
@@ -41,3 +43,17 @@ def test_it_replaces_only_what_is_its_own_and_only_when_told(quick, tmp_path, ca
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "thesis.txt").write_text("x")
     assert main(["phantom", "--out", str(tmp_path / "b"), "--force"]) == 1
+
+
+def test_the_patient_is_four_dicom_series_and_four_brains_with_the_truth_on_the_t1ces_grid(phantom, tmp_path):
+    found = verbs_phantom.write_patient(phantom, tmp_path)
+    assert set(found["dicom"]) == set(found["brain_only"]) == set(ROLES)
+    for role, folder in found["dicom"].items():
+        assert len(list((tmp_path / folder).iterdir())) == phantom.raw.volumes[role].shape[2]
+    study = read_study([tmp_path / name for name in found["brain_only"].values()])
+    assert set(study.volumes) == set(ROLES)
+    t1ce = study.volumes["t1ce"]
+    truth = read_nifti(tmp_path / found["truth"])
+    assert truth.grid.same_as(t1ce.grid)
+    assert (t1ce.voxels[truth.voxels > 0] > 0).all()     # the tumour lies in the brain
+    assert (t1ce.voxels == 0).mean() > 0.5               # and nothing of the head is left around it

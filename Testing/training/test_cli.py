@@ -1,6 +1,9 @@
 """The four commands of the README in a row, on made-up cases and a tiny network."""
 
 import json
+import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -92,3 +95,15 @@ def test_bad_input_is_one_line(cases, arguments, words, capsys):
     assert err.startswith("braintumorseg-train: ")
     assert err.count("\n") == 1
     assert words in err
+
+
+def test_without_the_training_packages_a_verb_ends_in_one_line(tmp_path):
+    """The engine's installation has this command too."""
+    code = ("import sys; sys.modules.update(dict.fromkeys(('torch', 'monai', 'onnx', 'matplotlib'))); "
+            "from braintumorseg_training.cli import main; sys.exit(main(sys.argv[1:]))")
+    for arguments in (["fit", "--data", "x", "--out", "y"], ["prepare", "x", "--out", "y"], ["curves", "x"],
+                      ["export", "x", "--data", "x", "--out", "y"]):
+        done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 1
+        assert re.fullmatch(r"braintumorseg-train: Training needs the package \w+, which is not installed\. Run in [^\n]*'\.\[cpu,training\]'\n",
+                            done.stderr)

@@ -1,5 +1,7 @@
 import csv
+import io
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -47,6 +49,15 @@ def test_the_interval_holds_the_mean_and_widens_with_the_spread(tmp_path):
     assert close.low < close.mean < close.high
     assert wide.high - wide.low == pytest.approx(5 * (close.high - close.low), rel=0.01)
     assert difference(a, a, "WT").p == 1.0
+
+
+def test_a_terminal_without_its_letters_costs_nothing(tmp_path, monkeypatch):
+    paths = [write_validation(tmp_path / name, values) for name, values in (("s1", [0.8, 0.6]), ("s2", [0.6, 0.4]), ("plain", [0.5, 0.5]))]
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", out)
+    assert main(["compare", str(paths[2]), "--group", f"ours={paths[0]},{paths[1]}", "--out", str(tmp_path / "out")]) == 0
+    out.flush()
+    assert b"0.600 " in out.buffer.getvalue()
 
 
 def test_seeds_of_one_recipe_are_one_row_with_its_spread(tmp_path):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import tempfile
 import warnings
 import zipfile
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -23,9 +22,10 @@ from braintumorseg.runtime import open_session
 from braintumorseg.study import ROLES
 
 from .architectures import ARCHITECTURES
+from .card_words import words_of
 from .checkpoints import BEST, CHECKPOINT, load_checkpoint, load_weights
 from .config import Config, RunConfig, config_from
-from .data import PHANTOM, SYNTHETIC, Case, Split, load_cases, load_made_up
+from .data import Split, load_cases, load_made_up
 from .networks import build
 from .run_split import refuse_untrained_split
 from .splits import refuse_shared_patients
@@ -46,25 +46,6 @@ LABELS = (
 # Round numbers near the literature's, set once at an early checkpoint and not tuned: islands of 100 voxels at 1 mm are noise, and less than
 # 0.2 ml of enhancement in a whole brain is more often a vessel than tumour (Isensee 2018 takes 0.5 ml, for high grades only).
 POST_PROCESSING = PostProcessing(smallest_lesion_ml=0.1, smallest_et_ml=0.2)
-
-# Cohort of a packed case -> what to say of it in the card.
-DATA_SETS = {
-    "BraTS2021": {
-        "name": "RSNA-ASNR-MICCAI BraTS 2021", "licence": "CC BY 4.0",
-        "citation": "Baid et al. 2021, arXiv:2107.02314; TCIA doi 10.7937/jc8x-9874"},
-    "TCIA": {
-        "name": "BraTS-TCGA-GBM and BraTS-TCGA-LGG labels on TCIA images", "licence": "CC BY 3.0",
-        "citation": "Bakas et al. 2017, Sci Data 4:170117, doi 10.7937/K9/TCIA.2017.KLXWJJ1Q and 10.7937/K9/TCIA.2017.GJQ7R0EF; "
-                    "Menze et al. 2015, IEEE TMI; Clark et al. 2013, J Digit Imaging"},
-    "MSD Task01": {
-        "name": "Medical Segmentation Decathlon, Task01_BrainTumour", "licence": "CC BY-SA 4.0",
-        "citation": "Antonelli et al. 2022, Nat Commun 13:4128; Menze et al. 2015, IEEE TMI; Bakas et al. 2017, Sci Data 4:170117"},
-    PHANTOM: {
-        "name": "BrainTumorSeg phantoms (made up)", "licence": "MIT", "citation": "this package, braintumorseg.phantom"},
-    SYNTHETIC: {
-        "name": "Synthetic brains made from SynthSeg's label maps", "licence": "Apache-2.0 (label maps)",
-        "citation": "Billot et al. 2023, Med Image Anal 86:102789"},
-}
 
 
 class _Probabilities(nn.Module):
@@ -87,10 +68,11 @@ def draft_card(**known) -> ModelCard:
 
 
 def export(run: Path, packed: Path, split: Split, out: Path, name: str, version: str, say: Callable[[str], None], remark: str = "",
-           best: bool = False) -> Path:
+           best: bool = False, words: Mapping | None = None) -> Path:
     """Write out/NAME.onnx and NAME.json from the averaged weights of a run, its last ones or its `best`; returns the .onnx path.
 
-    `split` trains on the run's own cases, which the card counts. `remark` goes into the card's account of the training.
+    `split` trains on the run's own cases, which the card counts. `remark` goes into the card's account of the training; `words` are what
+    `card_words.read_words` gives.
 
     Raises ModelError, and leaves nothing, when the run was trained on other cases than the split says, or when ONNX Runtime and torch differ by
     more than LARGEST_DIFFERENCE anywhere on a real crop.
@@ -103,11 +85,7 @@ def export(run: Path, packed: Path, split: Split, out: Path, name: str, version:
     multiple = config.size_multiple if config.norm == "instance" else min(CROPPING_MULTIPLE, config.size_multiple)
     card = draft_card(
         name=name, version=version, size_multiple=multiple, spacing_mm=config.spacing_mm, bytes_per_voxel=bytes_per_voxel(config),
-        licence="MIT (weights); attribution of the training data below", training_data=_training_data(trained_on),
-        intended_use="Research on gliomas (WHO grades 2 to 4) of adults before surgery, on MR. Not a medical device.",
-        limits=("Trained on few patients before surgery: resection cavities, metastases, meningiomas and children's tumours were never seen.",
-                "Reads the brain alone: in whole heads the brain network cuts it out before, and what that misses is not seen.",
-                "Without T1ce, enhancing tumour and core are guesses; without FLAIR, oedema is underestimated."),
+        **words_of((case.cohort for case in trained_on), words or {}, say),
         training={"steps": saved["step"], "recipe": saved["config"], "remark": remark, "trained_on": list(split.train),
                   "held_out": [*split.validation, *split.test], **_patches_a_step(run, saved),
                   **{key: saved[key] for key in ("average_of",) if key in saved}})
@@ -168,13 +146,6 @@ def _patches_a_step(run: Path, saved: dict) -> dict[str, int]:
         return {}
     config = config_from(Config, saved["config"])
     return {"patches_a_step": config.batch * saved["processes"] * config.accumulate}
-
-
-def _training_data(cases: list[Case]) -> tuple[dict, ...]:
-    """One entry a data set, with its number of cases; a cohort that is not known here is named and left without a licence."""
-    counts = Counter(case.cohort for case in cases)
-    return tuple({**DATA_SETS.get(cohort, {"name": cohort, "licence": "not stated", "citation": ""}), "cases": count}
-                 for cohort, count in counts.items())
 
 
 def write_onnx(network: nn.Module, example: np.ndarray, path: Path) -> None:

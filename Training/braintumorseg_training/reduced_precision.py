@@ -143,6 +143,6 @@ def _import_nncf():
     try:
         import nncf
     except ImportError:
-        raise ResourceError("INT8 needs the package nncf.", "Install it with the training package: pip install 'braintumorseg[training]'.") from None
+        raise ResourceError("INT8 needs the package nncf.", "Run: pip install nncf") from None
     logging.getLogger("nncf").setLevel(logging.ERROR)
     return nncf

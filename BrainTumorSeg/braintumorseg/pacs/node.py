@@ -102,7 +102,7 @@ def open_node(settings: DimseSettings | WebSettings) -> Node:
         importlib.import_module(package)
     except ImportError:
         raise PacsError(f"Talking to an archive needs the package {package}, which is not installed.",
-                        'Run: python -m pip install "braintumorseg[pacs]"') from None
+                        "Run: python -m pip install pynetdicom requests") from None
     return getattr(importlib.import_module(module, __package__), name)(settings)
 
 
