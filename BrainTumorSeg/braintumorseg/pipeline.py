@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 
-from .brain import find_brain, open_brain_finder
+from .brain import find_in_head, open_brain_finder
 from .errors import GridMismatch, ModelError, ResourceError
 from .hardware import RUNTIMES
+from .io.itk import require_right_angles
+from .memory import free_bytes
 from .model_card import ModelCard
 from .model_zoo import Model
 from .postprocess import onto_native
@@ -24,10 +28,13 @@ from .skull_strip import find_study_brain, shows_heads
 from .study import Study
 from .thorough import TOLD, expected_dice, look_again
 from .tiling import predict
-from .volume import Volume
+from .volume import Grid, Volume
 
 __all__ = ["segment"]
 
+# A voxel of the largest image, measured at the peak: one image and two copies as float32 while it is resampled, and the three region masks
+# with the labels; where the brain is looked for, in several heads at once.
+_BYTES, _BYTES_OF_HEADS = 3 * 4 + 4, 24
 _REPORTED = ("braintumorseg", "numpy", "scipy", "SimpleITK", "nibabel", *RUNTIMES)
 
 
@@ -45,7 +52,8 @@ def segment(study: Study, model: Model, *, device: str = "auto", threads: int = 
         registered: the sequences are aligned already: they must share one grid, and nothing is moved.
         stripped: take the images for brain-only even if they do not look it.
         thorough: look several times, each sequence withheld once, take the mean, and say how sure it is (see `thorough`).
-        find: a volume -> its brain on its own grid (not 0 within); None takes the embedded network. Asked only where images show heads.
+        find: a volume -> its brain on its own grid (not 0 within); None takes the embedded network. Asked only where images show heads, or
+            may do so.
         progress: is told how far the run is, and can cancel it.
         turn: entered while the network runs; of several studies in several threads a lock lets one at a time in.
 
@@ -54,8 +62,10 @@ def segment(study: Study, model: Model, *, device: str = "auto", threads: int = 
     progress = progress or Progress()
     card = model.card
     _require_readable(study, card)
-    _require_memory(study)
-    heads = () if stripped or not card.brain_only else shows_heads(study)
+    whole = not stripped and card.brain_only  # heads may be shown, and the network would not know what to make of them
+    _require_memory(study, _BYTES_OF_HEADS if whole and shows_heads(study) else _BYTES)
+    find = cache(find or _finder(device, threads, provider))
+    heads = shows_heads(study, find) if whole else ()
     progress.expect(**_expected(study, heads, registered, thorough))
     with _opening(model, device, threads, provider) as opened:
         with progress.step("align") as tell:
@@ -65,7 +75,7 @@ def segment(study: Study, model: Model, *, device: str = "auto", threads: int = 
         if heads:
             with progress.step("brain") as tell:
                 doubtful = [role for role, alignment in alignments.items() if alignment.doubtful]
-                brain = find_study_brain(study, heads, find or _finder(device, threads, provider), moved, doubtful, tell)
+                brain = find_study_brain(study, heads, find, moved, doubtful, tell)
         with progress.step("prepare"):
             ready = prepare(study, card, moved, brain and brain.mask)
         with turn or nullcontext(), progress.step("predict") as tell:
@@ -109,6 +119,8 @@ def _expected(study: Study, heads: Collection[str], registered: bool, thorough: 
 
 
 def _require_readable(study: Study, card: ModelCard) -> None:
+    for role, volume in study.volumes.items():
+        require_right_angles(volume.grid, role)
     if card.finds != "tumour":
         raise ModelError(f"{card.name} finds the {card.finds}, not tumours.", "Choose another --model ('braintumorseg models list' names them).")
     lacking = [role for role in card.roles if role not in study.volumes and role not in card.may_be_missing]
@@ -118,14 +130,11 @@ def _require_readable(study: Study, card: ModelCard) -> None:
         raise ModelError(f"{card.name} reads {', '.join(card.roles)}, and none of them was given.", "Give one, or choose another --model.")
 
 
-def _require_memory(study: Study) -> None:
+def _require_memory(study: Study, bytes_per_voxel: float) -> None:
     """Refuse before allocating: a study that cannot fit would be killed by the system half way."""
-    import psutil
-
     largest = max(np.prod(volume.shape, dtype=float) for volume in study.volumes.values())
-    # Measured at the peak: one image and two copies as float32 while it is resampled, and the three region masks with the labels.
-    need = largest * (3 * 4 + 4) + 0.8e9
-    free = psutil.virtual_memory().available
+    need = largest * bytes_per_voxel + 0.8e9
+    free = free_bytes()
     if need > free:
         raise ResourceError(f"This study needs about {need / 1e9:.1f} GB more memory and {free / 1e9:.1f} GB are free.",
                             "Close other programs, or crop the images to the head.")
@@ -136,14 +145,28 @@ def _align(study: Study, registered: bool, tell) -> Mapping[str, Alignment]:
         return align(study, progress=tell)
     for role, volume in study.volumes.items():
         if not volume.grid.same_as(study.reference.grid):
-            raise GridMismatch(f"{role} is {volume.grid.describe()} and {study.reference_role} is {study.reference.grid.describe()}; "
-                               "with --registered all must share one grid.", "Leave out --registered and they are aligned for you.")
+            raise GridMismatch(f"{_mismatch(role, volume.grid, study.reference_role, study.reference.grid)}; with --registered all must share one "
+                               "grid.", "Leave out --registered and they are aligned for you.")
     return {role: Alignment(None, "as given (--registered)", False) for role in study.roles if role != study.reference_role}
 
 
+def _mismatch(role: str, grid: Grid, reference_role: str, reference: Grid) -> str:
+    """How two grids differ: in size, spacing or orientation, or only in their place."""
+    if grid.describe() == reference.describe():
+        return f"{role} and {reference_role} are {grid.describe()} both, and lie up to {grid.apart_mm(reference):.2f} mm apart"
+    return f"{role} is {grid.describe()} and {reference_role} is {reference.describe()}"
+
+
 def _finder(device: str, threads: int, provider: str | None) -> Callable[[Volume], Volume]:
-    finder = open_brain_finder(device, threads, provider)
-    return lambda volume: find_brain(volume, finder)
+    """Finds the brain with the embedded network, which is opened when it is first asked, by whichever thread that is."""
+    opened, turn = cache(lambda: open_brain_finder(device, threads, provider)), threading.Lock()
+
+    def find(volume: Volume) -> Volume:
+        with turn:
+            finder = opened()
+        return find_in_head(volume, finder)
+
+    return find
 
 
 def _software() -> dict[str, str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .brain import brain_only_mask
+from .brain import background_of, brain_only_mask
 from .metrics import bounding_box
 from .model_card import ModelCard
 from .normalise import normalise
@@ -83,8 +83,8 @@ def _onto(volume: Volume, grid: Grid, moved: np.ndarray | None) -> Volume:
 
 
 def _background(volume: Volume) -> float:
-    outside = ~brain_only_mask(volume)
-    return float(volume.voxels[outside][0]) if outside.any() else float(volume.voxels.min())
+    background = background_of(volume)
+    return float(volume.voxels.min()) if background is None else background.value
 
 
 def _crop_box(brain: np.ndarray, multiple: int) -> tuple[np.ndarray, np.ndarray]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from .brain import brain_only_mask
+from .brain import background_of, brain_only_mask, sections
 from .looks import Looks
 from .measure import measure
 from .model_card import ModelCard
@@ -16,7 +16,7 @@ from .skull_strip import StudyBrain
 from .study import Study
 from .volume import Volume
 
-__all__ = ["SEVERITIES", "TITLES", "Flag", "check"]
+__all__ = ["SEVERITIES", "TITLES", "Flag", "check", "warnings_first"]
 
 SEVERITIES = ("warning", "info")
 # Sequences as radiologists write them.
@@ -85,25 +85,30 @@ def check(study: Study, segmentation: Segmentation, card: ModelCard | None = Non
     reference = study.reference
     tumour = segmentation.labels.voxels != 0         # (I, J, K) bool
     shown = _brain(reference, segmentation.brain)     # (I, J, K) bool
-    sections = _sections(shown)                      # (I,), (J,), (K,) voxels
+    layers = sections(shown)                         # (I,), (J,), (K,) voxels
     looks = Looks(study, segmentation.moved)
     flags = [
         *_empty(tumour),
-        *_edges(reference, _sections(tumour), sections),
+        *_edges(reference, sections(tumour), layers),
         *_size(reference, tumour, shown),
         *_islands(segmentation),
         *_damaged(study),
         *_weak_sequences(card, study),
         *(Flag("missing_sequence", *_WITHOUT[role]) for role in segmentation.provenance.missing),
         *_doubtful(segmentation),
-        *_doubtful_brain(segmentation.brain),
+        *_doubtful_brain(segmentation.brain, float(np.count_nonzero(shown)) * reference.voxel_ml, card),
         *_outside(looks, tumour),
         *_contrast(looks, shown),
         *_coarse(study),
-        *_field_of_view(reference, sections),
+        *_field_of_view(reference, layers),
         *_pieces(segmentation.provenance.passes),
         *_unsure(segmentation.provenance.expected_dice),
     ]
+    return warnings_first(flags)
+
+
+def warnings_first(flags: Iterable[Flag]) -> tuple[Flag, ...]:
+    """`flags` in the order in which they are read: by severity, and of one severity as they came."""
     return tuple(sorted(flags, key=lambda flag: SEVERITIES.index(flag.severity)))
 
 
@@ -178,11 +183,15 @@ def _doubtful(segmentation: Segmentation) -> Iterator[Flag]:
                        "or align it yourself and use --registered.")
 
 
-def _doubtful_brain(brain: StudyBrain | None) -> Iterator[Flag]:
-    """A wrong brain outline hides tumour, or shows the network scalp and eyes that it never learned."""
+def _doubtful_brain(brain: StudyBrain | None, ml: float, card: ModelCard | None) -> Iterator[Flag]:
+    """A wrong brain outline hides tumour, or shows the network scalp and eyes that it never learned. `ml`: of what counted as brain."""
     if brain is None:
+        if ml > PLAUSIBLE_BRAIN_ML[1] and (card is None or card.brain_only):
+            yield Flag("doubtful_brain", "warning",
+                       f"The images were taken to show the brain alone, and what they show measures {ml:.0f} ml, more than adults' brains do "
+                       f"({PLAUSIBLE_BRAIN_ML[0]} to {PLAUSIBLE_BRAIN_ML[1]} ml): if skull or scalp is among it, leave out --stripped, or give "
+                       "brain-only images.")
         return
-    ml = float(np.count_nonzero(brain.mask.voxels)) * brain.mask.voxel_ml
     apart = [TITLES[role] for role, dice in brain.agreement.items() if dice < LEAST_BRAIN_AGREEMENT]
     if not PLAUSIBLE_BRAIN_ML[0] <= ml <= PLAUSIBLE_BRAIN_ML[1]:
         yield Flag("doubtful_brain", "warning",
@@ -199,8 +208,8 @@ def _outside(looks: Looks, tumour: np.ndarray) -> Iterator[Flag]:
     for role, volume in looks.study.volumes.items():
         if not len(points) or role == looks.study.reference_role:
             continue
-        values, inside = looks.at(role, points)
-        share = 1 - np.mean(inside & ~np.isin(values, _background(volume)))
+        (values, inside), background = looks.at(role, points), background_of(volume)
+        share = 1 - np.mean(inside if background is None else inside & background.shown(values))
         if share > OUTSIDE_SHARE:
             yield Flag("outside_sequence", "warning",
                        f"{TITLES[role]} does not show {share:.0%} of the tumour, where the result rests on the other sequences: "
@@ -262,17 +271,3 @@ def _unsure(expected_dice: Mapping[str, float]) -> Iterator[Flag]:
 
 def _brain(reference: Volume, brain: StudyBrain | None) -> np.ndarray:
     return brain_only_mask(reference) if brain is None else brain.mask.voxels != 0
-
-
-def _sections(mask: np.ndarray) -> list[np.ndarray]:
-    """How many voxels of `mask` (I, J, K) each layer across I, J and K has."""
-    counted = mask.view(np.uint8)
-    along_k, along_i = counted.sum(axis=2, dtype=np.int64), counted.sum(axis=0, dtype=np.int64)
-    return [along_k.sum(axis=1), along_k.sum(axis=0), along_i.sum(axis=0)]
-
-
-def _background(volume: Volume) -> np.ndarray:
-    """(1,) the value of the background, as `brain_only_mask` sees it; from the corners alone, which is all that it looks at."""
-    i, j, k = (max(1, n - 1) for n in volume.shape)
-    corners = Volume(volume.voxels[::i, ::j, ::k], volume.affine)
-    return corners.voxels[~brain_only_mask(corners)][:1]

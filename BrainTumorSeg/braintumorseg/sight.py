@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .brain import brain_only_mask
+from .brain import background_of, brain_only_mask
 from .looks import Looks
 from .metrics import bounding_box
 from .resample import resample
@@ -109,9 +109,10 @@ def _fill(window: Window) -> float:
 def _window(volume: Volume) -> Window:
     """Of an image that shows the brain alone."""
     every = tuple(slice(None, None, max(1, n // 80)) for n in volume.shape)  # half a million voxels are enough
-    sample, brain = volume.voxels[every], brain_only_mask(volume)[every]
-    low, high = np.percentile(sample[brain] if brain.any() else sample, WINDOW_PERCENTILES)
-    return Window(float(low), float(high), float(sample[~brain][0]) if not brain.all() else None)
+    sample, background = volume.voxels[every], background_of(volume)
+    brain = sample if background is None else sample[background.shown(sample)]
+    low, high = np.percentile(brain if brain.size else sample, WINDOW_PERCENTILES)
+    return Window(float(low), float(high), None if background is None else background.value)
 
 
 def middle(mask: np.ndarray) -> list[int]:

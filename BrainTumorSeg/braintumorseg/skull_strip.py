@@ -37,17 +37,24 @@ class StudyBrain:
     agreement: Mapping[str, float] = field(default_factory=dict)
 
 
-def shows_heads(study: Study) -> tuple[str, ...]:
-    """The roles of `study` whose images show more than a brain that was cut out."""
-    return tuple(role for role, volume in study.volumes.items() if not is_brain_only(volume))
+def shows_heads(study: Study, find: Callable[[Volume], Volume] | None = None) -> tuple[str, ...]:
+    """The roles of `study` whose images show more than a brain that was cut out.
+
+    `find` (a volume's brain on its own grid) is asked where the size alone could mislead, and of every image where some show heads: those
+    that seem to show the brain alone will decide for them. It may be asked of one image twice.
+    """
+    def heads(doubted: bool) -> tuple[str, ...]:
+        return tuple(role for role, volume in study.volumes.items() if not is_brain_only(volume, find, doubted=doubted))
+
+    return heads(doubted=bool(heads(doubted=False)))
 
 
 def find_study_brain(study: Study, heads: Collection[str], find: Callable[[Volume], Volume], moved: Mapping[str, np.ndarray],
                      doubtful: Collection[str] = (), progress: Callable[[float], None] = lambda done: None) -> StudyBrain:
     """The brain of a study of which some or all images show heads.
 
-    Where some show the brain alone, those decide. Else `find` (a volume's brain on its own grid) is asked of every sequence and each
-    voxel goes with the majority of those that see it, the reference breaking ties.
+    Where some show the brain alone, those decide (`shows_heads` has made sure of them). Else `find` (a volume's brain on its own grid) is
+    asked of every sequence and each voxel goes with the majority of those that see it, the reference breaking ties.
 
     Args:
         heads: what `shows_heads` says of the study.

@@ -10,6 +10,8 @@ from .errors import BadImage
 
 __all__ = ["Grid", "Volume"]
 
+SAME_PLACE_MM, SAME_PLACE_VOXELS = 0.01, 0.01
+
 
 @dataclass(frozen=True, eq=False)
 class Grid:
@@ -59,16 +61,22 @@ class Grid:
     @property
     def size_mm(self) -> tuple[float, float, float]:
         """Extent along I, J, K in mm, voxel edges included."""
-        i, j, k = (n * s for n, s in zip(self.shape, self.spacing_mm, strict=True))
+        i, j, k = (n * s for n, s in zip(self.shape, self.spacing_mm))  # noqa: B905
         return i, j, k
 
-    def same_as(self, other: Grid, tolerance_mm: float = 1e-3) -> bool:
-        """True when both have one shape and no corner of this grid lies more than `tolerance_mm` from the other's."""
-        if self.shape != other.shape:
-            return False
+    def same_as(self, other: Grid, tolerance_mm: float | None = None) -> bool:
+        """True when both have one shape and no corner of this grid lies more than `tolerance_mm` from the other's.
+
+        None takes a hundredth of a voxel, and 0.01 mm at the least: headers round that much (a NIfTI's qform against its sform, say).
+        """
+        if tolerance_mm is None:
+            tolerance_mm = max(SAME_PLACE_MM, SAME_PLACE_VOXELS * min(self.spacing_mm))
+        return self.shape == other.shape and self.apart_mm(other) <= tolerance_mm
+
+    def apart_mm(self, other: Grid) -> float:
+        """How far a corner of this grid lies from that of another of its shape, at most, along an axis of the world."""
         corners = np.array([[i, j, k, 1] for i in (0, self.shape[0] - 1) for j in (0, self.shape[1] - 1) for k in (0, self.shape[2] - 1)])
-        moved = corners @ (self.affine - other.affine).T
-        return bool(np.abs(moved).max() <= tolerance_mm)
+        return float(np.abs(corners @ (self.affine - other.affine).T).max())
 
     def describe(self) -> str:
         """'240 x 240 x 155 voxels of 1.00 x 1.00 x 1.00 mm, LPS' for messages and reports."""

@@ -245,11 +245,11 @@ def floor(work: Work) -> dict:
 
 
 def volumes(work: Work) -> dict:
-    import psutil
+    from braintumorseg.memory import free_bytes
 
     rows = []
     for side in work.sides:
-        free = psutil.virtual_memory().available
+        free = free_bytes()
         need = 4 * side**3 * (4 + 2) + 2e9
         if need > 0.8 * free:
             rows.append({"side": side, "left_out": f"needs about {need / 1e9:.0f} GB, {free / 1e9:.0f} GB are free"})

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from braintumorseg.brain import BrainFinder, brain_only_mask, find_brain, is_brain_only, open_brain_finder
+from braintumorseg.brain import Background, BrainFinder, brain_only_mask, find_brain, find_in_head, is_brain_only, open_brain_finder
 from braintumorseg.errors import ModelError
 from braintumorseg.io.readers import read_volume
 from braintumorseg.metrics import dice
@@ -13,7 +13,7 @@ from braintumorseg.pipeline import segment
 from braintumorseg.preprocess import mask_onto
 from braintumorseg.register import align
 from braintumorseg.resample import resample
-from braintumorseg.skull_strip import find_study_brain
+from braintumorseg.skull_strip import find_study_brain, shows_heads
 from braintumorseg.study import ROLES, Study
 from braintumorseg.volume import Grid, Volume
 
@@ -48,6 +48,47 @@ def test_noise_that_fills_the_image_and_a_head_of_three_litres_are_no_brain_that
     assert not is_brain_only(volume.with_voxels(noise))
     assert is_brain_only(head(0, spacing=3.0)[0])      # 900 ml
     assert not is_brain_only(head(0, spacing=4.5)[0])  # 3.0 l
+
+
+@pytest.mark.parametrize("spacing", [3.85, 4.0])  # 1.91 l in a section of 186 cm², 2.14 l
+@pytest.mark.parametrize(("radius", "alone"), [(19, True), (16, False)])  # 1.2 and 2.0 times what is shown
+def test_more_than_an_ordinary_brain_shows_is_held_against_the_brain_in_it(spacing, radius, alone):
+    image = head(0, spacing=spacing)[0]
+    find = lambda volume: volume.with_voxels(ball(volume.shape, radius).astype(np.uint8))  # noqa: E731
+    assert is_brain_only(image, find) is alone
+    assert is_brain_only(image)
+
+
+def test_a_section_too_wide_for_a_brain_is_held_against_it_in_each_orientation():
+    index = np.stack(np.meshgrid(*(np.arange(n) for n in (60, 60, 60)), indexing="ij"), -1) - 30
+    disc = (index[..., 2] >= 0) & ((index[..., 0] / 26) ** 2 + (index[..., 1] / 29) ** 2 + (index[..., 2] / 18) ** 2 < 1)  # 0.77 l, 213 cm²
+    nothing = lambda volume: volume.with_voxels(np.zeros(volume.shape, np.uint8))  # noqa: E731
+    for axes in ("RAS", "PSR", "LIP"):
+        image = Volume(np.where(disc, 500, 0).astype(np.int16), np.diag([3.0, 3.0, 3.0, 1.0]))
+        turn = nibabel.orientations.ornt_transform(nibabel.io_orientation(np.eye(4)), nibabel.orientations.axcodes2ornt(axes))
+        turned = Volume(nibabel.apply_orientation(image.voxels, turn), image.affine @ nibabel.orientations.inv_ornt_aff(turn, image.shape))
+        assert turned.orientation == axes
+        assert not is_brain_only(turned, nothing)
+        assert is_brain_only(Volume(turned.voxels, turned.affine @ np.diag([0.95, 0.95, 0.95, 1])), nothing)  # 192 cm²: nobody is asked
+
+
+def test_what_lies_in_the_corners_of_a_volume_is_looked_at_once(monkeypatch):
+    volume, inside = head(0)
+    seen = []
+    monkeypatch.setattr("braintumorseg.brain._look_into_corners", lambda image: seen.append(image) or Background(0.0, 1.0))
+    for _ in range(2):
+        assert np.array_equal(brain_only_mask(volume), inside)
+        assert is_brain_only(volume)
+    assert seen == [volume]
+    brain_only_mask(volume.with_voxels(inside.astype(np.uint8) * 7))
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.float32, np.float64])
+def test_background_is_the_same_in_every_type_of_voxel(dtype):
+    values = np.arange(10)
+    for background in (Background(2.5, 1.5), Background(3.0, 1.2), Background(0.0, 2.0)):
+        assert np.array_equal(background.shown(values.astype(dtype)), np.abs(values - background.value) > background.faintest)
 
 
 class Bright:
@@ -161,6 +202,52 @@ def test_the_mask_is_the_same_however_the_voxels_are_stored(finder, phantom, axe
     one, other = find_brain(image, finder).canonical(), find_brain(turned, finder).canonical()
     assert np.allclose(one.affine, other.affine, atol=1e-4)
     assert np.count_nonzero(one.voxels != other.voxels) < 1e-4 * np.count_nonzero(one.voxels)  # rounding on the last step to the image's own grid
+
+
+def in_zeroed_air(image, coverage_mm=999.0):
+    """As vendors, and programs that correct or clean images, store a head: what is not head is 0. Of `coverage_mm` from the vertex down."""
+    image = image.canonical()
+    pieces, _ = ndimage.label(ndimage.binary_opening(image.voxels > 0.12 * np.percentile(image.voxels, 99)))
+    shown = ndimage.binary_dilation(pieces == 1 + np.argmax(np.bincount(pieces.ravel())[1:]))
+    shown = np.stack([ndimage.binary_fill_holes(layer) for layer in np.moveaxis(shown, 2, 0)], axis=2)
+    low = max(0, int(np.flatnonzero(shown.any((0, 1)))[-1] - coverage_mm / image.spacing_mm[2]))
+    affine = image.affine.copy()
+    affine[:3, 3] += affine[:3, 2] * low
+    return Volume(np.where(shown, image.voxels, 0).astype(image.voxels.dtype)[:, :, low:], affine)
+
+
+@pytest.mark.parametrize("coverage_mm", [80.0, 100.0])
+def test_the_phantoms_head_in_zeroed_air_is_no_brain_that_was_cut_out(finder, phantom, coverage_mm):
+    image = in_zeroed_air(phantom.raw.volumes["flair"], coverage_mm)
+    assert is_brain_only(image)  # by its size
+    assert not is_brain_only(image, lambda volume: find_in_head(volume, finder))
+    assert np.array_equal(find_brain(image, finder).voxels, find_in_head(image, finder).voxels)
+
+
+@pytest.mark.parametrize("coverage_mm", [70.0, 120.0])
+def test_a_real_head_in_zeroed_air_is_no_brain_that_was_cut_out_in_any_sequence(finder, data_folder, coverage_mm):
+    folder = data_folder / "healthy" / "MS-long-patient01-study2"
+    if not folder.is_dir():
+        pytest.skip(f"the real head is absent: {folder}")
+    study = Study({role: in_zeroed_air(read_volume(folder / f"{role}.nii.gz"), coverage_mm) for role in ("t1", "t2", "flair")})
+    assert "flair" not in shows_heads(study)  # by its size: it would have decided for the others
+    assert shows_heads(study, lambda volume: find_in_head(volume, finder)) == ("t1", "t2", "flair")
+
+
+def test_no_real_brain_that_was_cut_out_is_so_large_that_the_network_must_be_asked(data_folder):
+    def asked(volume):
+        raise AssertionError(f"{folder.name} is not of an ordinary brain's size")
+
+    for number, folder in enumerate(sorted((data_folder / "cases").iterdir())):
+        role = ROLES[number % 4]  # they differ little within a case
+        assert is_brain_only(read_volume(folder / f"{role}.nii.gz"), asked), (folder.name, role)
+
+
+@pytest.mark.parametrize("case", ["BraTS2021_01482", "Brats18_TCIA10_639_1"])  # the largest, and one that shows most beside what is found
+def test_real_brains_that_were_cut_out_pass_even_where_the_network_is_asked(finder, data_folder, case):
+    for role in ROLES:
+        image = read_volume(data_folder / "cases" / case / f"{role}.nii.gz")
+        assert is_brain_only(image, lambda volume: find_in_head(volume, finder), doubted=True), role
 
 
 def test_all_sequences_together_find_the_brain_on_the_references_grid(finder, phantom):

@@ -84,6 +84,32 @@ def test_without_any_code_the_spacing_is_kept(tmp_path):
     assert volume.orientation == "LAS"
 
 
+def with_a_spacing_of_zero(path, kind=nibabel.Nifti1Image, affine=None, qform_code=0):
+    """As some programs write them; nibabel would not."""
+    header = kind(VOXELS, affine).header
+    header["pixdim"][1:4] = 0
+    header["qform_code"] = qform_code
+    path.write_bytes(header.binaryblock + bytes(4) + VOXELS.tobytes(order="F"))
+    return path
+
+
+@pytest.mark.parametrize("qform_code", [0, 1])
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+def test_a_file_that_does_not_say_how_large_its_voxels_are_is_refused_without_a_word_of_nibabels(tmp_path, capfd, caplog, kind, qform_code):
+    path = with_a_spacing_of_zero(tmp_path / "a.nii", kind, None, qform_code)
+    with pytest.raises(BadImage, match=r"a\.nii: .*does not say how large its voxels are"):
+        read_nifti(path)
+    assert not capfd.readouterr().err
+    assert not caplog.records
+
+
+def test_a_spacing_that_only_the_sform_holds_is_enough(tmp_path, capfd, caplog):
+    volume = read_nifti(with_a_spacing_of_zero(tmp_path / "a.nii", affine=OBLIQUE))
+    assert volume.spacing_mm == pytest.approx((2.0, 1.5, 3.0))
+    assert not capfd.readouterr().err
+    assert not caplog.records
+
+
 @pytest.mark.parametrize(("unit", "mm"), [("meter", 1000.0), ("micron", 0.001), ("mm", 1.0), ("unknown", 1.0)])
 def test_lengths_come_out_in_mm_whatever_the_unit(tmp_path, unit, mm):
     image = nibabel.Nifti1Image(VOXELS, np.diag([2 / mm, 1.5 / mm, 3 / mm, 1]))

@@ -78,6 +78,31 @@ def test_registered_volumes_must_share_one_grid(toy_model, toy_study):
         segment(study, toy_model, registered=True)
 
 
+def shifted(study, role, mm):
+    affine = study.volumes[role].affine.copy()
+    affine[0, 3] += mm
+    return Study({**study.volumes, role: Volume(study.volumes[role].voxels, affine)})
+
+
+def test_registered_volumes_may_lie_as_far_apart_as_headers_round(toy_model, toy_study):
+    found, wanted = (segment(study, toy_model, registered=True) for study in (shifted(toy_study, "t1", 0.002), toy_study))
+    assert np.array_equal(found.labels.voxels, wanted.labels.voxels)
+
+
+def test_registered_volumes_that_differ_in_their_place_alone_are_refused_with_the_distance(toy_model, toy_study):
+    with pytest.raises(GridMismatch, match=r"t1 and t1ce are 40 x 44 x 36 [^;]* both, and lie up to 0\.25 mm apart; .*Leave out --registered"):
+        segment(shifted(toy_study, "t1", 0.25), toy_model, registered=True)
+
+
+@pytest.mark.parametrize(("roles", "registered"), [(("flair",), False), (("t1ce", "flair"), False), (("t1ce", "flair"), True)])
+def test_a_sheared_image_is_refused_by_name_however_many_there_are(toy_model, toy_study, roles, registered):
+    shear = np.eye(4)
+    shear[1, 2] = 0.4
+    study = Study({role: Volume(toy_study.volumes[role].voxels, shear @ toy_study.volumes[role].affine) for role in roles})
+    with pytest.raises(BadImage, match=rf"^{roles[0]} has axes that are not at right angles"):
+        segment(study, toy_model, registered=registered)
+
+
 @pytest.fixture
 def toy_heads(toy_study):
     """The toy study with noise around the brain, as a scan has."""
@@ -100,6 +125,17 @@ def test_in_whole_heads_the_brain_is_found_first_and_the_result_is_that_of_the_b
     assert np.array_equal(found.brain.mask.voxels, toy_study.reference.voxels > 0)
     assert found.provenance.brain == "found in t1ce, t1, t2, flair"
     assert (alone.brain, alone.provenance.brain) == (None, "")
+
+
+def test_a_head_in_zeroed_air_does_not_decide_for_the_others(toy_model, toy_study, toy_heads, monkeypatch):
+    monkeypatch.setattr("braintumorseg.skull_strip.LEAST_BRAIN_ML", 5.0)
+    flair, brain = toy_study.volumes["flair"], toy_study.reference.voxels > 0
+    places = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in flair.shape), indexing="ij"))
+    scalp = np.where((places**2).sum(0) < 1.2, 60, 0)  # 1.5 times what the brain measures
+    study = Study({**toy_heads.volumes, "flair": flair.with_voxels(np.where(brain, flair.voxels, scalp).astype(np.int16))})
+    found = segment(study, toy_model, registered=True, find=lambda volume: volume.with_voxels(brain.astype(np.uint8)))
+    assert found.provenance.brain == "found in t1ce, t1, t2, flair"
+    assert np.array_equal(found.labels.voxels, segment(toy_study, toy_model, registered=True).labels.voxels)
 
 
 def test_images_without_a_brain_are_refused_unless_the_user_knows_better(toy_model, toy_heads):
@@ -152,6 +188,14 @@ def test_a_study_that_does_not_fit_into_memory_is_refused_with_its_need(toy_mode
     monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 3e8, "total": 1e9}))
     with pytest.raises(ResourceError, match=r"needs about \d\.\d GB more memory and 0\.3 GB are free"):
         segment(toy_study, toy_model, registered=True)
+
+
+def test_whole_heads_need_more_memory_than_brains_that_were_cut_out(toy_model, toy_study, toy_heads, monkeypatch):
+    monkeypatch.setattr(pipeline, "free_bytes", lambda: 0.8e9 + 20 * toy_study.reference.voxels.size)
+    assert segment(toy_study, toy_model, registered=True)
+    assert segment(toy_heads, toy_model, registered=True, stripped=True)
+    with pytest.raises(ResourceError, match="needs about"):
+        segment(toy_heads, toy_model, registered=True)
 
 
 def test_progress_grows_to_the_end_of_each_step_and_a_cancel_stops_the_run(toy_model, toy_study):

@@ -143,6 +143,17 @@ def test_a_brain_that_is_too_small_or_looks_different_in_one_sequence_is_doubtfu
     assert "T1ce" not in flag.text
 
 
+def test_more_than_a_brain_shown_by_images_that_were_taken_to_show_it_alone_is_doubtful_unless_the_network_reads_heads():
+    wide = ball(CENTRE, RADII * 1.25)
+    of = study(**{role: image(n, wide, TUMOUR if role == "t1ce" else None) for n, role in enumerate(ROLES)})
+    flag, = check(of, segmented(of))
+    assert flag.code == "doubtful_brain"
+    assert "leave out --stripped" in flag.text
+    assert f"{np.count_nonzero(wide) * 0.027:.0f} ml" in flag.text
+    card = SimpleNamespace(roles=ROLES, metrics={}, brain_only=False)
+    assert check(of, segmented(of), card) == ()
+
+
 def test_an_implausibly_large_tumour_is_questioned():
     assert "large" in codes(study(), ball(CENTRE, RADII * 0.8))
     assert "large" not in codes(study(), ball(CENTRE, RADII * 0.6))

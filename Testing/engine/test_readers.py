@@ -16,6 +16,7 @@ from braintumorseg.volume import Volume
 VOLUME = Volume(np.arange(1, 61, dtype=np.int16).reshape(3, 4, 5),
                 [[0, 0, 3.0, 1], [-2, 0, 0, 2], [0, 1.5, 0, 3], [0, 0, 0, 1]])
 ITK_SUFFIXES = [".nrrd", ".nhdr", ".mha", ".mhd"]
+_NRRD_DIRECTIONS = rb"space: .*\n(.*\n)space directions: .*\n((?:.*\n)*?)space origin: .*\n"
 
 
 def written(path):
@@ -139,6 +140,27 @@ def test_singular_directions_are_refused_with_the_files_name(tmp_path, suffix, p
     path = changed(uncompressed(tmp_path / f"determinant of spacing{suffix}"), pattern, replacement)
     with pytest.raises(BadImage, match=rf"spacing{suffix}.*singular"):
         read_volume(path)
+
+
+@pytest.mark.parametrize(("suffix", "pattern", "replacement"), [
+    (".mha", rb"ElementSpacing = .*\n", b""),
+    (".mhd", rb"ElementSpacing = .*\n", b""),
+    (".nrrd", rb"space directions: .*\n", b""),
+    (".nhdr", _NRRD_DIRECTIONS, rb"\1spacings: 2 nan 2\n\2"),
+    (".nrrd", rb"space directions: .*\n", b"space directions: none none none\n"),
+])
+def test_a_header_that_does_not_say_how_large_the_voxels_are_is_refused_with_the_files_name(tmp_path, suffix, pattern, replacement):
+    path = changed(uncompressed(tmp_path / f"a{suffix}"), pattern, replacement)
+    with pytest.raises(BadImage, match=rf"a{suffix}: .*does not say how large its voxels are"):
+        read_volume(path)
+
+
+@pytest.mark.parametrize(("suffix", "pattern", "replacement"), [
+    (".mha", rb"ElementSpacing = .*\n", b"ElementSize = 2 3 4\n"),
+    (".nrrd", _NRRD_DIRECTIONS, rb"\1spacings: 2 3 4\n\2"),
+])
+def test_a_spacing_is_read_in_the_other_way_of_saying_it_too(tmp_path, suffix, pattern, replacement):
+    assert read_volume(changed(uncompressed(tmp_path / f"a{suffix}"), pattern, replacement)).spacing_mm == (2.0, 3.0, 4.0)
 
 
 @pytest.mark.parametrize("suffix", [".nrrd", ".mha"])

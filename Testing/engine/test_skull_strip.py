@@ -39,6 +39,23 @@ def test_heads_are_told_from_brains_that_were_cut_out():
     assert shows_heads(Study({"t1": head(), "t2": alone(), "flair": head(2)})) == ("t1", "flair")
 
 
+def test_one_that_seems_to_show_the_brain_alone_is_held_against_its_brain_where_others_show_heads():
+    heads, asked = Study({"t1": head(), "flair": alone()}), []
+
+    def find(brain):
+        def of(volume):
+            asked.append(volume)
+            return volume.with_voxels(brain.astype(np.uint8))
+        return of
+
+    assert shows_heads(heads, find(ball(7.5))) == ("t1",)          # it shows 1.2 times what the brain measures,
+    assert shows_heads(heads, find(ball(6))) == ("t1", "flair")    # and now 2.3 times
+    assert all(volume is heads.volumes["flair"] for volume in asked)
+    asked.clear()
+    assert shows_heads(Study({"t2": alone(), "flair": alone()}), find(ball(6))) == ()
+    assert not asked
+
+
 def test_each_voxel_goes_with_the_majority_and_each_sequence_is_held_against_it():
     study = Study({role: head(n) for n, role in enumerate(("t1ce", "t1", "t2", "flair"))})
     wild = ball(8, (15, 16, 22))

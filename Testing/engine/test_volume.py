@@ -1,5 +1,7 @@
+import nibabel
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from braintumorseg.errors import BadImage
 from braintumorseg.volume import Grid, Volume
@@ -21,6 +23,30 @@ def test_grids_that_differ_by_a_tenth_of_a_millimetre_are_not_the_same():
     assert not Grid((2, 3, 4), TURNED).same_as(Grid((2, 3, 4), moved))
     assert Grid((2, 3, 4), TURNED).same_as(Grid((2, 3, 4), TURNED + 0))
     assert not Grid((2, 3, 4), TURNED).same_as(Grid((2, 3, 5), TURNED))
+
+
+def test_grids_a_hundredth_of_a_voxel_apart_are_the_same_and_the_distance_is_told():
+    moved = np.diag([5.0, 4.0, 3.0, 1.0])
+    moved[2, 3] = 0.025
+    moved[0, 0] += 0.004
+    one, other = Grid((4, 3, 4), np.diag([5.0, 4.0, 3.0, 1.0])), Grid((4, 3, 4), moved)
+    assert one.apart_mm(other) == pytest.approx(0.025)
+    assert one.same_as(other)
+    assert not one.same_as(other, tolerance_mm=0.02)
+    fine, beside = Grid((4, 3, 4), np.diag([0.5, 0.5, 0.5, 1.0])), np.diag([0.5, 0.5, 0.5, 1.0])
+    beside[2, 3] = 0.025
+    assert not fine.same_as(Grid((4, 3, 4), beside))
+
+
+def test_a_place_that_a_header_holds_twice_in_single_precision_is_one_grid():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        affine = nibabel.affines.from_matvec(Rotation.from_rotvec(rng.normal(size=3) * 0.25).as_matrix() @ np.diag([-1, -1, 1]),
+                                             rng.uniform(-150, 150, 3))
+        header = nibabel.Nifti1Header()
+        header.set_sform(affine, 1)
+        header.set_qform(affine, 1)
+        assert Grid((240, 240, 155), header.get_sform()).same_as(Grid((240, 240, 155), header.get_qform()))
 
 
 @pytest.mark.parametrize("affine", [np.zeros((4, 4)), np.diag([1.0, 1, 0, 1]), np.full((4, 4), np.nan), np.eye(3),

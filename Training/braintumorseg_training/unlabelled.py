@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from braintumorseg.brain import find_brain, open_brain_finder
+from braintumorseg.brain import find_in_head, open_brain_finder
 from braintumorseg.errors import BrainTumorSegError, InputError
 from braintumorseg.model_card import ModelCard
 from braintumorseg.read import read_study
@@ -47,8 +47,9 @@ def _pack(name: str, folder: Path, card: ModelCard, out: Path) -> tuple[str, ...
     found = align(study)
     moved = {role: alignment.moved for role, alignment in found.items() if alignment.moved is not None}
     doubtful = [role for role, alignment in found.items() if alignment.doubtful]
-    heads = shows_heads(study)
-    brain = find_study_brain(study, heads, lambda volume: find_brain(volume, _finder()), moved, doubtful).mask if heads else None
+    find = cache(lambda volume: find_in_head(volume, _finder()))
+    heads = shows_heads(study, find)
+    brain = find_study_brain(study, heads, find, moved, doubtful).mask if heads else None
     nothing = study.reference.with_voxels(np.zeros(study.reference.shape, np.uint8))
     pack_case(name, UNLABELLED, study, nothing, card, out, origin=origin_of(folder.resolve().parent), moved=moved, brain=brain)
     return study.roles

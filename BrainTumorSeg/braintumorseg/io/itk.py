@@ -7,8 +7,9 @@ import numpy as np
 from ..errors import BadImage
 from ..volume import Grid, Volume
 
-__all__ = ["from_itk", "itk_geometry", "to_itk"]
+__all__ = ["from_itk", "itk_geometry", "require_right_angles", "to_itk"]
 
+_AT_RIGHT_ANGLES = 2e-3  # cosine; what rounded direction cosines may make of a right angle (dicom_grid lets as much pass)
 _LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -19,6 +20,14 @@ def itk_geometry(grid: Grid) -> tuple[tuple[float, ...], tuple[float, ...], tupl
     return tuple(lps[:3, 3]), grid.spacing_mm, tuple(direction.ravel())
 
 
+def require_right_angles(grid: Grid, whose: str = "The image") -> None:
+    """Raise BadImage for a sheared affine; `whose` begins the message."""
+    axes = np.array(itk_geometry(grid)[2]).reshape(3, 3)
+    if np.abs(axes.T @ axes - np.eye(3)).max() > _AT_RIGHT_ANGLES:
+        raise BadImage(f"{whose} has axes that are not at right angles (sheared, as after a gantry tilt).",
+                       "Resample it to a rectangular grid first.")
+
+
 def to_itk(volume: Volume):
     """A SimpleITK image with the same voxels and place.
 
@@ -26,11 +35,8 @@ def to_itk(volume: Volume):
     """
     import SimpleITK as sitk
 
+    require_right_angles(volume.grid)
     origin, spacing, direction = itk_geometry(volume.grid)
-    axes = np.array(direction).reshape(3, 3)
-    if np.abs(axes.T @ axes - np.eye(3)).max() > 1e-3:
-        raise BadImage("The image's axes are not at right angles (sheared, as after a gantry tilt).",
-                       "Resample it to a rectangular grid first.")
     voxels = volume.voxels
     if voxels.dtype == bool or not voxels.dtype.isnative or voxels.dtype == np.float16:
         voxels = voxels.astype(np.uint8 if voxels.dtype == bool else np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import math
 import zlib
 from pathlib import Path
@@ -24,7 +25,6 @@ __all__ = ["NIFTI_SUFFIXES", "read_nifti", "write_nifti"]
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 
 _GZIP_MAGIC = b"\x1f\x8b"
-_BY_HEADER_BYTES = {348: nibabel.Nifti1Image, 540: nibabel.Nifti2Image}
 _MM_PER_UNIT = {1: 1000.0, 3: 0.001}  # NIFTI_UNITS_METER, NIFTI_UNITS_MICRON; any other, also "unknown", is mm
 _STORED = (np.uint8, np.int16, np.float32)
 _SCANNER = 1  # NIFTI_XFORM_SCANNER_ANAT
@@ -38,8 +38,8 @@ def read_nifti(path: Path | str) -> Volume:
     first axis to the left and the origin at the middle, so sizes are right and left-right is an assumption.
     Trailing axes of length 1 are dropped.
 
-    Raises MissingFile; NotAnImage for an empty, damaged or truncated file or another format; BadImage for a 4-D image or an
-    affine that cannot place voxels.
+    Raises MissingFile; NotAnImage for an empty, damaged or truncated file or another format; BadImage for a 4-D image, a header
+    without a spacing or an affine that cannot place voxels.
     """
     path = existing_file(path)
     try:
@@ -73,6 +73,38 @@ def write_nifti(volume: Volume, path: Path | str) -> None:
         image.set_qform(None, code=0)
     image.header.set_xyzt_units("mm", "sec")
     nibabel.save(image, path)
+
+
+class _Strict:
+    """A header that nibabel checks without a word on the terminal, and without making 1 mm of a spacing that is missing."""
+
+    _unheard = logging.Logger("nibabel", logging.CRITICAL + 1)
+
+    def check_fix(self, logger=None, error_level=None):
+        axes = min(3, int(self["dim"][0]))
+        if not self["sform_code"] and not self["pixdim"][1:1 + axes].all():
+            raise BadImage("The file does not say how large its voxels are (its spacing is 0).",
+                           "Convert it from its source again, or set its spacing.")
+        super().check_fix(self._unheard, error_level)
+
+
+class _Header1(_Strict, nibabel.Nifti1Header):
+    pass
+
+
+class _Header2(_Strict, nibabel.Nifti2Header):
+    pass
+
+
+class _Image1(nibabel.Nifti1Image):
+    header_class = _Header1
+
+
+class _Image2(nibabel.Nifti2Image):
+    header_class = _Header2
+
+
+_BY_HEADER_BYTES = {348: _Image1, 540: _Image2}
 
 
 def _open(stream: IO[bytes], name: str) -> nibabel.Nifti1Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 from ..errors import BadImage, NotAnImage
@@ -15,24 +16,30 @@ __all__ = ["NRRD_SUFFIXES", "read_nrrd", "write_nrrd"]
 NRRD_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
 
 _HEADER_ONLY = (".nhdr", ".mhd")  # their voxels are in a second file
+# Where a header says how large a voxel is, NRRD's in the lines up to an empty one; without it ITK takes 1 mm.
+_NRRD_SPACING = re.compile(rb"^(spacings:(?!.*nan)|space directions:).*\d", re.IGNORECASE | re.MULTILINE)
+_META_SPACING = re.compile(rb"^\s*(ElementSpacing|ElementSize)\s*=.*\d", re.MULTILINE)
 
 
 def read_nrrd(path: Path | str) -> Volume:
     """The volume (I, J, K) in an NRRD or MetaImage file, voxels in their stored type. Trailing axes of length 1 are dropped.
 
     Raises MissingFile; NotAnImage for an empty, damaged or truncated file or another format; BadImage for a 4-D or
-    colour image, or directions that cannot place voxels.
+    colour image, a header without a spacing, or directions that cannot place voxels.
     """
     import SimpleITK as sitk
 
     path = existing_file(path)
-    _check_start(path)
+    header = _checked_header(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     with naming(path):
         try:
             reader.ReadImageInformation()
             _check_axes(reader.GetSize(), reader.GetNumberOfComponents())
+            if not (_NRRD_SPACING if header.startswith(b"NRRD") else _META_SPACING).search(header):
+                raise BadImage("The file does not say how large its voxels are (its header has no spacing).",
+                               "Convert it from its source again, or set its spacing.")
             if path.suffix.lower() not in _HEADER_ONLY:
                 check_room(path, math.prod(reader.GetSize()))  # one byte a voxel is the least
             image = reader.Execute()
@@ -50,13 +57,16 @@ def write_nrrd(volume: Volume, path: Path | str) -> None:
     sitk.WriteImage(to_itk(volume), str(path), useCompression=True)
 
 
-def _check_start(path: Path) -> None:
-    """Raise NotAnImage unless the file begins as one of these formats do: ITK's own refusal is a page of stderr."""
+def _checked_header(path: Path) -> bytes:
+    """The lines before the voxels. Raises NotAnImage unless they are those of one of these formats: ITK's own refusal is a page of stderr."""
     with path.open("rb") as file:
-        start = file.read(1 << 16)
-    if not start.startswith(b"NRRD") and b"ElementDataFile" not in start:
-        raise NotAnImage(f"{path.name} is not an NRRD or MetaImage file: it does not begin with such a header.",
-                         "Give the file as its converter wrote it.")
+        start = file.read(1 << 20)
+    if start.startswith(b"NRRD"):
+        return re.split(rb"\r?\n\r?\n", start, maxsplit=1)[0]
+    if b"ElementDataFile" in start:
+        return start.partition(b"ElementDataFile")[0]
+    raise NotAnImage(f"{path.name} is not an NRRD or MetaImage file: it does not begin with such a header.",
+                     "Give the file as its converter wrote it.")
 
 
 def _check_axes(size: tuple[int, ...], components: int) -> None:
