@@ -18,6 +18,7 @@ from .errors import InputError
 from .io.atomic import MARKER, output_folder
 from .io.dicom_facts import damage
 from .io.dicom_walk import find_files
+from .person_names import are_several_people, words_of_name
 from .pseudonyms import Pseudonyms
 
 __all__ = ["FACES", "anonymise"]
@@ -32,6 +33,7 @@ class _Image:
     patient: str           # the patient's key: never written
     study_uid: str
     series_uid: str
+    sop_uid: str
     order: tuple[int, int]  # number of the series, of the image
 
 
@@ -52,13 +54,17 @@ def anonymise(paths: Iterable[Path], out: Path, pseudonyms: Pseudonyms, *, keep_
             key = (pseudonyms.patient(image.patient), pseudonyms.uid(image.study_uid), image.order[0], pseudonyms.uid(image.series_uid))
             by_series[key].append(image)
         written: Counter[tuple] = Counter()
+        copied: set[str] = set()
         for key in sorted(by_series):
             place = folder / f"{len(written) + 1:03d}"
             for image in sorted(by_series[key], key=lambda one: one.order):
                 cleaner = Cleaner(pseudonyms, image.patient, words[image.patient], keep_dates, keep_age_sex)
-                if reason := cleaner.copy(image.path, place / f"{written[key] + 1:04d}.dcm"):
+                if image.sop_uid in copied:
+                    left_out["an image that was there before"] += 1
+                elif reason := cleaner.copy(image.path, place / f"{written[key] + 1:04d}.dcm"):
                     left_out[reason] += 1
                 else:
+                    copied.add(image.sop_uid)
                     written[key] += 1
         if not written:
             raise InputError("Nothing here can be made a research copy" + (f": {_listed(left_out)}." if left_out else ": there are no files."),
@@ -80,7 +86,7 @@ def _survey(paths: Iterable[Path], left_out: Counter[str]) -> tuple[list[_Image]
     from pydicom import dcmread
     from pydicom.errors import InvalidDicomError
 
-    images, words, births, seen = [], defaultdict(set), defaultdict(set), set()
+    images, words, people = [], defaultdict(set), defaultdict(set)
     files, closed = find_files(paths)
     left_out.update(f"a folder: {one.why}" for one in closed)
     for path in files:
@@ -88,12 +94,11 @@ def _survey(paths: Iterable[Path], left_out: Counter[str]) -> tuple[list[_Image]
             header = dcmread(path, stop_before_pixels=True)
             patient = str(header.get("PatientID") or "") or f"{header.get('PatientName', '')}\0{header.get('PatientBirthDate', '')}"
             birth = re.sub(r"\D", "", str(header.get("PatientBirthDate") or ""))
+            name = words_of_name(str(header.get("PatientName") or ""))
             words[patient] |= set(identity_words(header))
             reason = "a directory of files" if "DirectoryRecordSequence" in header else why_not_kept(header)
             if not reason and not all(header.get(key) for key in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")):
                 reason = "an image without UIDs"
-            if not reason and header.SOPInstanceUID in seen:
-                reason = "an image that was there before"
         except PermissionError:
             reason = "a file: this user may not open it"
         except (InvalidDicomError, OSError):
@@ -103,12 +108,16 @@ def _survey(paths: Iterable[Path], left_out: Counter[str]) -> tuple[list[_Image]
         if reason:
             left_out[reason] += 1
         else:
-            seen.add(header.SOPInstanceUID)
-            births[patient] |= {birth} - {""}
-            images.append(_Image(path, patient, str(header.StudyInstanceUID), str(header.SeriesInstanceUID),
+            people[patient].add((name, birth))
+            images.append(_Image(path, patient, str(header.StudyInstanceUID), str(header.SeriesInstanceUID), str(header.SOPInstanceUID),
                                  (_int(header.get("SeriesNumber")), _int(header.get("InstanceNumber")))))
-    if any(len(dates) > 1 for dates in births.values()):
-        raise InputError("Images with one patient ID have different birth dates: they are of several people, and would get one pseudonym.",
+    why = ""
+    if any(len({birth for _, birth in records} - {""}) > 1 for records in people.values()):
+        why = "different birth dates"
+    elif any(are_several_people(records) for records in people.values()):
+        why = "names with no word in common, and no birth date that says whose they are"
+    if why:
+        raise InputError(f"Images with one patient ID have {why}: they seem to be of several people, who would get one pseudonym.",
                          "Anonymise each person's files in a run of its own, without --seed-file or with one of its own. If it is one person all the "
                          "same, give those runs the same --seed-file.")
     return images, {patient: frozenset(found) for patient, found in words.items()}

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .confidentiality import CODING_SCHEMES, DATES, KEPT, SEQUENCES, clean_description, option_codes
-from .io.dicom_facts import damage
+from .io.dicom_facts import contrast_agent, damage
+from .io.dicom_series import Facts
 from .pseudonyms import Pseudonyms
+from .sequences import agent_given
 
 if TYPE_CHECKING:
     from pydicom import DataElement, Dataset
@@ -25,15 +27,22 @@ _NAMING = ("PatientID", "OtherPatientIDs", "PatientBirthDate", "AccessionNumber"
            "DeviceSerialNumber", "PatientAddress", "PatientTelephoneNumbers", "RequestedProcedureID", "PerformedProcedureStepID",
            "ScheduledProcedureStepID", "InstitutionalDepartmentName")
 _BODY_PARTS = frozenset({"HEAD", "BRAIN", "SKULL", "NECK", "HEADNECK", "SPINE", "CSPINE", "WHOLEBODY"})
-_TERMS = frozenset({"original", "derived", "primary", "secondary", "mixed", "yes", "no", "none", "other"})   # as surnames they give nothing away
+# As surnames, or in the name of a hospital or a station, these give nothing away.
+_TERMS = frozenset({"original", "derived", "primary", "secondary", "mixed", "yes", "no", "none", "other"})
+_MAKERS = frozenset({"philips", "siemens", "healthineers", "general", "electric", "toshiba", "canon", "hitachi", "fujifilm", "bruker", "biospin",
+                     "esaote", "paramed", "hyperfine", "neusoft", "alltech", "united", "imaging", "shimadzu", "fonar", "medical", "systems",
+                     "healthcare", "health", "corporation", "gmbh"})
 # Words that every copy holds, so that finding them says nothing.
-_OURS = " ".join([METHOD, "CONTRAST SEGMENTATION PYDICOM",
+_OURS = " ".join([METHOD, "CONTRAST NONE UNKNOWN SEGMENTATION PYDICOM",
                   *(meaning for keep_dates in (False, True) for _, meaning in option_codes(keep_dates, True))]).lower()
 _MOST_NUMBERS = 32   # where the standard sets no limit
 _TEXT = frozenset({"LO", "SH", "LT", "ST", "UT", "UC", "CS"})
 _NUMBERS = frozenset({"DS", "IS", "US", "SS", "UL", "SL", "FL", "FD", "SV", "UV", "AT"})
 # Type 2 in every image: present and empty.
-_EMPTY = ("PatientBirthDate", "PatientSex", "StudyID", "AccessionNumber", "ReferringPhysicianName", "StudyDate", "StudyTime")
+_EMPTY = ("PatientBirthDate", "PatientSex", "StudyID", "AccessionNumber", "ReferringPhysicianName", "StudyDate", "StudyTime", "Manufacturer")
+# Type 1 in Enhanced General Equipment, which all but classic images have; the number of the device is one more.
+_CLASSIC = ("1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.2")
+_EQUIPMENT = ("Manufacturer", "ManufacturerModelName", "SoftwareVersions")
 
 
 def identity_words(dataset: Dataset) -> Iterator[str]:
@@ -44,7 +53,7 @@ def identity_words(dataset: Dataset) -> Iterator[str]:
                 yield from identity_words(item)
         elif element.VR == "PN" or element.keyword in _NAMING:
             for value in _values(element):
-                yield from (word for word in _words(str(value)) if len(word) > 2 and word not in _TERMS)
+                yield from (word for word in _words(str(value)) if len(word) > 2 and word not in _TERMS | _MAKERS)
 
 
 class Cleaner:
@@ -115,10 +124,11 @@ class Cleaner:
 
     def _replace(self, result: Dataset, original: Dataset) -> None:
         """What is neither kept nor dropped: free text of which a recognised part, or a word of ours, takes the place."""
-        if "SeriesDescription" in original:
-            result.SeriesDescription = clean_description(str(original.SeriesDescription or ""), self._identity)
-        if original.get("ContrastBolusAgent"):
-            result.ContrastBolusAgent = "CONTRAST"   # that there was some decides which sequence it is
+        for keyword in ("SeriesDescription", "ProtocolName"):
+            if keyword in original:
+                setattr(result, keyword, clean_description(str(original[keyword].value or ""), self._identity))
+        if agent := agent_given(Facts(contrast_agent=contrast_agent(original))):   # whether there was some decides which sequence it is
+            result.ContrastBolusAgent = "CONTRAST" if agent == "yes" else "NONE"
         if "SegmentNumber" in original and result.get("SegmentedPropertyTypeCodeSequence"):
             result.SegmentLabel = result.SegmentedPropertyTypeCodeSequence[0].get("CodeMeaning", "Segment")
         if original.get("TrackingID"):
@@ -132,6 +142,11 @@ class Cleaner:
         from pydicom import Dataset
 
         clean.SpecificCharacterSet = "ISO_IR 192"
+        if clean.SOPClassUID not in _CLASSIC:
+            clean.DeviceSerialNumber = self._pseudonyms.device(str(original.get("DeviceSerialNumber") or ""))
+            for keyword in _EQUIPMENT:
+                if not clean.get(keyword):
+                    setattr(clean, keyword, "UNKNOWN")
         for keyword in _EMPTY:
             if keyword not in clean:
                 setattr(clean, keyword, "")

@@ -150,7 +150,7 @@ def _not_negative(words: str) -> int:
 def _add_images(verb) -> None:
     verb.add_argument("paths", nargs="*", type=Path, metavar="PATH",
                       help="folders or files of DICOM series, images (NIfTI, NRRD, MHA), or folders of them")
-    _add_roles(verb, "an image, a DICOM series' folder or a file of it, or its number")
+    _add_roles(verb, "an image, a DICOM series' folder or a file of it, or its number (7; 7.2 for its second volume)")
     verb.add_argument("--study", type=int, metavar="N", help="which of several DICOM studies, 1 the earliest")
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import re
 
+from .sequence_words import CONTRAST_MARKS, read_words
+
 __all__ = ["CODING_SCHEMES", "DATES", "KEPT", "SEQUENCES", "clean_description", "option_codes", "why_not_kept"]
 
 
@@ -116,9 +118,16 @@ def why_not_kept(dataset) -> str:
 
 
 def clean_description(text: str, forbidden: frozenset[str]) -> str:
-    """The words of a series' description that name a sequence, a plane or a contrast; all else is dropped."""
-    words = re.split(r"[^a-z0-9+*]+", text.lower())
-    return " ".join(word for word in words if word in _VOCABULARY and word not in forbidden)[:64].strip()
+    """The words of a series' description that name a sequence, a plane or a contrast; all else is dropped.
+
+    What the description says of its sequence and of contrast it still says, in words of ours where a dropped one said it ('ohne KM').
+    """
+    words = [word for word in re.split(r"[^a-z0-9+*]+", text.lower()) if word in _VOCABULARY and word not in forbidden]
+    meant, said = read_words(text), read_words(" ".join(words))
+    if said.contrast != meant.contrast:
+        words = [*([CONTRAST_MARKS[meant.contrast]] if meant.contrast else []), *(word for word in words if not read_words(word).contrast)]
+    words = [*(word for word in meant.beyond(said) if word not in forbidden), *words]
+    return " ".join(words)[:64].strip()
 
 
 def option_codes(keep_dates: bool, keep_age_sex: bool) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,20 +14,40 @@ from .io.dicom_series import Stack
 from .io.files import existing_file, walk
 from .io.readers import image_suffix, reader_for
 from .roles import find_images, left_out, recognise_roles
-from .series_roles import series_name
+from .series_roles import series_name, volume_for
 
 __all__ = ["Places", "sort_places"]
+
+
+@dataclass(frozen=True)
+class SeriesNumber:
+    """A series by its number, '7', or one volume of it, '7.2'."""
+
+    number: int
+    volume: int = 0
+
+    @classmethod
+    def read(cls, text: str) -> SeriesNumber | None:
+        """None where `text` is none."""
+        match = re.fullmatch(r"([0-9]+)(?:\.([1-9][0-9]*))?", text)
+        return cls(int(match[1]), int(match[2] or 0)) if match else None
+
+    def fits(self, stack: Stack) -> bool:
+        return stack.facts.number == self.number and self.volume in (0, stack.volume)
+
+    def __str__(self) -> str:
+        return f"series {self.number}{f'.{self.volume}' if self.volume else ''}"
 
 
 @dataclass(frozen=True, eq=False)
 class Places:
     """`images`: image files among the paths. `folders`: where DICOM was asked for. `dicom`: where to look for it, the folders of series
-    given by role too. `given_files`, `given_places`: role -> what was given for it; a place may be a series number as text."""
+    given by role too. `given_files`, `given_places`: role -> what was given for it."""
 
     images: tuple[Path, ...]
     folders: tuple[Path, ...]
     given_files: Mapping[str, Path]
-    given_places: Mapping[str, Path | int]
+    given_places: Mapping[str, Path | SeriesNumber]
 
     @property
     def dicom(self) -> list[Path]:
@@ -36,25 +57,36 @@ class Places:
         """True for a series below one of the paths, not only beside a file that was given by role."""
         return any(_lies_in(stack, folder) for folder in self.folders)
 
-    def given_stacks(self, stacks: Sequence[Stack]) -> dict[str, Stack]:
-        """Role -> the stack that was given for it. Raises UnclearRoles where none or several fit, or one was given twice."""
+    def given_by_place(self, stack: Stack) -> bool:
+        """True for a series that lies where one was given by role as a folder or a file."""
+        return any(_lies_in(stack, place) for place in self.given_places.values() if isinstance(place, Path))
+
+    def given_stacks(self, stacks: Sequence[Stack], study: Sequence[Stack], number: int | None) -> dict[str, Stack]:
+        """Role -> the one of `stacks` that was given for it; a series number is looked for in `study`, the chosen one, before the others,
+        and there alone where it was chosen by its `number`. Of a series of several volumes it is the one that its headers take for the role.
+
+        Raises UnclearRoles where none or several fit, or one was given twice.
+        """
         found: dict[str, Stack] = {}
         for role, place in self.given_places.items():
-            fit = [stack for stack in stacks if (_lies_in(stack, place) if isinstance(place, Path) else self.asked_for(stack)
-                                                 and stack.facts.number == place)]
-            # A folder may be named for a patient.
-            name = f"series {place}" if isinstance(place, int) else "the folder" if place.is_dir() else place.name
-            if not fit:
-                raise UnclearRoles(f"--{role}: {name} is no DICOM series that can be read as a volume, and holds none.",
-                                   "Look at what there is with 'braintumorseg study'.")
-            if len(fit) > 1:
-                raise UnclearRoles(f"--{role}: {name} holds {len(fit)} volumes ({', '.join(sorted({series_name(stack) for stack in fit}))}).",
-                                   "Give the folder or one file of a single series.")
-            other = next((key for key, stack in found.items() if stack is fit[0]), None)
+            if isinstance(place, Path):
+                name = "the folder" if place.is_dir() else place.name  # a folder may be named for a patient
+                fit = [stack for stack in stacks if _lies_in(stack, place)]
+            else:
+                name = str(place)
+                anywhere = [stack for stack in stacks if self.asked_for(stack) and place.fits(stack)]
+                fit = [stack for stack in anywhere if any(stack is one for one in study)]
+                if anywhere and not fit and number is not None:
+                    raise UnclearRoles(f"--{role}: {name} is there, but not in study {number}.", "Give its folder to use it all the same.")
+                fit = fit or anywhere
+                if (studies := len({stack.facts.study_uid for stack in fit})) > 1:
+                    raise UnclearRoles(f"--{role}: {name} is in {studies} studies.", "Choose one with --study N, or give the folder of one series.")
+            chosen = _only(role, name, fit)
+            other = next((key for key, stack in found.items() if stack is chosen), None)
             if other:
-                raise UnclearRoles(f"{series_name(fit[0]).capitalize()} was given as --{other} and as --{role}; one series is one sequence.",
+                raise UnclearRoles(f"{series_name(chosen).capitalize()} was given as --{other} and as --{role}; one series is one sequence.",
                                    f"Give another for one of them, or leave out --{role}.")
-            found[role] = fit[0]
+            found[role] = chosen
         return found
 
 
@@ -65,17 +97,17 @@ def sort_places(paths: Iterable[Path | str], given: Mapping[str, Path | str]) ->
     folders = [path for path in paths if _holds_dicom(path)]
     images = find_images(path for path in paths if path not in folders)
     files: dict[str, Path] = {}
-    places: dict[str, Path | int] = {}
+    places: dict[str, Path | SeriesNumber] = {}
     for role, value in given.items():
         path = Path(value)
-        if not path.exists() and str(value).isdecimal():
-            places[role] = int(str(value))
+        if not path.exists() and (number := SeriesNumber.read(str(value))):
+            places[role] = number
         elif _holds_dicom(path):
             places[role] = path
         else:
             files[role] = existing_file(path)
             reader_for(path)
-    if any(isinstance(place, int) for place in places.values()) and not folders:
+    if any(isinstance(place, SeriesNumber) for place in places.values()) and not folders:
         raise UnclearRoles("A series number was given, and no folder of DICOM series.", "Give the folder, too.")
     _refuse_one_file_twice(files)
     _refuse_contradiction(files, [path for path in images if path in paths])
@@ -99,6 +131,21 @@ def _holds_dicom(path: Path) -> bool:
         return False
     return any(not entry.name.startswith(".") and not image_suffix(entry) and (entry.suffix.lower() in (".dcm", ".ima") or is_dicom(entry))
                for entry in walk(path))
+
+
+def _only(role: str, name: str, fit: Sequence[Stack]) -> Stack:
+    """The one stack that fits what was given, which messages call `name`."""
+    if not fit:
+        raise UnclearRoles(f"--{role}: {name} is no DICOM series that can be read as a volume, and holds none.",
+                           "Look at what there is with 'braintumorseg study'.")
+    if len(fit) == 1:
+        return fit[0]
+    one_series = len({(stack.facts.study_uid, stack.facts.number) for stack in fit}) == 1
+    if one_series and (chosen := volume_for(role, fit)):
+        return chosen
+    raise UnclearRoles(f"--{role}: {name} holds {len(fit)} volumes ({', '.join(sorted({series_name(stack) for stack in fit}))}).",
+                       f"Give the folder, and the number of one as in --{role} {fit[0].facts.number}.{fit[0].volume}." if one_series and fit[0].volume
+                       else "Give the folder or one file of a single series.")
 
 
 def _lies_in(stack: Stack, place: Path) -> bool:

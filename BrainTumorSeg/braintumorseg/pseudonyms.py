@@ -34,6 +34,10 @@ class Pseudonyms:
     def patient(self, key: str) -> str:
         return f"ANON-{self._digest('patient', key).hex()[:10].upper()}"
 
+    def device(self, serial: str) -> str:
+        """One number for one device, whoever lay in it."""
+        return f"ANON-{self._digest('device', serial).hex()[:10].upper()}"
+
     def days(self, key: str) -> int:
         """By how many days the patient's dates go back, 1..3650."""
         return 1 + int.from_bytes(self._digest("days", key)[:8], "big") % _MOST_DAYS

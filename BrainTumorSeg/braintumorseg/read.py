@@ -14,7 +14,7 @@ from .survey import Found, Survey, survey
 
 __all__ = ["read_study"]
 
-_OPTIONS = "Say which is which with " + ", ".join(f"--{role}" for role in ROLES) + " (a series' folder, one of its files, or its number)."
+_OPTIONS = "Say which is which with " + ", ".join(f"--{role}" for role in ROLES) + " (a series' folder, one of its files, or its number, 7 or 7.2)."
 
 
 def read_study(paths: Iterable[Path | str] = (), *, t1: Path | str | None = None, t1ce: Path | str | None = None,

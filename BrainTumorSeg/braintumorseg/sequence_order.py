@@ -22,14 +22,14 @@ def judge_study(series: Sequence[Facts]) -> list[Judgement]:
     judgements = [judge(facts) for facts in series]
     order = _Order(series, judgements)
     return [order.settle(facts, judged) if judged.is_t1 and judged.contrast_by != "words" else judged
-            for facts, judged in zip(series, judgements, strict=True)]
+            for facts, judged in zip(series, judgements)]  # noqa: B905 (strict is newer than Slicer 5.8's Python)
 
 
 class _Order:
     """When contrast was given, as far as words and the kinds of series tell, and whether the header's agent means anything."""
 
     def __init__(self, series: Sequence[Facts], judgements: Sequence[Judgement]):
-        pairs = list(zip(series, judgements, strict=True))
+        pairs = list(zip(series, judgements))  # noqa: B905
         self.t1s = [facts for facts, judged in pairs if judged.is_t1]
         native = [facts for facts, judged in pairs if judged.is_t1 and (judged.contrast_by, judged.contrast) == ("words", "no")]
         self.agents = [agent_given(facts) for facts in series]

@@ -135,6 +135,9 @@ _PHRASES = tuple((re.compile(pattern), words) for pattern, words in (
     (r"(?:(?<= )|^)-(?:c|gd|km|k)(?![a-z])|(?<![a-z-])c ?-(?= |$)", " native "),
 ))
 
+# How a text says in short whether contrast was given.
+CONTRAST_MARKS = {"yes": "+c", "no": "-c", "both": "+/-c"}
+
 
 @dataclass(frozen=True)
 class Words:
@@ -152,8 +155,14 @@ class Words:
         """'t1 mprage +c': tags only, in the vocabulary's order; '' when nothing was understood."""
         tags = [*(tag for tag in WEIGHTINGS if tag in self.weightings), *(tag for tag in TECHNIQUES if tag in self.techniques),
                 *(tag for tag in OTHER_KINDS if tag in self.kinds - self.weightings), *(["mpr"] if self.mpr else []),
-                *{"yes": ["+c"], "no": ["-c"], "both": ["+/-c"]}.get(self.contrast, [])]
+                *([CONTRAST_MARKS[self.contrast]] if self.contrast else [])]
         return " ".join(tags)
+
+    def beyond(self, other: Words) -> list[str]:
+        """Words of the vocabulary that say what this says and `other` does not, contrast aside."""
+        tags = [tag for mine, theirs in ((self.weightings, other.weightings), (self.techniques, other.techniques), (self.kinds, other.kinds))
+                for tag in sorted(mine - theirs)]
+        return [*map(_word_of, tags), *(["mpr"] if self.mpr and not other.mpr else [])]
 
 
 def read_words(text: str) -> Words:
@@ -161,7 +170,7 @@ def read_words(text: str) -> Words:
     tokens = _tokens(text)
     tags = {_MEANING[token] for token in tokens if token in _MEANING}
     kinds = {tag for group, tag in tags if group == "kind"}
-    if "sub" in tokens and all(after.isdigit() for before, after in zip(tokens, [*tokens[1:], ""], strict=True) if before == "sub"):
+    if "sub" in tokens and all(after.isdigit() for before, after in zip(tokens, [*tokens[1:], ""]) if before == "sub"):  # noqa: B905
         kinds.discard("subtraction")  # 'sub-01' is a subject
     weightings = {tag for group, tag in tags if group == "weighting"} | ({"t1"} if ("contrast", "t1 given") in tags else set())
     return Words(frozenset(weightings), frozenset(tag for group, tag in tags if group == "technique"),
@@ -189,6 +198,12 @@ def _contrast(tokens: list[str]) -> str:
         elif tag == "agent":
             negated = False  # this agent is the one that was not given
     return "both" if len(said) > 1 else next(iter(said), "")
+
+
+def _word_of(tag: str) -> str:
+    """A word that is read as `tag`: the tag itself, or the first that is listed for it."""
+    known = _known(tag)
+    return tag if known and _MEANING[known][1] == tag else next(word for word, meaning in _MEANING.items() if meaning[1] == tag)
 
 
 def _is_agent(token: str) -> bool:

@@ -14,7 +14,7 @@ from .io.dicom_series import Facts
 from .sequence_timing import timing_of
 from .sequence_words import OTHER_KINDS, Words, read_words
 
-__all__ = ["SURE", "Judgement", "agent_given", "judge"]
+__all__ = ["SURE", "Judgement", "agent_given", "dixon_image", "judge"]
 
 SURE = 0.7  # below this confidence the image is asked, and then the user
 _BOTH, _WORDS, _NUMBERS, _DOUBT, _CONFLICT = 0.95, 0.85, 0.75, 0.6, 0.4  # what a judgement rests on
@@ -37,10 +37,11 @@ _IMAGE_TYPES = {
                                                                               "RENDERED",
     "reformat": "MPR|REFORMATTED|RFMT|CSA MPR|CURVED|MPR THICK", "subtraction": "SUBTRACT|SUBTRACTION|SUB",
     "map": "T1 MAP|T2 MAP|T2 STAR MAP|T2STAR MAP|R2 MAP|T1_MAP|T2_MAP|PARAM|PROTON DENSITY MAP|SYNTHETIC|INV1|INV2|FAT|FAT "
-           "FRACTION|OPP_PHASE|OUT_PHASE|R2_STAR MAP",
+           "FRACTION|OPP_PHASE|OUT_PHASE|R2_STAR MAP|F/F|OP/OP",  # Philips writes fat and opposed phase twice; a single 'F' may mean anything
     "report": "SCREEN SAVE|SCREENSAVE|CSA REPORT|CSA BLACK IMAGE|SCREEN CAPTURE|CAPTURE|EVIDENCE|REPORT",
 }
 _KIND_OF_TYPE = {value: tag for tag, values in _IMAGE_TYPES.items() for value in values.split("|")}
+_DIXON = {"water": {"WATER", "W/W"}, "in-phase": {"IN_PHASE", "IP/IP"}}  # the images of a Dixon series that show the brain, the better first
 # Siemens' names of pulse sequences, as their beginning: '*tfl3d1_ns'. Time of flight is a FLASH with a tone ('_t70').
 _SEQUENCE_NAMES = ((r"\*?ep", "epi"), (r"\*?(?:fl[23]d\d?r?_t|fl[23]d\w*_v|qfl)", "angiography"), (r"\*?(?:tfi|ci3d|fi[23]d|de3d)", "steady"),
                    (r"\*?swi", "susceptibility"), (r"\*?(?:csi|svs)", "spectroscopy"))
@@ -123,8 +124,7 @@ def _other_kind(facts: Facts, words: Words, timing: str) -> tuple[str, str]:
         return OTHER_KINDS["body"], "body part"
     if facts.b_value:
         return OTHER_KINDS["diffusion"], f"b {facts.b_value:g}"
-    types = [value.strip().upper() for value in facts.image_type]
-    for tag in (_KIND_OF_TYPE.get(value) for value in types):
+    for tag in (_KIND_OF_TYPE.get(value) for value in _image_types(facts)):
         if tag:
             return OTHER_KINDS[tag], "image type"
     if words.kinds:
@@ -139,6 +139,18 @@ def _other_kind(facts: Facts, words: Words, timing: str) -> tuple[str, str]:
     if timing == "epi" and not words.weightings:
         return _ECHO_PLANAR, "scanning sequence EP"
     return "", ""
+
+
+def _image_types(facts: Facts) -> list[str]:
+    """The values of ImageType, and each two neighbours joined by '/'."""
+    types = [value.strip().upper() for value in facts.image_type]
+    return [*types, *(f"{one}/{two}" for one, two in zip(types, types[1:]))]  # noqa: B905, RUF007 (newer than Slicer 5.8's Python)
+
+
+def dixon_image(facts: Facts) -> str:
+    """'water' or 'in-phase' for such an image of a Dixon series; '' for any other."""
+    types = set(_image_types(facts))
+    return next((name for name, values in _DIXON.items() if types & values), "")
 
 
 def _first_kind(words: Words) -> str:

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from .errors import BadImage, NotAnImage
 from .io.dicom_series import Stack
 from .sequence_order import judge_study
-from .sequences import SURE, Judgement
+from .sequences import SURE, Judgement, dixon_image, judge
 from .sequences_by_image import Look, brighter, kinds_of
 from .study import ROLES
 from .volume import Volume
 
-__all__ = ["SeriesRole", "recognise_series", "series_name"]
+__all__ = ["SeriesRole", "recognise_series", "series_name", "volume_for"]
 
 _FEWEST_SLICES = 5     # a localizer has three; a tumour needs more
 _WHOLE_BRAIN_MM = 110.0
@@ -43,7 +43,7 @@ def recognise_series(stacks: Sequence[Stack], given: Mapping[str, Stack] | None 
     """
     given = given or {}
     judged = [replace(one, role="", left_out=f"shows {stack.grid.shape[2]} slices only", confidence=1.0) if _too_few(stack, one) else one
-              for stack, one in zip(stacks, judge_study([stack.facts for stack in stacks]), strict=True)]
+              for stack, one in zip(stacks, _by_headers(stacks), strict=True)]
     judged = _Images(stacks, judged, given, read).ask()
     found = [SeriesRole(stack, one.role if one.sure else "", one.why, _left_out(one), () if one.sure or one.left_out else _may_be(one))
              for stack, one in zip(stacks, judged, strict=True)]
@@ -52,9 +52,39 @@ def recognise_series(stacks: Sequence[Stack], given: Mapping[str, Stack] | None 
     return found
 
 
+def volume_for(role: str, volumes: Sequence[Stack]) -> Stack | None:
+    """The one of a series' `volumes` that is `role` by their headers, a T1 for either T1; None where that is none or several."""
+    wanted = set(_T1S if role in _T1S else (role,))
+    fit = [one.stack for one in recognise_series(volumes) if wanted & {one.role, *one.may_be}]
+    return fit[0] if len(fit) == 1 else None
+
+
 def series_name(stack: Stack) -> str:
-    """'series 4', for messages."""
-    return "a series without a number" if stack.facts.number is None else f"series {stack.facts.number}"
+    """'series 4', or 'series 4.2' for the second of its volumes; for messages."""
+    if stack.facts.number is None:
+        return "a series without a number"
+    return f"series {stack.facts.number}{f'.{stack.volume}' if stack.volume else ''}"
+
+
+def _by_headers(stacks: Sequence[Stack]) -> list[Judgement]:
+    """As the study's headers tell; of a Dixon series its water image alone, or its in-phase image where there is no other."""
+    shown: dict[tuple[str, str], set[str]] = {}
+    for stack in stacks:
+        shown.setdefault(_series(stack), set()).add(dixon_image(stack.facts))
+    aside = [_beside_dixon(stack, shown[_series(stack)]) for stack in stacks]
+    others = iter(judge_study([stack.facts for stack, why in zip(stacks, aside, strict=True) if not why]))
+    return [replace(judge(stack.facts), role="", left_out=why, confidence=1.0) if why else next(others)
+            for stack, why in zip(stacks, aside, strict=True)]
+
+
+def _beside_dixon(stack: Stack, shown: set[str]) -> str:
+    """Why a stack is left out of a series in which the Dixon images `shown` are; '' when it is not."""
+    best = next((name for name in ("water", "in-phase") if name in shown), "")
+    return f"its series has the {best} image" if best not in ("", dixon_image(stack.facts)) and not judge(stack.facts).left_out else ""
+
+
+def _series(stack: Stack) -> tuple[str, str]:
+    return stack.facts.study_uid, stack.facts.series_uid
 
 
 def _too_few(stack: Stack, judged: Judgement) -> bool:
@@ -96,6 +126,11 @@ def _take_better(found: list[SeriesRole], role: str, judged: list[Judgement]) ->
             found[other.place] = replace(found[other.place], role="", left_out=why_not)
     others = ", ".join(series_name(one.stack) for one in candidates if one is not best)
     found[best.place] = replace(found[best.place], why=f"{found[best.place].why}; better than {others}")
+    alike = [one for one in candidates if one.rank == best.rank and _series(one.stack) == _series(best.stack)]
+    if len(alike) > 1:
+        for one in alike:
+            why_not = "not certain: its series has volumes that nothing tells apart"
+            found[one.place] = SeriesRole(one.stack, "", judged[one.place].why, why_not, (role,))
     return found
 
 

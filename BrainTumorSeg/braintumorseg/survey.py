@@ -82,7 +82,8 @@ def survey(paths: Iterable[Path | str] = (), given: Mapping[str, Path | str] | N
 
     Args:
         paths: files or folders.
-        given: role -> what the user says it is: an image file, a DICOM series' folder or one of its files, or a series number as text.
+        given: role -> what the user says it is: an image file, a DICOM series' folder or one of its files, or a series number as text, with
+            the number of a volume behind a point where a series has several ('7.2').
         study: which of several DICOM studies, counted from the earliest, 1.
         fill_gaps: make up slices that are missing from a series from their neighbours, instead of refusing it.
         progress: is told the share of the DICOM files looked at, 0..1.
@@ -98,7 +99,7 @@ def survey(paths: Iterable[Path | str] = (), given: Mapping[str, Path | str] | N
     for one in files:
         if one.role in by_series:
             raise UnclearRoles(f"{one.name} and a DICOM series may both be {one.role}.", f"Choose one with --{one.role}.")
-    return Survey(tuple(_with_frames_noted([*series, *files])), aside)
+    return Survey(tuple(_with_differences_noted([*series, *files])), aside)
 
 
 def _series(places: Places, study: int | None, fill_gaps: bool, progress, cancel) -> tuple[list[Found], tuple[LeftAside, ...]]:
@@ -107,10 +108,14 @@ def _series(places: Places, study: int | None, fill_gaps: bool, progress, cancel
             raise UnclearRoles("--study chooses among DICOM studies, and there is none.", "Leave it out.")
         return [], ()
     scan = scan_dicom(places.dicom, progress=progress, cancel=cancel, fill_gaps=fill_gaps)
-    given = places.given_stacks(scan.stacks)
-    stacks = [stack for stack in scan.stacks if places.asked_for(stack) or any(stack is one for one in given.values())]
+    stacks = [stack for stack in scan.stacks if places.asked_for(stack) or places.given_by_place(stack)]
+    if study is None:
+        _refuse_patients(stacks)
+    mine, others = _one_study(stacks, len(places.given_places), study)
+    given = places.given_stacks(stacks, mine, study)
+    stacks = [stack for stack in stacks if any(stack is one for one in given.values())
+              or (places.asked_for(stack) and any(stack is one for one in mine))]
     _refuse_patients(stacks)
-    stacks, others = _one_study(stacks, given, study)
     found = [_found(one) for one in recognise_series(stacks, given, read_stack)]
     return [_yielding(one, places.given_files) for one in found], (*scan.left_aside, *others)
 
@@ -131,9 +136,8 @@ def _refuse_patients(stacks: Sequence[Stack]) -> None:
         raise UnclearRoles(f"These are images of {len(patients)} patients.", "Give the folder of one patient.")
 
 
-def _one_study(stacks: Sequence[Stack], given: Mapping[str, Stack], number: int | None) -> tuple[list[Stack], list[LeftAside]]:
-    """(the stacks of one study, given ones wherever they are from; the other studies). Never the newest in silence: it is asked for."""
-    mine = [stack for stack in stacks if any(stack is one for one in given.values())]
+def _one_study(stacks: Sequence[Stack], given: int, number: int | None) -> tuple[Sequence[Stack], list[LeftAside]]:
+    """(the stacks of one study; the other studies). Never the newest in silence: it is asked for, unless every role is `given`."""
     studies: dict[str, list[Stack]] = {}
     for stack in stacks:
         if stack.facts.modality in ("", "MR"):
@@ -145,14 +149,15 @@ def _one_study(stacks: Sequence[Stack], given: Mapping[str, Stack], number: int 
     if number is not None and not 1 <= number <= len(ordered):
         raise UnclearRoles(f"There is no study {number}: {len(ordered)} stud{'y was' if len(ordered) == 1 else 'ies were'} found.",
                            "Look at them with 'braintumorseg study'.")
-    if number is None and len(useful) > 1 and len(given) < len(ROLES):
+    if len(ordered) < 2 or (number is None and len(useful) > 1 and given == len(ROLES)):
+        return stacks, []
+    if number is None and len(useful) > 1:
         raise UnclearRoles(f"{len(ordered)} studies of this patient were found, the earliest first: {_listed(ordered, roles)}.",
                            "Choose one with --study N.")
     taken = number - 1 if number is not None else useful[0] if useful else 0
     others = [LeftAside(f"study {place + 1}", "another study was chosen" if place in useful else "another study, without a sequence of ours")
               for place in range(len(ordered)) if place != taken]
-    kept = {id(stack) for stack in [*mine, *(ordered[taken] if ordered else ())]}
-    return [stack for stack in stacks if id(stack) in kept or len(ordered) < 2], others
+    return ordered[taken], others
 
 
 def _listed(studies: Sequence[Sequence[Stack]], roles: Sequence[Sequence[str]]) -> str:
@@ -185,20 +190,27 @@ def _by_name_or_image(images: list[Path], given: set[str]) -> dict[str, Recognis
         return found
 
 
-def _with_frames_noted(found: list[Found]) -> list[Found]:
-    """A note at every chosen series that was not measured in the reference's coordinates: the patient may have been moved."""
+def _with_differences_noted(found: list[Found]) -> list[Found]:
+    """A note at every chosen series that was not measured in the reference's coordinates (the patient may have been moved), or that has
+    the patient's name in another spelling."""
     chosen = {one.role: one for one in found if one.role and one.stack is not None}
     reference = next((chosen[role] for role in REFERENCE_ORDER if role in chosen), None)
     if reference is None:
         return found
-    frame = reference.stack.facts.frame_of_reference_uid
+    facts = reference.stack.facts
 
     def noted(one: Found) -> Found:
-        own = one.stack.facts.frame_of_reference_uid if one.stack is not None else ""
-        if not one.role or not own or not frame or own == frame:
+        if not one.role or one.stack is None:
             return one
-        return replace(one, notes=(*one.notes, f"another frame of reference than {reference.role}: aligned by the images"))
+        own, notes = one.stack.facts, list(one.notes)
+        if _differ(own.frame_of_reference_uid, facts.frame_of_reference_uid):
+            notes.append(f"another frame of reference than {reference.role}: aligned by the images")
+        if _differ(own.name_key, facts.name_key):
+            notes.append(f"the patient's name is written otherwise than in {reference.role}; ID and birth date are the same")
+        return replace(one, notes=tuple(notes))
 
     return [noted(one) for one in found]
 
 
+def _differ(one: str, other: str) -> bool:
+    return bool(one and other) and one != other

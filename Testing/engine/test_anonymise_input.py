@@ -5,6 +5,7 @@ import os
 
 import pydicom
 import pytest
+from pydicom.uid import RLELossless
 
 from braintumorseg.cli import main
 from made_up_patient import find_secrets, write_patient
@@ -97,6 +98,34 @@ def test_people_who_can_be_told_apart_or_are_one_are_copied(tmp_path, capsys, va
     assert (report["images"], report["patients"]) == (2, 2 if "PatientID" in values else 1)
 
 
+@pytest.mark.parametrize("names", [("Smith^Ann", "Jones^Bob"), ("Anonymous^001", "Anonymous^002"), ("Yamada^Tarou=山田^太郎", "Suzuki^Ken=鈴木^健"),
+                                   ("Smith^Ann^^Mrs", "Jones^Bea^^Mrs"), ("Smith^Ann^M", "Jones^Bea^M")], ids=str)
+def test_people_who_share_a_patient_id_and_no_word_of_their_names_are_not_made_one(tmp_path, capsys, names):
+    for study, name in enumerate(names, start=1):
+        write_person(tmp_path / "in", study, PatientID="0000", PatientName=name, PatientBirthDate="")
+    code, out, err = run(capsys, tmp_path / "in", "--out", tmp_path / "out")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "no word in common" in err and "--seed-file" in err and not any(word in err for word in ("Smith", "Jones", "Yamada", "0000"))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("names", [("DOE^JANE", "Doe^Jane^M"), ("Müller^Anna", "MULLER, ANNA"), ("Yamada^Tarou=山田^太郎", "=山田^太郎"),
+                                   ("Smith^Ann", ""), ("Smith^Ann", "Anonymous"), ("Smith^Ann", "Jones^Ann", "Jones^Bea")], ids=str)
+def test_people_whose_names_may_be_one_persons_are_copied_as_one(tmp_path, capsys, names):
+    for study, name in enumerate(names, start=1):
+        write_person(tmp_path / "in", study, PatientID="0000", PatientName=name, PatientBirthDate="")
+    report = json.loads(run(capsys, tmp_path / "in", "--out", tmp_path / "out", "--json")[1])
+    assert (report["images"], report["patients"]) == (len(names), 1)
+
+
+def test_a_birth_date_that_is_the_same_makes_other_names_one_persons(tmp_path, capsys):
+    for study, name in enumerate(("Smith^Ann", "Jones^Bea"), start=1):
+        write_person(tmp_path / "in", study, PatientName=name)
+    assert json.loads(run(capsys, tmp_path / "in", "--out", tmp_path / "out", "--json")[1])["patients"] == 1
+    write_person(tmp_path / "in", 3, PatientName="Brown^Eve", PatientBirthDate="")
+    assert run(capsys, tmp_path / "in", "--out", tmp_path / "out2")[0] == 1
+
+
 def test_runs_of_their_own_tell_people_who_share_an_id_apart(tmp_path, capsys):
     """What the refusal tells the user to do."""
     for study, values in enumerate(({}, OTHER), start=1):
@@ -104,3 +133,19 @@ def test_runs_of_their_own_tell_people_who_share_an_id_apart(tmp_path, capsys):
         assert run(capsys, tmp_path / f"in{study}", "--out", tmp_path / f"out{study}")[0] == 0
     first, second = (pydicom.dcmread(tmp_path / f"out{study}" / "001" / "0001.dcm") for study in (1, 2))
     assert first.PatientID != second.PatientID
+
+
+@pytest.mark.parametrize("how", ["plain", "compressed"])
+def test_a_damaged_copy_of_an_image_does_not_keep_the_whole_one_out(tmp_path, capsys, how):
+    whole = write_patient(tmp_path / "in" / "b")
+    if how == "compressed":
+        for path in whole:
+            ds = pydicom.dcmread(path)
+            ds.compress(RLELossless, generate_instance_uid=False)
+            ds.save_as(path)
+    (tmp_path / "in" / "a").mkdir()
+    (tmp_path / "in" / "a" / "copy.dcm").write_bytes(whole[2].read_bytes()[:-300])
+    report = json.loads(run(capsys, tmp_path / "in", "--out", tmp_path / "out", "--json")[1])
+    assert (report["images"], list(report["left_out"].values())) == (8, [1])
+    assert "there before" not in next(iter(report["left_out"]))
+    assert all(len(pydicom.dcmread(path).pixel_array) for path in (tmp_path / "out").rglob("*.dcm"))

@@ -35,11 +35,19 @@ def test_contrast_that_only_a_sequence_of_items_says_is_yes():
 
 
 @pytest.mark.parametrize("a, b, same", [(dict(), dict(), True), (dict(PatientName="Doe^Ann"), dict(PatientName="DOE^ANN "), True),
-                                        (dict(PatientID="1"), dict(PatientID="2"), False), (dict(PatientName="A"), dict(PatientName="B"), False),
+                                        (dict(PatientID="1"), dict(PatientID="2"), False),
+                                        (dict(PatientName="Doe^Ann"), dict(PatientName="Doe^Ann^M"), True),
+                                        (dict(PatientName="A", PatientBirthDate=""), dict(PatientName="B", PatientBirthDate=""), False),
+                                        (dict(PatientName="A", PatientID=""), dict(PatientName="B", PatientID=""), False),
                                         (dict(PatientBirthDate="19600101"), dict(PatientBirthDate="19600102"), False)], ids=str)
 def test_patients_are_told_apart_by_their_identity(a, b, same):
     keys = {facts_of(header(study="1.2", **values), b"salt").patient_key for values in (a, b)}
     assert (len(keys) == 1) == same
+
+
+def test_the_key_of_a_name_tells_spellings_apart_and_is_no_name():
+    keys = [facts_of(header(PatientName=name), b"salt").name_key for name in ("Doe^Ann", "DOE^ANN ", "Doe^Ann^M", "")]
+    assert keys[0] == keys[1] != keys[2] and keys[3] == "" and "doe" not in "".join(keys).casefold()
 
 
 def test_without_any_identity_one_study_is_one_patient():

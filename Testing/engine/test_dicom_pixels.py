@@ -215,6 +215,96 @@ def test_monochrome1_becomes_bright_where_there_is_much(tmp_path):
     assert np.array_equal(read(tmp_path).voxels, 4095 - volume.voxels.astype(int))
 
 
+# padding: pixels that are no part of the picture
+
+def padded(volume, value, *, signed=True, **attributes):
+    """Slices of `volume` whose first row is padding with the stored `value`."""
+    slices = slices_of_volume(volume, PixelRepresentation=int(signed), BitsStored=16, HighBit=15, **attributes)
+    for k, one in enumerate(slices):
+        pixels = volume.voxels[:, :, k].T.astype("<i4")
+        pixels[0] = value
+        one.PixelData = pixels.astype("<i2" if signed else "<u2").tobytes()
+    return slices
+
+
+@pytest.mark.parametrize(("value", "signed", "stated"), [(-32768, True, -32768), (-2000, True, -2000), (63536, False, 63536), (-1, True, -1),
+                                                         (-2000, True, ("US", 63536)), (63536, False, ("SS", -2000))], ids=str)
+def test_padding_is_read_as_the_lowest_value_of_the_picture_with_a_note(tmp_path, value, signed, stated):
+    volume = toy_volume()
+    slices = padded(volume, value, signed=signed)
+    for one in slices:
+        one.add_new("PixelPaddingValue", *(stated if isinstance(stated, tuple) else ("SS" if signed else "US", stated)))
+    save(slices, tmp_path)
+    (stack,) = scan_dicom([tmp_path]).stacks
+    expected = volume.voxels.copy()
+    expected[:, 0] = expected[:, 1:].min()
+    assert np.array_equal(read_stack(stack).voxels, expected)
+    assert stack.notes == (f"pixels of {value}, which the header calls padding, are read as the lowest value of the others",)
+
+
+def test_a_range_of_padding_is_read_as_the_lowest_value_whichever_end_is_stated_first(tmp_path):
+    volume = toy_volume()
+    for ends in ((-2000, -1900), (-1900, -2000)):
+        slices = padded(volume, -1950, PixelPaddingValue=ends[0], PixelPaddingRangeLimit=ends[1])
+        save(slices, tmp_path)
+        (stack,) = scan_dicom([tmp_path]).stacks
+        assert read_stack(stack).voxels.min() == volume.voxels[:, 1:].min() and "pixels from -2000 to -1900" in stack.notes[0]
+
+
+def test_padding_is_compared_before_the_scale_and_before_monochrome1_is_turned(tmp_path):
+    volume = toy_volume()
+    save(padded(volume, -2000, PixelPaddingValue=-2000, RescaleSlope=2.5, RescaleIntercept=10), tmp_path / "scaled")
+    found = read(tmp_path / "scaled").voxels
+    assert np.allclose(found[:, 1:], volume.voxels[:, 1:] * 2.5 + 10) and (found[:, 0] == found[:, 1:].min()).all()
+    save(padded(volume, 0, signed=False, PixelPaddingValue=0, PhotometricInterpretation="MONOCHROME1"), tmp_path / "turned")
+    found = read(tmp_path / "turned").voxels
+    assert np.array_equal(found[:, 1:], 65535 - volume.voxels[:, 1:].astype(int)) and (found[:, 0] == found[:, 1:].min()).all()
+
+
+@pytest.mark.parametrize("low", [0, 100, -30], ids=lambda low: f"lowest {low}")
+def test_padding_as_dark_as_air_changes_nothing_and_is_not_spoken_of(tmp_path, low):
+    """Zeros around a brain without its skull must stay zeros."""
+    volume = toy_volume()
+    shifted = volume.with_voxels(volume.voxels.astype(np.int16) + low - 1)
+    save(padded(shifted, 0, PixelPaddingValue=0), tmp_path)
+    (stack,) = scan_dicom([tmp_path]).stacks
+    expected = shifted.voxels.copy()
+    expected[:, 0] = 0
+    assert np.array_equal(read_stack(stack).voxels, expected) and stack.notes == ()
+
+
+def test_padding_that_fills_a_whole_slice_takes_the_lowest_value_of_the_others(tmp_path):
+    volume = toy_volume()
+    slices = slices_of_volume(volume, PixelRepresentation=1, BitsStored=16, HighBit=15, PixelPaddingValue=-2000)
+    slices[2].PixelData = np.full(volume.shape[1::-1], -2000, "<i2").tobytes()
+    save(slices, tmp_path / "one")
+    found = read_stack(scan_dicom([tmp_path / "one"]).stacks[0]).voxels
+    assert (found[:, :, 2] == 1).all() and np.array_equal(found[:, :, 3], volume.voxels[:, :, 3])
+
+
+@pytest.mark.parametrize("stated", [[1, 2], None, 70], ids=["several", "empty", "more than 12 bits hold"])
+def test_padding_that_is_damaged_or_cannot_be_is_ignored(tmp_path, stated):
+    volume = toy_volume()
+    slices = slices_of_volume(volume)
+    for one in slices:
+        one.add_new("PixelPaddingValue", "US", 0x8000 + 70 if stated == 70 else stated)
+    save(slices, tmp_path)
+    (stack,) = scan_dicom([tmp_path]).stacks
+    assert np.array_equal(read_stack(stack).voxels, volume.voxels)
+
+
+def test_padding_in_an_enhanced_file_is_read_as_the_lowest_value(tmp_path):
+    volume = toy_volume()
+    dataset = enhanced([volume], PixelRepresentation=1, BitsStored=16, HighBit=15, PixelPaddingValue=-2000)
+    pixels = volume.voxels.transpose(2, 1, 0).astype("<i2")
+    pixels[:, 0] = -2000
+    dataset.PixelData = pixels.tobytes()
+    save(dataset, tmp_path)
+    (stack,) = scan_dicom([tmp_path]).stacks
+    found = read_stack(stack).voxels
+    assert (found[:, 0] == volume.voxels[:, 1:].min()).all() and np.array_equal(found[:, 1:], volume.voxels[:, 1:]) and "-2000" in stack.notes[0]
+
+
 # damage
 
 def test_a_compressed_frame_that_ends_early_is_refused_and_its_file_named(tmp_path):

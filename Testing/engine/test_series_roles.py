@@ -114,5 +114,44 @@ def test_an_image_that_cannot_be_read_leaves_its_series_uncertain():
     assert roles([stack("", 1), stack("T2", 2)], read=damaged) == ["", "t2"]
 
 
+# several volumes in one series
+
+DIXON = {"F": ("DERIVED", "PRIMARY", "F", "F", "DERIVED"), "M": ("ORIGINAL", "PRIMARY", "M_FFE", "M", "FFE"),
+         "IP": ("DERIVED", "PRIMARY", "IP", "IP", "DERIVED"), "OP": ("DERIVED", "PRIMARY", "OP", "OP", "DERIVED"),
+         "W": ("DERIVED", "PRIMARY", "W", "W", "DERIVED"), "FAT": ("ORIGINAL", "PRIMARY", "DIXON", "FAT"),
+         "WATER": ("ORIGINAL", "PRIMARY", "DIXON", "WATER"), "IN": ("ORIGINAL", "PRIMARY", "DIXON", "IN_PHASE"),
+         "OUT": ("ORIGINAL", "PRIMARY", "DIXON", "OUT_PHASE")}
+
+
+@pytest.mark.parametrize(("kinds", "best"), [("F M W IP OP", "W"), ("F W OP", "W"), ("F IP OP", "IP"), ("FAT WATER IN OUT", "WATER"),
+                                             ("FAT IN OUT", "IN")])
+@pytest.mark.parametrize("words", ["3D T1 mDIXON GD", "3D T1 mDIXON"])
+def test_of_a_dixon_series_the_water_is_taken_else_the_image_in_phase_whatever_their_order(kinds, best, words):
+    for order in (kinds.split(), kinds.split()[::-1]):
+        found = recognise_series([stack(words, 8, minute=10, image_type=DIXON[kind]) for kind in order])
+        assert [kind for kind, one in zip(order, found, strict=True) if one.role or one.may_be] == [best]
+        assert {one.role for one in found} == {"", "t1ce" if "GD" in words else "t1"}
+        assert all(one.left_out for one in found if not one.role)
+
+
+def test_a_dixon_series_does_not_keep_another_series_from_its_role():
+    dixon = [stack("T1 mDIXON GD", 8, minute=10, image_type=DIXON[kind]) for kind in ("W", "IP")]
+    found = recognise_series([*dixon, stack("T1 MPRAGE GD", 9, minute=20)])
+    assert [one.role for one in found] == ["", "", "t1ce"]
+
+
+def test_volumes_of_one_series_that_nothing_tells_apart_are_asked_about():
+    alike = [stack("T1 KM", 7, minute=10), stack("T1 KM", 7, minute=10)]
+    found = recognise_series(alike)
+    assert [(one.role, one.may_be) for one in found] == [("", ("t1ce",))] * 2
+    assert all("not certain" in one.left_out for one in found)
+    assert [one.role for one in recognise_series([*alike, stack("T1 KM", 8, minute=20)])] == ["", "", "t1ce"]
+    assert [one.role for one in recognise_series(alike, given={"t1ce": alike[1]})] == ["", "t1ce"]
+
+
+def test_volumes_of_one_series_that_were_taken_one_after_the_other_are_told_apart():
+    assert roles([stack("T2", 7, minute=12), stack("T2", 7, minute=10)]) == ["t2", ""]
+
+
 def test_no_series_have_no_roles():
     assert recognise_series([]) == []

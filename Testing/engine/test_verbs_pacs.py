@@ -206,7 +206,7 @@ def test_a_terminated_run_takes_its_images_with_it(full, tmp_path, temporary):
     assert child.stdout.readline() == "ready\n"
     assert len(list(temporary.rglob("*.dcm"))) == 8
     child.terminate()
-    assert child.communicate(timeout=60)[1] == "braintumorseg: The run was cancelled; nothing was written.\n"
+    assert child.communicate(timeout=60)[1] == "braintumorseg: The run was cancelled; nothing half-written is left.\n"
     assert child.returncode == 130
     assert list(temporary.iterdir()) == []
 

@@ -61,6 +61,20 @@ def test_what_the_panel_uses_of_the_engine_also_runs_in_slicers_python(file):
     assert found <= {"numpy", "braintumorseg"}, "Slicer's own Python need not have these"
 
 
+# What parses in 3.9 and fails there when it runs.
+NEWER_KEYWORDS = {("zip", "strict"), ("dataclass", "slots"), ("dataclass", "kw_only"), ("write_text", "newline")}
+NEWER_NAMES = {"pairwise", "bit_count", "UTC", "StrEnum", "ExceptionGroup", "batched", "TaskGroup", "aiter", "anext", "tomllib"}
+
+
+@pytest.mark.parametrize("file", [*FILES, *engine_files_of_the_panel()], ids=lambda file: file.name)
+def test_it_calls_nothing_that_slicer_5_8s_python_lacks(file):
+    nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+    keywords = {(ast.unparse(node.func).rpartition(".")[2], keyword.arg) for node in nodes if isinstance(node, ast.Call) for keyword in node.keywords}
+    names = {name for node in nodes for name in (getattr(node, "id", None), getattr(node, "attr", None), getattr(node, "name", None))}
+    assert not keywords & NEWER_KEYWORDS
+    assert not names & NEWER_NAMES
+
+
 def test_only_the_adapter_of_the_process_code_imports_qt():
     for name in ("process", "run_queue", "private_folder", "install", "install_child", "manifest", "runtime_choice"):
         tree = ast.parse((MODULE / "BrainTumorSegLib" / f"{name}.py").read_text(encoding="utf-8"))

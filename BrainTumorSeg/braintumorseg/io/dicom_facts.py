@@ -14,7 +14,7 @@ from .dicom_series import Facts
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["FACT_TAGS", "b_value", "damage", "facts_of", "integer", "number", "text", "texts", "uid"]
+__all__ = ["FACT_TAGS", "b_value", "contrast_agent", "damage", "facts_of", "integer", "number", "text", "texts", "uid"]
 
 # Keywords and private tags that `facts_of` asks for: only these are read from a file.
 FACT_TAGS: tuple = (
@@ -78,10 +78,11 @@ def integer(dataset: Dataset, name: str | int) -> int | None:
 
 
 def facts_of(dataset: Dataset, salt: bytes) -> Facts:
-    """The facts of one image. `salt` (random, one per scan) keeps `patient_key` from being looked up in a table of identifiers."""
+    """The facts of one image. `salt` (random, one per scan) keeps `patient_key` and `name_key` from being looked up in a table."""
     return Facts(
         study_uid=uid(dataset, "StudyInstanceUID"), series_uid=uid(dataset, "SeriesInstanceUID"),
         frame_of_reference_uid=uid(dataset, "FrameOfReferenceUID"), patient_key=_patient_key(dataset, salt),
+        name_key=_digest(salt, name) if (name := _name(dataset)) else "",
         number=integer(dataset, "SeriesNumber"), modality=text(dataset, "Modality"), sop_class_uid=uid(dataset, "SOPClassUID"),
         image_type=texts(dataset, "ImageType"), description=text(dataset, "SeriesDescription"), protocol=text(dataset, "ProtocolName"),
         sequence_name=text(dataset, "SequenceName") or text(dataset, "PulseSequenceName"),
@@ -89,7 +90,7 @@ def facts_of(dataset: Dataset, salt: bytes) -> Facts:
         scan_options=texts(dataset, "ScanOptions"), acquisition_type=text(dataset, "MRAcquisitionType"),
         repetition_ms=number(dataset, "RepetitionTime"), echo_ms=number(dataset, "EchoTime"), inversion_ms=number(dataset, "InversionTime"),
         flip_deg=number(dataset, "FlipAngle"), echo_train=integer(dataset, "EchoTrainLength"), echo_number=integer(dataset, "EchoNumbers"),
-        b_value=b_value(dataset), contrast_agent=_contrast(dataset), acquired=_acquired(dataset), body_part=text(dataset, "BodyPartExamined"),
+        b_value=b_value(dataset), contrast_agent=contrast_agent(dataset), acquired=_acquired(dataset), body_part=text(dataset, "BodyPartExamined"),
         manufacturer=text(dataset, "Manufacturer"), model=text(dataset, "ManufacturerModelName"),
         thickness_mm=number(dataset, "SliceThickness"), lossy=text(dataset, "LossyImageCompression") == "01",
     )
@@ -111,15 +112,25 @@ def b_value(dataset: Dataset) -> float | None:
 
 
 def _patient_key(dataset: Dataset, salt: bytes) -> str:
-    """Equal for images of one patient. With no identity at all, one study is one patient."""
-    name = " ".join(text(dataset, "PatientName").replace("^", " ").casefold().split())
-    identity = [text(dataset, "PatientID"), name, text(dataset, "PatientBirthDate")]
-    if not any(identity):
-        identity = [uid(dataset, "StudyInstanceUID")]
-    return hashlib.sha256(salt + "\n".join(identity).encode(errors="replace")).hexdigest()[:16]
+    """Equal for images of one patient. With no identity at all, one study is one patient.
+
+    A name counts only where ID and birth date are not both there: it may be written in several ways.
+    """
+    patient, birth = text(dataset, "PatientID"), text(dataset, "PatientBirthDate")
+    identity = [patient, "" if patient and birth else _name(dataset), birth]
+    return _digest(salt, *(identity if any(identity) else [uid(dataset, "StudyInstanceUID")]))
 
 
-def _contrast(dataset: Dataset) -> str:
+def _name(dataset: Dataset) -> str:
+    return " ".join(text(dataset, "PatientName").replace("^", " ").casefold().split())
+
+
+def _digest(salt: bytes, *words: str) -> str:
+    return hashlib.sha256(salt + "\n".join(words).encode(errors="replace")).hexdigest()[:16]
+
+
+def contrast_agent(dataset: Dataset) -> str:
+    """The header's words for it; 'yes' where only a sequence of items says that there was one, '' where nothing does."""
     if agent := text(dataset, "ContrastBolusAgent"):
         return agent
     try:

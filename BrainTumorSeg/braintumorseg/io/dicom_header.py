@@ -19,8 +19,8 @@ _TAGS = [
     *FACT_TAGS, "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "NumberOfFrames",
     "SliceLocation", "SpacingBetweenSlices", "ImagesInAcquisition", "TemporalPositionIdentifier", "AcquisitionNumber", "TriggerTime",
     "DiffusionGradientOrientation", 0x0019100E, "StackID", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored",
-    "HighBit", "PixelRepresentation", "ModalityLUTSequence", "DimensionIndexSequence", "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence", "DirectoryRecordSequence",
+    "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "ModalityLUTSequence", "DimensionIndexSequence",
+    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "DirectoryRecordSequence",
 ]
 _START = 132            # preamble and 'DICM'
 _UNDEFINED = 0xFFFFFFFF

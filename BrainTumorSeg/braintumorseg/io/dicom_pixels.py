@@ -1,4 +1,4 @@
-"""The pixels of a stack as one volume: decompressed, in their true type, rescaled slice by slice."""
+"""The pixels of a stack as one volume: decompressed, in their true type, rescaled slice by slice, their padding dark."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from .dicom_facts import damage, number, text
 from .dicom_grid import grid_of, place_of, slots_of
 from .dicom_header import missing_decoder
 from .dicom_jpeg import decode_jpeg12, is_jpeg12, packed_frame, stated_size
+from .dicom_padding import darken, padding_in
 from .dicom_quiet import quiet
 from .dicom_series import Frame, Stack
 from .dicom_tilt import upright
@@ -42,7 +43,7 @@ def read_pixels(stack: Stack) -> Volume:
 
 
 def _read(stack: Stack) -> Volume:
-    slices, places = [], []
+    slices, places, padded = [], [], []
     opened: Path | None = None
     for frame in stack.frames:
         if frame.path != opened:
@@ -55,14 +56,18 @@ def _read(stack: Stack) -> Volume:
             places.append(place_of(header))
         except BadImage as error:
             raise BadImage(f"{frame.path.name}: {error.what}", error.fix) from None
-        slices.append((_decoded(dataset, frame), *_scale(header, frame)))
+        pixels = _decoded(dataset, frame)
+        padded.append(padding_in(dataset, pixels))
+        slices.append((_bright(dataset, pixels), *_scale(header, frame)))
     if _looks_exchanged(slices[len(slices) // 2][0]):
         raise NotAnImage(f"Rows and Columns seem to be exchanged in the header of {stack.frames[0].path.name}: the picture falls apart.", _AGAIN)
     try:
         grid = grid_of(places, fill_gaps=bool(stack.missing))
     except BadImage:
         raise _changed(stack.frames[0]) from None
-    volume = Volume(_filled(_joined(slices), slots_of(places, grid), grid.shape), grid.affine)
+    voxels = _joined(slices)
+    darken(voxels, padded)
+    volume = Volume(_filled(voxels, slots_of(places, grid), grid.shape), grid.affine)
     volume = upright(volume) if stack.shear_deg else volume
     if not volume.grid.same_as(stack.grid):
         raise _changed(stack.frames[0])
@@ -96,7 +101,7 @@ def _put_syntax(dataset: Dataset) -> None:
 
 
 def _decoded(dataset: Dataset, frame: Frame) -> np.ndarray:
-    """One frame (rows, columns) as integers, with the sign and the bits that the header states, bright meaning much."""
+    """One frame (rows, columns) as the integers that are stored, with the sign and the bits that the header states."""
     from pydicom.pixels import pixel_array
     from pydicom.uid import UID
 
@@ -114,10 +119,14 @@ def _decoded(dataset: Dataset, frame: Frame) -> np.ndarray:
     if pixels.shape != (dataset.Rows, dataset.Columns):
         raise NotAnImage(f"The pixels of {name} are {' x '.join(map(str, pixels.shape))}, and its header says {dataset.Rows} x {dataset.Columns}.",
                          _AGAIN)
-    stored, signed = int(dataset.BitsStored), bool(dataset.PixelRepresentation)
-    if dataset.get("PhotometricInterpretation") == "MONOCHROME1":  # the lowest value is the brightest (PS3.3 C.7.6.3.1.2)
-        pixels = (-1 if signed else (1 << stored) - 1) - pixels.astype(np.int64)
     return pixels
+
+
+def _bright(dataset: Dataset, pixels: np.ndarray) -> np.ndarray:
+    """`pixels`, bright meaning much."""
+    if dataset.get("PhotometricInterpretation") != "MONOCHROME1":  # there the lowest value is the brightest (PS3.3 C.7.6.3.1.2)
+        return pixels
+    return (-1 if dataset.PixelRepresentation else (1 << int(dataset.BitsStored)) - 1) - pixels.astype(np.int64)
 
 
 def _looks_exchanged(pixels: np.ndarray) -> bool:

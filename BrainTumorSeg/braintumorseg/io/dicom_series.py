@@ -20,6 +20,7 @@ class Facts:
     series_uid: str = ""
     frame_of_reference_uid: str = ""
     patient_key: str = ""                       # tells patients apart within one scan; not the identifier itself
+    name_key: str = ""                          # tells spellings of the name apart in the same way; '' where there is none
     number: int | None = None                   # SeriesNumber
     modality: str = ""
     sop_class_uid: str = ""
@@ -64,6 +65,7 @@ class Stack:
     notes: what was noticed and dealt with ("1 slice was there twice and is read once"); nothing that identifies a patient.
     shear_deg: gantry tilt; not 0 where slices are shifted against their normal, and then reading resamples.
     missing: slices of the grid without a frame; only when the caller asked for gaps to be filled.
+    volume: which of the volumes with this series number in its study, from 1 on; 0 where it is the only one.
     """
 
     facts: Facts
@@ -72,6 +74,7 @@ class Stack:
     notes: tuple[str, ...] = ()
     shear_deg: float = 0.0
     missing: tuple[int, ...] = ()
+    volume: int = 0
 
 
 @dataclass(frozen=True)

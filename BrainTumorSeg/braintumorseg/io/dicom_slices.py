@@ -11,6 +11,7 @@ from .dicom_enhanced import frames_of, is_enhanced, other_dimensions
 from .dicom_facts import damage, facts_of, integer, number, text, texts
 from .dicom_grid import Place, place_of
 from .dicom_header import Header, read_header
+from .dicom_padding import padding_of
 from .dicom_series import Facts, Frame, LeftAside
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Slice:
     location: float | None = None
     spacing_between: float | None = None
     expected: int | None = None             # ImagesInAcquisition
+    padding: tuple[int, int] | None = None  # lowest and highest stored value that is no part of the picture
     trouble: str = ""
     fix: str = ""
     damaged: bool = True
@@ -92,7 +94,8 @@ def _slice(header: Header, index: int, dataset: Dataset, salt: bytes) -> Slice:
         frame=Frame(header.path, index), facts=facts, place=place_of(dataset), sop_uid=text(dataset, "SOPInstanceUID"),
         kind=(facts.frame_of_reference_uid, facts.image_type, facts.echo_number, facts.b_value, text(dataset, "StackID")),
         times=_times(dataset), number=integer(dataset, "InstanceNumber"), location=number(dataset, "SliceLocation"),
-        spacing_between=number(dataset, "SpacingBetweenSlices"), expected=integer(dataset, "ImagesInAcquisition"))
+        spacing_between=number(dataset, "SpacingBetweenSlices"), expected=integer(dataset, "ImagesInAcquisition"),
+        padding=padding_of(header.dataset))
 
 
 def _times(dataset: Dataset) -> tuple:

@@ -37,7 +37,17 @@ def stacks_of(slices: Iterable[Slice], fill_gaps: bool = False) -> tuple[list[St
         for group in _alike(kept):
             for found in _checked(group, notes, fill_gaps):
                 (stacks if isinstance(found, Stack) else aside).append(found)
-    return stacks, merged(aside)
+    return _numbered(stacks), merged(aside)
+
+
+def _numbered(stacks: Sequence[Stack]) -> list[Stack]:
+    """`stacks`; where a study has several with one series number, each says which of them it is."""
+    same: dict[tuple, list[Stack]] = {}
+    for stack in stacks:
+        if stack.facts.number is not None:
+            same.setdefault((stack.facts.patient_key, stack.facts.study_uid, stack.facts.number), []).append(stack)
+    place = {id(stack): number for ones in same.values() if len(ones) > 1 for number, stack in enumerate(ones, start=1)}
+    return [replace(stack, volume=place.get(id(stack), 0)) for stack in stacks]
 
 
 def _usable(series: list[Slice]) -> tuple[list[Slice], list[str], list[LeftAside]]:
@@ -68,7 +78,8 @@ def _usable(series: list[Slice]) -> tuple[list[Slice], list[str], list[LeftAside
     expected = max((one.expected or 0 for one in series), default=0)
     if len(kept) < expected:
         notes.append(f"the header speaks of {expected} images, and {len(kept)} are here")
-    return list(kept.values()), notes, aside
+    in_order = sorted(kept.values(), key=lambda one: (one.number or 0, one.frame.index))  # whatever their files are called
+    return in_order, notes, aside
 
 
 def _alike(slices: Iterable[Slice]) -> list[list[Slice]]:
@@ -147,15 +158,35 @@ def _contradiction(ordered: Sequence[Slice]) -> str:
     """Why the order of the places cannot be true: a few slices contradict what most say in SliceLocation or InstanceNumber."""
     normal = ordered[0].place.normal
     depths = np.array([normal @ one.place.position for one in ordered])
+    locations, numbers = [one.location for one in ordered], [one.number for one in ordered]
+    if np.diff(depths).min() <= 0:
+        return ""  # places that repeat are another matter
     step = float(np.median(np.diff(depths)))
-    for name, values, most in (("SliceLocation", [one.location for one in ordered], 0.49), ("InstanceNumber", [one.number for one in ordered], 0.25)):
-        if None in values or len(set(values)) < len(values) or step <= 0:
-            continue
-        expected = depths if name == "SliceLocation" else np.rint((depths - depths[0]) / step)
-        off = min((_off(np.array(values, float), sign * expected, 0.5 * (step if name == "SliceLocation" else 1)) for sign in (1, -1)), default=0)
-        if 0 < off <= most * len(ordered):
-            return f"{off} slice{'s lie' if off > 1 else ' lies'} elsewhere by ImagePositionPatient than by {name}"
+    if _all_differ(locations):  # along what it is measured, the standard does not say: it need only lie on a line
+        values = np.array(locations, float)
+        slope = _slope(depths, values)
+        off = _off(values, slope * depths, 0.5 * step * abs(slope))
+        if 0 < off <= max(0.1 * len(ordered), 2) and off < 0.5 * len(ordered):
+            return _elsewhere(off, "SliceLocation")
+    if _all_differ(numbers):
+        off = min(_off(np.array(numbers, float), sign * np.rint((depths - depths[0]) / step), 0.5) for sign in (1, -1))
+        if 0 < off <= 0.25 * len(ordered):
+            return _elsewhere(off, "InstanceNumber")
     return ""
+
+
+def _all_differ(values: Sequence[float | None]) -> bool:
+    return None not in values and len(set(values)) == len(values)
+
+
+def _slope(depths: np.ndarray, values: np.ndarray) -> float:
+    """Of the line through most of `values`: the median over slices that lie half a stack apart, where rounding counts least."""
+    half = len(depths) // 2
+    return float(np.median((values[half:] - values[:-half]) / (depths[half:] - depths[:-half])))
+
+
+def _elsewhere(off: int, name: str) -> str:
+    return f"{off} slice{'s lie' if off > 1 else ' lies'} elsewhere by ImagePositionPatient than by {name}"
 
 
 def _off(values: np.ndarray, expected: np.ndarray, tolerance: float) -> int:
@@ -169,6 +200,9 @@ def _notes(ordered: Sequence[Slice], step_mm: float) -> list[str]:
     said = ordered[0].spacing_between
     if said and abs(abs(said) - step_mm) > 0.05 * step_mm:
         notes.append(f"the header says {abs(said):.2f} mm from slice to slice; by their positions it is {step_mm:.2f} mm, and that is used")
+    if padding := next((one.padding for one in ordered if one.padding not in (None, (0, 0))), None):
+        which = f"of {padding[0]}" if padding[0] == padding[1] else f"from {padding[0]} to {padding[1]}"
+        notes.append(f"pixels {which}, which the header calls padding, are read as the lowest value of the others")
     return notes
 
 
