@@ -63,7 +63,8 @@ def table_as_text(table, separator: str = "\t") -> str:
 
 def _estimated(node) -> list:
     """The regions and labels whose volumes the engine could only guess: there was no image with contrast."""
-    return report_of(node).get("estimated_without_t1ce", []) if is_ours(node) else []
+    report = report_of(node) if is_ours(node) else {}
+    return report.get("estimated_without_t1ce", ["TC", "ET", "NCR"] if "t1ce" in report.get("missing", ()) else [])  # the latter: of earlier versions
 
 
 def _fill(table, columns: dict, remarks: Sequence) -> None:

@@ -83,7 +83,8 @@ def run_cohort(entries: Sequence[Entry], workers: Workers, manifest: Manifest, *
             if cancel is not None and cancel.is_set():
                 raise KeyboardInterrupt
     except KeyboardInterrupt:
-        run.stop(workers)
+        with suppress(KeyboardInterrupt):   # a second one: nobody waits for the workers any more
+            run.stop(workers)
         raise Cancelled(f"The run was cancelled; {run.done} of {len(entries)} studies are done and kept.",
                         "The same command goes on from there.") from None
     except BaseException:
@@ -148,9 +149,8 @@ class _Run:
 
     def _let_go(self) -> None:
         with suppress(OutputError):   # the disk is full: they count as begun once more
-            for name, before in self._in_work.items():
-                if self._manifest.records.get(name, before).state == "begun":
-                    self._manifest.write(before)
+            self._manifest.write(*(before for name, before in self._in_work.items()
+                                   if self._manifest.records.get(name, before).state == "begun"))
 
     def update(self, share: float) -> Update:
         """How far all are; `share`: what is done of those in work."""

@@ -14,13 +14,14 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from . import __version__
 from .cohort_shard import Shard
 from .errors import ConfigError, MissingFile, OutputError
 from .io.lock import hold
+from .measure import estimated
 
 __all__ = ["FORMAT", "Manifest", "Record", "manifests_in", "open_manifest", "read_records", "refused"]
 
@@ -54,6 +55,9 @@ class Record:
     reason: str = ""
 
 
+_FIELDS = tuple(one.name for one in fields(Record))   # a later version may write more
+
+
 class Manifest:
     """An open manifest that this process holds: `records` of the whole cohort, other shards' too, and `write` for its own."""
 
@@ -61,11 +65,11 @@ class Manifest:
         self._stream = stream
         self.records = records
 
-    def write(self, record: Record) -> None:
-        """Add a line; it is on the disk when this returns. Raises OutputError."""
+    def write(self, *records: Record) -> None:
+        """Add a line for each, all at once; they are on the disk when this returns. Raises OutputError."""
         try:
-            _put(self._stream, {name: value for name, value in asdict(record).items() if value})
-            self.records[record.id] = record   # before the disk is waited for: an interrupt of that does not unwrite it
+            _put(self._stream, *map(_as_written, records))
+            self.records.update((record.id, record) for record in records)   # before the disk is waited for: an interrupt does not unwrite them
             os.fsync(self._stream.fileno())
         except OSError as error:
             raise refused(error) from error
@@ -148,7 +152,10 @@ def _read(path: Path) -> tuple[dict, dict[str, Record]]:
                     raise ConfigError(f"{path.name} is in the format {value['format']}, and this is {FORMAT}.", _BEGIN_ANEW)
                 header = value
                 continue
-            record = Record(**{**value, **{name: tuple(value.get(name, ())) for name in ("estimated", "flags")}})
+            if value["state"] == "done" and "estimated" not in value:
+                value["estimated"] = _estimated_in(path.parent / value["id"])
+            record = Record(**{**{name: value[name] for name in _FIELDS if name in value}, "flags": tuple(value.get("flags", ())),
+                               "estimated": tuple(value.get("estimated", ()))})
         except (ValueError, KeyError, TypeError):
             raise ConfigError(f"{path.name} is damaged at line {number}.", f"Put back a copy of it. {_BEGIN_ANEW}") from None
         records[record.id] = record
@@ -191,9 +198,22 @@ def _cut_torn_line(stream) -> None:
     stream.seek(0, os.SEEK_END)
 
 
-def _put(stream, value: Mapping[str, object]) -> None:
-    stream.write(json.dumps(value, ensure_ascii=True, allow_nan=False).encode() + b"\n")
+def _put(stream, *values: Mapping[str, object]) -> None:
+    stream.write(b"".join(json.dumps(value, ensure_ascii=True, allow_nan=False).encode() + b"\n" for value in values))
     stream.flush()
+
+
+def _as_written(record: Record) -> dict:
+    """What is not empty; of what is done also that nothing was estimated, which earlier versions did not tell."""
+    return {name: value for name, value in asdict(record).items() if value or (name == "estimated" and record.state == "done")}
+
+
+def _estimated_in(folder: Path) -> tuple[str, ...]:
+    """For a result of an earlier version."""
+    try:
+        return estimated(json.loads((folder / "report.json").read_bytes())["missing"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
 
 
 def refused(error: OSError) -> OutputError:

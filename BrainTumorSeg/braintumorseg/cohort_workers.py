@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -125,7 +125,6 @@ def _nameless(reason: str, entry: Entry) -> str:
 
 def _segment(entry: Entry, model: Model, options: Options, out: Path, progress: Progress, turn: AbstractContextManager | None) -> dict:
     from .io.dicom_identity import identity_asked_for
-    from .overlay import draw_thumbnail
     from .pipeline import segment
     from .read import read_study
     from .results import write_results
@@ -136,14 +135,8 @@ def _segment(entry: Entry, model: Model, options: Options, out: Path, progress: 
     identity = identity_asked_for(series) if options.with_identity else None
     segmentation = segment(study, model, device=options.device, threads=options.threads, provider=options.provider, registered=options.registered,
                            stripped=options.stripped, thorough=options.thorough, progress=progress, turn=turn)
-    report = write_results(study, segmentation, model.card, out, force=True, dicom_source=series or (), sr=options.sr, sc=options.sc,
-                           identity=identity, progress=progress)
-    try:
-        draw_thumbnail(study, segmentation, out / THUMBNAIL)
-    except OSError:   # cohort.html shows the overlay in its place
-        with suppress(OSError):
-            (out / THUMBNAIL).unlink()
-    return report
+    return write_results(study, segmentation, model.card, out, force=True, dicom_source=series or (), sr=options.sr, sc=options.sc,
+                         identity=identity, thumbnail=THUMBNAIL, progress=progress)
 
 
 class Lanes:

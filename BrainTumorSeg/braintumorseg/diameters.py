@@ -23,6 +23,7 @@ MEASURABLE_MM = 10.0  # RANO takes a lesion for measurable from two perpendicula
 # Larger pixels are no slice to measure on: 2 mm more or less on both axes of a 20 mm lesion changes the product by a fifth, just less than the
 # quarter of a progression. 3-D images have 1 to 1.5 mm; slices cut across thick coronal or sagittal ones 3 to 6 mm.
 AXIAL_MM = 2.0
+_ALIKE = 1.25   # pixels up to so many times as large as the images' own are no reason to leave the axial plane
 _PLANES = ("sagittal", "coronal", "axial")  # their normal points right, to the front, to the top
 
 
@@ -86,11 +87,10 @@ def enhancing_diameters(labels: Volume, missing: Collection[str] = ()) -> Diamet
 
 def rano_axis(grid: Grid) -> int:
     """The axis of `grid` across which RANO's slices lie: that next to the patient's, for axial slices; where their pixels would be larger than
-    AXIAL_MM and than the images' own, the coarsest axis, for slices as they were acquired."""
-    spacing = np.round(grid.spacing_mm, 3)
-    pixel = [max(np.delete(spacing, axis)) for axis in range(3)]
+    AXIAL_MM and clearly larger than the images' own, the coarsest axis, for slices as they were acquired."""
+    pixel = [max(np.delete(grid.spacing_mm, axis)) for axis in range(3)]
     axial = int(np.abs(_normals(grid)[:, 2]).argmax())
-    return axial if pixel[axial] <= max(AXIAL_MM, min(pixel)) else int(np.argmin(pixel))
+    return axial if pixel[axial] <= max(AXIAL_MM, _ALIKE * min(pixel)) else int(np.argmin(pixel))
 
 
 def largest_diameters(mask: np.ndarray, grid: Grid, axis: int = 2) -> Diameters | None:

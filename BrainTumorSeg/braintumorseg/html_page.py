@@ -47,14 +47,14 @@ tbody th { font-weight: 400; }
 .bar { display: block; width: 14rem; height: .8em; margin-top: .4em; }
 .bar rect { fill: var(--bar); }
 .swatch, .bar { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-@media (max-width: 30rem) { body { padding: 1rem; } th, td { padding-right: .6rem; } td.number { white-space: normal; } }
+@media (max-width: 30rem) { body { padding: 1rem; } th, td { padding-right: .6rem; } .number { white-space: normal; } }
 @page { size: A4; margin: 14mm; }
 @media print {
   :root { font-size: 11px; color-scheme: light; --page: #fff; --ink: #000; --faint: #444; --line: #bbb; --warn: #fff;
     --note: #fff; }
   body { font-size: 1rem; padding: 0; max-width: none; }
   figure, tr, .flag { break-inside: avoid; }
-  thead { display: table-header-group; }
+  thead { display: table-header-group; break-after: avoid; }
   .wide { overflow: visible; }
   h2, h3, caption { break-after: avoid; }
   img { max-height: 165mm; width: auto; }

@@ -7,10 +7,10 @@ from pathlib import Path
 
 __all__ = ["free_bytes"]
 
-# Of control groups of version 2 and 1: their folder, how much a group may take, how much it has, and the line of its memory.stat that
-# counts pages of files, which the system takes back when somebody needs them.
-_UNIFIED = "sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"
-_LEGACY = "sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
+# Of control groups of version 2 and 1: their folder, how much a group may take, how much it has, and the lines of its memory.stat
+# that count pages of files, which the system takes back when somebody needs them.
+_UNIFIED = "sys/fs/cgroup", "memory.max", "memory.current", ("inactive_file", "active_file")
+_LEGACY = "sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", ("total_inactive_file", "total_active_file")
 
 
 def free_bytes(root: Path = Path("/")) -> float:
@@ -38,11 +38,11 @@ def _left_by_groups(root: Path) -> Iterator[int]:
                 yield left
 
 
-def _left(group: Path, limit: str, usage: str, files: str) -> int | None:
+def _left(group: Path, limit: str, usage: str, files: tuple[str, ...]) -> int | None:
     """None without a limit, or without a group."""
     try:
         most, taken = (group / limit).read_text().strip(), int((group / usage).read_text())
         stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
     except (OSError, ValueError):
         return None
-    return max(0, int(most) - taken + int(stat.get(files, 0))) if most.isdecimal() else None
+    return max(0, int(most) - taken + sum(int(stat.get(name, 0)) for name in files)) if most.isdecimal() else None

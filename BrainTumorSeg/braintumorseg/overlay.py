@@ -39,9 +39,9 @@ def draw_overlay(study: Study, segmentation: Segmentation, path: Path, windows: 
     save_page(page, path)
 
 
-def draw_thumbnail(study: Study, segmentation: Segmentation, path: Path) -> None:
+def draw_thumbnail(study: Study, segmentation: Segmentation, path: Path, windows: Mapping[str, Window] | None = None) -> None:
     """Write a JPEG of at most THUMBNAIL_PX, some 15 kB: the axial plane of `draw_overlay` in every sequence, plain and outlined."""
-    view = _View(study, segmentation)
+    view = _View(study, segmentation, windows)
     rows = [[view.panel(*what) for what in row] for row in _arrange_small(study.roles, view.found)]
     small = draw_small(rows, {label.value: label.rgb for label in segmentation.table}, THUMBNAIL_PX)
     small.save(path, "JPEG", quality=85, subsampling=0)   # the outlines' colours are a pixel wide

@@ -14,10 +14,17 @@ _NOBODY = frozenset({"anon", "anonym", "anonymous", "anonymized", "anonymised", 
 
 
 def words_of_name(name: str) -> frozenset[str]:
-    """The family, given and middle names of a person name (PS3.5 6.2) in all its scripts, lower case without accents; initials are none."""
-    parts = [part for group in str(name).split("=") for part in group.split("^")[:3]]
-    plain = "".join(letter for letter in unicodedata.normalize("NFKD", " ".join(parts).casefold()) if not unicodedata.combining(letter))
-    return frozenset(word for word in re.split(r"[\W_]+", plain) if len(word) > 1 or not word.isascii()) - _NOBODY - {""}
+    """The family, given and middle names of a person name (PS3.5 6.2) in all its scripts, lower case without accents; initials are none.
+
+    A name of several words, and one with a mark in it, counts in one word too (O'Brien, van der Berg), and one with ae, oe or ue as with an umlaut.
+    """
+    words: set[str] = set()
+    for part in (part for group in str(name).split("=") for part in group.split("^")[:3]):
+        plain = "".join(letter for letter in unicodedata.normalize("NFKD", part.casefold()) if not unicodedata.combining(letter))
+        split = [word for word in re.split(r"[\W_]+", plain) if len(word) > 1 or not word.isascii()]
+        joined = [re.sub(r"[\W_]+", "", plain)] if split and _NOBODY.isdisjoint(split) else []
+        words.update(split, joined)
+    return frozenset(words | {re.sub("([aou])e", r"\1", word) for word in words}) - _NOBODY - {""}
 
 
 def are_several_people(records: Iterable[tuple[frozenset[str], str]]) -> bool:

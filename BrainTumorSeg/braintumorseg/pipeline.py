@@ -64,7 +64,13 @@ def segment(study: Study, model: Model, *, device: str = "auto", threads: int = 
     _require_readable(study, card)
     whole = not stripped and card.brain_only  # heads may be shown, and the network would not know what to make of them
     _require_memory(study, _BYTES_OF_HEADS if whole and shows_heads(study) else _BYTES)
-    find = cache(find or _finder(device, threads, provider))
+    search = find or _finder(device, threads, provider)
+
+    @cache
+    def find(volume: Volume) -> Volume:
+        progress.check()
+        return search(volume)
+
     heads = shows_heads(study, find) if whole else ()
     progress.expect(**_expected(study, heads, registered, thorough))
     with _opening(model, device, threads, provider) as opened:

@@ -13,7 +13,7 @@ from .io.atomic import output_folder
 from .io.nifti import write_nifti
 from .measure import Measurements, measure
 from .model_card import ModelCard
-from .overlay import draw_overlay
+from .overlay import draw_overlay, draw_thumbnail
 from .parallel import at_once
 from .progress import Progress
 from .quality import Flag, check
@@ -35,13 +35,13 @@ __all__ = ["write_results"]
 
 def write_results(study: Study, segmentation: Segmentation, card: ModelCard, out: Path, *, force: bool = False,
                   dicom_source: Stack | SourceSeries | Sequence[Dataset] = (), sr: bool = False, sc: bool = False,
-                  identity: Mapping[str, str] | None = None, progress: Progress | None = None) -> dict:
+                  identity: Mapping[str, str] | None = None, thumbnail: str = "", progress: Progress | None = None) -> dict:
     """Write segmentation.nii.gz, overlay.png, report.json, report.html (steps.png, DICOM results) into `out`; returns the report.
 
     All or nothing: the folder appears when everything in it is complete. `dicom_source` is the reference's series or the headers of its
     slices: with it segmentation.dcm is written, with `sr` measurements.dcm and with `sc` overlay/*.dcm too. A series to which DICOM
     results cannot refer costs those, and a flag says why; the rest is written. `identity` is whose result it is, where the report shall say
-    so. Raises OutputError, or Cancelled.
+    so; `thumbnail` names a small JPEG of the outlines, which pages of many studies want. Raises OutputError, or Cancelled.
     """
     progress = progress or Progress()
     with output_folder(out, force) as folder:
@@ -49,8 +49,8 @@ def write_results(study: Study, segmentation: Segmentation, card: ModelCard, out
             measurements, flags = measure(segmentation), check(study, segmentation, card)
         with progress.step("draw"):
             windows = grey_windows(study, segmentation)
-            _, with_steps = at_once(lambda draw: draw[0](study, segmentation, folder / draw[1], windows),
-                                    ((draw_overlay, "overlay.png"), (draw_steps, "steps.png")))
+            draws = [(draw_overlay, "overlay.png"), (draw_steps, "steps.png"), *([(draw_thumbnail, thumbnail)] if thumbnail else [])]
+            _, with_steps, *_ = at_once(lambda draw: draw[0](study, segmentation, folder / draw[1], windows), draws)
             steps = folder / "steps.png" if with_steps else None
         with progress.step("write"):
             write_nifti(segmentation.labels, folder / "segmentation.nii.gz")

@@ -20,7 +20,7 @@ from .weights import choose_weights
 __all__ = ["DEVICES", "PROVIDERS", "OutOfMemory", "Session", "import_onnxruntime", "open_session"]
 
 _KEPT = 4        # open networks: two tasks on two devices
-_RETRY_S = 60    # after which a provider that did not start is tried again
+_RETRY_S = 60    # after which a provider that did not start is tried again; then after twice as long each time
 
 
 class Session:
@@ -38,6 +38,7 @@ class Session:
         self._reasons: list[str] = []
         self.broken: dict[str, Lack] = {}
         self.fell_back = False   # while it ran
+        self.retry_s = _RETRY_S
         self._opened = time.monotonic()
         self._lock = threading.Lock()   # several studies may run on one session, each in its thread
         self._name, self._backend = self._open_next(self._reasons)
@@ -60,8 +61,8 @@ class Session:
 
     @property
     def outdated(self) -> bool:
-        """True when the network should be opened anew, for what failed may work again: at once when it failed in a pass, else after a minute."""
-        return self.fell_back or (bool(self.broken) and time.monotonic() - self._opened >= _RETRY_S)
+        """True when the network should be opened anew, for what failed may work again: at once when it failed in a pass, else after `retry_s`."""
+        return self.fell_back or (bool(self.broken) and time.monotonic() - self._opened >= self.retry_s)
 
     def run(self, channels: np.ndarray, cancel: threading.Event | None = None) -> np.ndarray:
         """Probabilities (R, I, J, K) float32, 0..1, of channels (C, I, J, K) float32.
@@ -147,7 +148,9 @@ def open_session(weights: Path, device: str = "auto", threads: int = 0, *, provi
     with _sessions_lock:
         session = _sessions.pop(key, None)
         if session is None or session.outdated:   # a GPU that failed one study must not send all that follow to the CPU
-            session = _open(weights, device, threads, provider, variants, machine or this_machine())
+            before, session = session, _open(weights, device, threads, provider, variants, machine or this_machine())
+            if before is not None and not before.fell_back:   # opening costs the compiled graphs of what works: ever more seldom
+                session.retry_s = 2 * before.retry_s
         _sessions[key] = session
         while len(_sessions) > _KEPT:
             _sessions.popitem(last=False)

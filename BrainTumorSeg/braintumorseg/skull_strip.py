@@ -44,7 +44,8 @@ def shows_heads(study: Study, find: Callable[[Volume], Volume] | None = None) ->
     that seem to show the brain alone will decide for them. It may be asked of one image twice.
     """
     def heads(doubted: bool) -> tuple[str, ...]:
-        return tuple(role for role, volume in study.volumes.items() if not is_brain_only(volume, find, doubted=doubted))
+        alone = at_once(lambda role: is_brain_only(study.volumes[role], find, doubted=doubted), study.roles)
+        return tuple(role for role, brain in zip(study.roles, alone, strict=True) if not brain)
 
     return heads(doubted=bool(heads(doubted=False)))
 

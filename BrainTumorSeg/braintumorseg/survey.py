@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 
 from .errors import UnclearRoles
@@ -109,7 +110,7 @@ def _series(places: Places, study: int | None, fill_gaps: bool, progress, cancel
         return [], ()
     scan = scan_dicom(places.dicom, progress=progress, cancel=cancel, fill_gaps=fill_gaps)
     stacks = [stack for stack in scan.stacks if places.asked_for(stack) or places.given_by_place(stack)]
-    if study is None:
+    if study is None:   # with --study, other studies' patients do not matter
         _refuse_patients(stacks)
     mine, others = _one_study(stacks, len(places.given_places), study)
     given = places.given_stacks(stacks, mine, study)
@@ -134,6 +135,10 @@ def _refuse_patients(stacks: Sequence[Stack]) -> None:
     patients = {stack.facts.patient_key for stack in stacks}
     if len(patients) > 1:
         raise UnclearRoles(f"These are images of {len(patients)} patients.", "Give the folder of one patient.")
+    named = {stack.facts.name_words for stack in stacks if stack.facts.name_words}
+    if any(one.isdisjoint(other) for one, other in combinations(named, 2)):   # an ID such as ANON, a birth date such as 1900-01-01
+        raise UnclearRoles("These images have one patient ID and birth date, and names without a word in common: they may be of several patients.",
+                           "Give the folder of one patient.")
 
 
 def _one_study(stacks: Sequence[Stack], given: int, number: int | None) -> tuple[Sequence[Stack], list[LeftAside]]:

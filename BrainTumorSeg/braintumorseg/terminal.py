@@ -89,9 +89,8 @@ class Talk:
 
 def escape_unknown_letters() -> None:
     """From now on write letters that the terminal's or file's encoding lacks (a name, ±) as their code: no good work ends in a traceback."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    if hasattr(sys.stdout, "reconfigure"):   # stderr does so by itself
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _span(seconds: float) -> str:

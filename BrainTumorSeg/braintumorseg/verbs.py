@@ -102,9 +102,10 @@ def _accuracy(metrics) -> list[str]:
     for region, row in metrics.get("dice", {}).items():
         lines.append(f"  Dice {region}: mean {row['mean']:.3f}, median {row['median']:.3f}, worst {row['worst']:.3f} (N = {row['n']})")
     if subsets := metrics.get("dice_by_sequences"):
-        regions = list(next(iter(subsets.values())))
-        lines.append(f"  {'Mean Dice with these sequences':<30} " + "  ".join(f"{region:>4}" for region in regions))
-        lines += [f"    {sequences:<28} " + "  ".join(f"{row[region]:4.2f}" for region in regions) for sequences, row in subsets.items()]
+        regions = list(dict.fromkeys(region for row in subsets.values() for region in row))
+        lines.append(f"  {'Mean Dice with these sequences':<30} " + "  ".join(f"{region:>4}" for region in regions) + "   (ET where at least 1 ml)")
+        lines += [f"    {sequences:<28} " + "  ".join("   -" if row.get(region) is None else f"{row[region]:4.2f}" for region in regions)
+                  for sequences, row in subsets.items()]
     return lines
 
 

@@ -24,7 +24,7 @@ def cohort(args, talk: Talk) -> None:
 
     cancel = talk.progress().cancel
     if args.summary is not None:
-        _end(args.summary, None, talk, cancel)
+        _end(args.summary, None, talk, threading.Event())   # no run that a closed stdin should stop
         return
     if (args.folder is None) == (args.list is None):
         args.usage("give either FOLDER or --list FILE.csv")

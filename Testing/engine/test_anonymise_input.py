@@ -110,6 +110,7 @@ def test_people_who_share_a_patient_id_and_no_word_of_their_names_are_not_made_o
 
 
 @pytest.mark.parametrize("names", [("DOE^JANE", "Doe^Jane^M"), ("Müller^Anna", "MULLER, ANNA"), ("Yamada^Tarou=山田^太郎", "=山田^太郎"),
+                                   ("O'Brien^P", "OBrien^P"), ("van der Berg^J", "vanderBerg^J"), ("Müller^A", "Mueller^A"),
                                    ("Smith^Ann", ""), ("Smith^Ann", "Anonymous"), ("Smith^Ann", "Jones^Ann", "Jones^Bea")], ids=str)
 def test_people_whose_names_may_be_one_persons_are_copied_as_one(tmp_path, capsys, names):
     for study, name in enumerate(names, start=1):

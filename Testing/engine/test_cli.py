@@ -246,7 +246,7 @@ def test_models_are_listed_and_shown(capsys):
     code, out, _ = run(capsys, "models", "show", "glioma")
     assert code == 0
     assert "CC BY 4.0" in out
-    assert re.search(r"with these sequences +WT +TC +ET\n +t1 \+ t1ce \+ t2 \+ flair +0\.\d\d  0\.\d\d  0\.\d\d\n", out)
+    assert re.search(r"with these sequences +WT +TC +ET +\(ET where at least 1 ml\)\n +t1 \+ t1ce \+ t2 \+ flair +0\.\d\d  0\.\d\d  0\.\d\d\n", out)
     assert json.loads(run(capsys, "models", "show", "glioma", "--json")[1])["sha256"]
 
 

@@ -13,7 +13,7 @@ import pytest
 from braintumorseg import cohort as module
 from braintumorseg.cohort import left_to_do, numbered, run_cohort
 from braintumorseg.cohort_list import Entry
-from braintumorseg.cohort_manifest import open_manifest, read_records
+from braintumorseg.cohort_manifest import Record, open_manifest, read_records
 from braintumorseg.cohort_workers import LOST, Lanes, Options, Outcome, segment_entry
 from braintumorseg.errors import Cancelled, ConfigError, OutputError
 from braintumorseg.io import atomic
@@ -329,6 +329,18 @@ def test_a_cancel_counts_for_nothing_even_if_the_run_does_not_come_to_its_end(tm
     assert read_records(tmp_path / "out")["a"].begun == 0
 
 
+def test_a_second_interrupt_finds_all_studies_in_work_let_go(manifest, tmp_path, monkeypatch):
+    def interrupted(file):
+        raise KeyboardInterrupt
+
+    started = module._Run(entries("a", "b"), manifest, lambda record: None)
+    assert [started.next(lambda: True).id for _ in range(2)] == ["a", "b"]
+    monkeypatch.setattr("os.fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        started.stop(FakeWorkers(None))
+    assert [record.begun for record in read_records(tmp_path / "out").values()] == [0, 0]
+
+
 def test_a_cancel_does_not_make_up_for_deaths(tmp_path):
     with open_manifest(tmp_path / "out", {}) as manifest:
         for _ in range(module.MOST_DEATHS - 1):
@@ -438,15 +450,24 @@ def test_an_interrupt_after_the_last_study_says_that_all_are_kept(studies, toy_m
     assert run(capsys, "cohort", "--summary", tmp_path / "out")[0] == 0
 
 
-def test_a_picture_for_the_page_that_cannot_be_written_costs_nothing(studies, toy_model, tmp_path, capsys, monkeypatch):
-    def full(study, segmentation, path):
-        path.write_bytes(b"\xff\xd8")
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+def test_what_was_estimated_without_t1ce_is_marked_also_in_results_of_an_earlier_version(studies, toy_model, tmp_path, capsys):
+    out = tmp_path / "out"
+    for path in studies.glob("p3/*t1ce*"):
+        path.unlink()
+    assert run(capsys, *command(studies, out, toy_model))[0] == 0
+    now = read_records(out)
+    assert [now[name].estimated for name in ("p3", "Zöe")] == [("TC", "ET", "NCR"), ()]
+    manifest = out / "manifest.jsonl"
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    manifest.write_text("".join(json.dumps({name: value for name, value in line.items() if name != "estimated"}) + "\n" for line in lines))
+    assert {name: record.estimated for name, record in read_records(out).items()} == {name: record.estimated for name, record in now.items()}
 
-    monkeypatch.setattr("braintumorseg.overlay.draw_thumbnail", full)
-    assert run(capsys, *command(studies, tmp_path / "out", toy_model))[0] == 0
-    assert not list((tmp_path / "out").glob("*/thumbnail.jpg"))
-    assert (tmp_path / "out" / "cohort.html").read_text(encoding="utf-8").count("<img") == 4
+
+def test_a_manifest_of_a_later_version_may_tell_more(manifest, tmp_path):
+    manifest.write(Record("a", 1, "done", 1.0))
+    path = tmp_path / "out" / "manifest.jsonl"
+    path.write_text(path.read_text().replace('"done"', '"done", "weather": "fair"'))
+    assert read_records(tmp_path / "out")["a"].state == "done"
 
 
 def test_numbers_stay_when_studies_are_added():

@@ -50,7 +50,7 @@ def test_a_line_is_on_the_disk_when_write_returns(tmp_path, monkeypatch):
     assert synced == [2]
 
 
-@pytest.mark.parametrize("line", [b"nonsense", b"[]", b'{"id": "a"}', b'{"id": "a", "number": 1, "state": "done", "at": 1, "colour": 2}'])
+@pytest.mark.parametrize("line", [b"nonsense", b"[]", b'{"id": "a"}'])
 def test_a_damaged_line_is_named(written, line):
     lines = written.read_bytes().splitlines()
     written.write_bytes(b"\n".join([*lines[:2], line, *lines[2:], b""]))

@@ -210,3 +210,9 @@ def test_without_t1ce_nothing_that_enhances_is_measured():
 def test_from_ten_mm_across_a_lesion_is_measurable(short_mm, measurable):
     ends = ((0.0, 0.0), (0.0, 12.0))
     assert Diameters(0, Axis(12.0, ends), Axis(short_mm, ends), Plane(2, "axial", 0.0)).measurable is measurable
+
+
+def test_pixels_that_are_hardly_larger_than_the_images_own_are_no_reason_to_leave_the_axial_plane():
+    assert rano_axis(grid((20, 20, 20), (2.5, 2.4, 2.4))) == 2
+    assert rano_axis(grid((20, 20, 20), (2.4, 2.4, 3.1))) == 2
+    assert rano_axis(grid((20, 20, 20), (3.1, 2.4, 2.4))) == 0

@@ -239,7 +239,7 @@ def test_padding_is_read_as_the_lowest_value_of_the_picture_with_a_note(tmp_path
     expected = volume.voxels.copy()
     expected[:, 0] = expected[:, 1:].min()
     assert np.array_equal(read_stack(stack).voxels, expected)
-    assert stack.notes == (f"pixels of {value}, which the header calls padding, are read as the lowest value of the others",)
+    assert stack.notes == (f"the header calls pixels of {value} padding: where there are any, they are read as background",)
 
 
 def test_a_range_of_padding_is_read_as_the_lowest_value_whichever_end_is_stated_first(tmp_path):

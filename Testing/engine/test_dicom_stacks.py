@@ -257,6 +257,17 @@ def test_two_slices_that_swapped_their_positions_are_found_by_their_location(tmp
     assert "SliceLocation" in refusal(scanned(tmp_path, slices))
 
 
+@pytest.mark.parametrize("swaps", [((3, 9), (12, 20)), ((3, 9), (12, 20), (5, 25), (7, 30), (8, 33))], ids=["4 slices", "10 slices"])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_many_slices_that_swapped_their_positions_are_found_where_the_locations_are_the_same_places(tmp_path, swaps, sign):
+    slices = slices_of_volume(toy_volume((4, 4, 37)), InstanceNumber=1)
+    for one in slices:
+        one.SliceLocation = sign * round(float(one.ImagePositionPatient[2]), 2)
+    for a, b in ((slices[i], slices[j]) for i, j in swaps):
+        a.ImagePositionPatient, b.ImagePositionPatient = b.ImagePositionPatient, a.ImagePositionPatient
+    assert f"{2 * len(swaps)} slices lie elsewhere by ImagePositionPatient than by SliceLocation" in refusal(scanned(tmp_path, slices))
+
+
 @pytest.mark.parametrize(("axis", "turn"), [(0, oblique(22, -15, 10)), (1, oblique(22, -15, 10)), (2, oblique(22, -15, 10)), (2, oblique(22, 0, 0))],
                          ids=["x", "y", "z", "z, tilted"])
 @pytest.mark.parametrize("digits", [6, 1, 0])

@@ -22,18 +22,18 @@ def machine(tmp_path, monkeypatch):
     return SimpleNamespace(root=tmp_path, write=write)
 
 
-def unified(machine, group, limit, taken, inactive=0):
+def unified(machine, group, limit, taken, inactive=0, active=0):
     folder = f"sys/fs/cgroup/{group}"
     machine.write(f"{folder}/memory.max", limit)
     machine.write(f"{folder}/memory.current", taken)
-    machine.write(f"{folder}/memory.stat", f"anon 5\ninactive_file {inactive}\nactive_file 7")
+    machine.write(f"{folder}/memory.stat", f"anon 5\ninactive_file {inactive}\nactive_file {active}")
 
 
-def legacy(machine, group, limit, taken, inactive=0):
+def legacy(machine, group, limit, taken, inactive=0, active=0):
     folder = f"sys/fs/cgroup/memory/{group}"
     machine.write(f"{folder}/memory.limit_in_bytes", limit)
     machine.write(f"{folder}/memory.usage_in_bytes", taken)
-    machine.write(f"{folder}/memory.stat", f"inactive_file 1\ntotal_inactive_file {inactive}")
+    machine.write(f"{folder}/memory.stat", f"inactive_file 1\ntotal_inactive_file {inactive}\ntotal_active_file {active}")
 
 
 def test_without_groups_it_is_what_the_machine_has_free(machine):
@@ -42,7 +42,7 @@ def test_without_groups_it_is_what_the_machine_has_free(machine):
 
 def test_a_container_leaves_its_limit_less_what_it_has_and_files_pages_can_go(machine):
     machine.write("proc/self/cgroup", "0::/")
-    unified(machine, "", 2 * GB, int(1.5 * GB), GB)
+    unified(machine, "", 2 * GB, int(1.5 * GB), GB // 4, 3 * GB // 4)
     assert free_bytes(machine.root) == 1.5 * GB
 
 
@@ -57,7 +57,8 @@ def test_a_batch_job_is_held_by_the_group_around_its_step(machine):
 @pytest.mark.parametrize("group", ["docker/0123", "of/the/host"])
 def test_in_groups_of_version_1_too_where_a_container_sees_its_own_as_the_outermost(machine, group):
     machine.write("proc/self/cgroup", f"3:cpu,cpuacct:/elsewhere\n2:memory:/{group}\n0::/")
-    legacy(machine, "docker/0123" if group.startswith("docker") else "", 3 * GB, 2 * GB, GB // 2)
+    legacy(machine, "docker/0123" if group.startswith("docker") else "", 3 * GB, 2 * GB, GB // 4, GB // 4)
+    machine.write("sys/fs/cgroup/memory/elsewhere/memory.limit_in_bytes", 1)   # of another controller: not ours
     assert free_bytes(machine.root) == 1.5 * GB
 
 

@@ -147,6 +147,7 @@ def test_singular_directions_are_refused_with_the_files_name(tmp_path, suffix, p
     (".mhd", rb"ElementSpacing = .*\n", b""),
     (".nrrd", rb"space directions: .*\n", b""),
     (".nhdr", _NRRD_DIRECTIONS, rb"\1spacings: 2 nan 2\n\2"),
+    (".nrrd", _NRRD_DIRECTIONS, rb"\1spacings:=2 3 4\n\2"),
     (".nrrd", rb"space directions: .*\n", b"space directions: none none none\n"),
 ])
 def test_a_header_that_does_not_say_how_large_the_voxels_are_is_refused_with_the_files_name(tmp_path, suffix, pattern, replacement):
@@ -157,6 +158,7 @@ def test_a_header_that_does_not_say_how_large_the_voxels_are_is_refused_with_the
 
 @pytest.mark.parametrize(("suffix", "pattern", "replacement"), [
     (".mha", rb"ElementSpacing = .*\n", b"ElementSize = 2 3 4\n"),
+    (".mha", rb"ElementSpacing = .*\n", b"ElementSpacing: 2 3 4\n"),
     (".nrrd", _NRRD_DIRECTIONS, rb"\1spacings: 2 3 4\n\2"),
 ])
 def test_a_spacing_is_read_in_the_other_way_of_saying_it_too(tmp_path, suffix, pattern, replacement):

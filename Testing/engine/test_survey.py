@@ -128,6 +128,13 @@ def test_one_patient_with_two_spellings_of_the_name_is_read_with_a_note(patient)
     assert "name" not in study.sources["t2"] and not any(NAME.split("^")[0] in source for source in study.sources.values())
 
 
+def test_names_without_a_common_word_under_one_placeholder_id_are_not_taken_for_one_patient(patient):
+    series(patient, 6, "FLAIR", minute=50, PatientName="Proband^Beta", **FLAIR)
+    with pytest.raises(UnclearRoles, match=r"names without a word in common.*Give the folder of one patient") as caught:
+        read_study([patient])
+    assert "Beta" not in str(caught.value)
+
+
 def test_patients_are_told_apart_within_the_chosen_study_alone(patient):
     series(patient, 8, "T2", patient="P2", study=LATER, AcquisitionDate="20210101", **T2)
     assert numbers(read_study([patient], study=1))["t2"] == 3

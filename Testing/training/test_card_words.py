@@ -22,10 +22,15 @@ def test_a_network_of_an_unknown_data_set_claims_nothing_and_it_is_said():
     said = []
     words = words_of(["BraTS2024", "BraTS2024", "BraTS2021"], {}, said.append)
     assert said == ["WARNING: the card states no licence and source of BraTS2024; say them with --card."]
+    assert "lioma" not in words["task"]
     assert "before surgery" not in json.dumps([words["intended_use"], words["limits"]])
     assert words["licence"].startswith("not stated")
     assert [(one["name"], one["licence"], one["cases"]) for one in words["training_data"]] == [
         ("BraTS2024", "not stated", 2), ("RSNA-ASNR-MICCAI BraTS 2021", "CC BY 4.0", 1)]
+
+
+def test_of_made_up_cases_alone_nothing_is_said_of_patients():
+    assert "before surgery" not in json.dumps(words_of(["phantom", "synthetic"], {}, print)["limits"])
 
 
 def test_of_known_data_sets_before_surgery_the_card_says_so():

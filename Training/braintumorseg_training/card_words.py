@@ -36,6 +36,8 @@ _TEXTS = ("task", "licence", "intended_use")
 _LISTS = ("limits",)
 _OF_A_DATA_SET = ("name", "licence", "citation")
 
+_TASK = "Tumour sub-regions on brain MR (NCR, ED, ET)"
+_TASK_GLIOMA = "Glioma sub-regions on brain MR (NCR, ED, ET)"
 _LICENCE = "not stated (weights); attribution of the training data below"
 _USE = "Research on tumours like those of the training data below, on MR. Not a medical device."
 _USE_GLIOMA = "Research on gliomas (WHO grades 2 to 4) of adults before surgery, on MR. Not a medical device."
@@ -70,10 +72,12 @@ def words_of(cohorts: Iterable[str], given: Mapping, say: Callable[[str], None])
     known = {**DATA_SETS, **given.get("data_sets", {})}
     if unknown := sorted(set(counts) - set(known)):
         say(f"WARNING: the card states no licence and source of {', '.join(unknown)}; say them with --card.")
-    glioma = set(counts) <= set(DATA_SETS)
+    real = set(counts) - {PHANTOM, SYNTHETIC}
+    glioma = bool(real) and real <= set(DATA_SETS)
     data = tuple({"name": cohort, "licence": "not stated", "citation": "", **known.get(cohort, {}), "cases": count}
                  for cohort, count in counts.items())
-    words = {"licence": _LICENCE, "intended_use": _USE_GLIOMA if glioma else _USE, "limits": (*((_LIMIT_GLIOMA,) if glioma else ()), *_LIMITS),
+    words = {"task": _TASK_GLIOMA if glioma else _TASK, "licence": _LICENCE, "intended_use": _USE_GLIOMA if glioma else _USE,
+             "limits": (*((_LIMIT_GLIOMA,) if glioma else ()), *_LIMITS),
              "training_data": data, **{name: given[name] for name in _TEXTS if name in given}}
     return {**words, **{name: tuple(given[name]) for name in _LISTS if name in given}}
 

@@ -9,6 +9,7 @@ import zlib
 from functools import cache
 from typing import TYPE_CHECKING
 
+from ..person_names import words_of_name
 from .dicom_series import Facts
 
 if TYPE_CHECKING:
@@ -78,11 +79,12 @@ def integer(dataset: Dataset, name: str | int) -> int | None:
 
 
 def facts_of(dataset: Dataset, salt: bytes) -> Facts:
-    """The facts of one image. `salt` (random, one per scan) keeps `patient_key` and `name_key` from being looked up in a table."""
+    """The facts of one image. `salt` (random, one per scan) keeps `patient_key` and the keys of the name from being looked up in a table."""
     return Facts(
         study_uid=uid(dataset, "StudyInstanceUID"), series_uid=uid(dataset, "SeriesInstanceUID"),
         frame_of_reference_uid=uid(dataset, "FrameOfReferenceUID"), patient_key=_patient_key(dataset, salt),
         name_key=_digest(salt, name) if (name := _name(dataset)) else "",
+        name_words=frozenset(_digest(salt, word) for word in words_of_name(text(dataset, "PatientName")) if word.isascii()),
         number=integer(dataset, "SeriesNumber"), modality=text(dataset, "Modality"), sop_class_uid=uid(dataset, "SOPClassUID"),
         image_type=texts(dataset, "ImageType"), description=text(dataset, "SeriesDescription"), protocol=text(dataset, "ProtocolName"),
         sequence_name=text(dataset, "SequenceName") or text(dataset, "PulseSequenceName"),

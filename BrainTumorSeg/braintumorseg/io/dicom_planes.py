@@ -93,4 +93,4 @@ def _with(dataset: Dataset | None = None, **values: object) -> Dataset:
 def _decimal(mm: float):
     from pydicom.valuerep import DS
 
-    return DS(float(mm), auto_format=True)
+    return DS(round(float(mm), 6), auto_format=True)   # to a nanometre: what was reckoned ends in noise

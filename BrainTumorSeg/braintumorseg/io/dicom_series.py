@@ -21,6 +21,7 @@ class Facts:
     frame_of_reference_uid: str = ""
     patient_key: str = ""                       # tells patients apart within one scan; not the identifier itself
     name_key: str = ""                          # tells spellings of the name apart in the same way; '' where there is none
+    name_words: frozenset[str] = frozenset()    # the same for each word of the name in Latin letters
     number: int | None = None                   # SeriesNumber
     modality: str = ""
     sop_class_uid: str = ""

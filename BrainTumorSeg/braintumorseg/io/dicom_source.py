@@ -87,7 +87,8 @@ def source_series(headers: Sequence[Dataset], frames: Sequence[int] = (), gaps: 
     Raises BadImage when UIDs are missing or the slices do not make one regular box, InputError for several series at once.
     """
     with quiet():
-        filled = [_filled(header) for header in headers]
+        known: dict[tuple, object] = {}   # nearly all values repeat from slice to slice
+        filled = [_filled(header, known) for header in headers]
     series = {str(header.SeriesInstanceUID) for header in filled}
     if len(series) > 1:
         raise InputError(f"{len(series)} DICOM series were given, and a result refers to one.", "Give the files of one series only.")
@@ -106,8 +107,11 @@ def source_series(headers: Sequence[Dataset], frames: Sequence[int] = (), gaps: 
                         slots=tuple(slots[index] for index in order), grid=grid, character_set=_character_set(headers[0], filled[0]))
 
 
-def _filled(header: Dataset) -> Dataset:
-    """A copy without the pixels and with empty values where attributes are missing. Raises BadImage without the UIDs."""
+def _filled(header: Dataset, known: dict[tuple, object]) -> Dataset:
+    """A copy without the pixels and with empty values where attributes are missing; `known`: values that were looked at, and what became of them.
+
+    Raises BadImage without the UIDs.
+    """
     from pydicom import DataElement, Dataset
 
     filled = Dataset()
@@ -122,7 +126,10 @@ def _filled(header: Dataset) -> Dataset:
         raise BadImage(f"The DICOM series has no {', '.join(missing)}, so no DICOM result can refer to it.",
                        "Export the series from the PACS again, or use the NIfTI result.")
     for element in [one for one in filled if one.VR in _TEXTS and one.keyword not in _FILED_BY and not one.is_empty]:
-        value = _conforming(element)
+        key = element.tag, element.VR, repr(element.value)
+        if key not in known:
+            known[key] = _conforming(element)
+        value = known[key]
         if value != element.value:  # another element: this one belongs to `header` too
             filled[element.tag] = DataElement(element.tag, element.VR, value)
     for name in _MAY_BE_EMPTY:

@@ -164,9 +164,12 @@ def _contradiction(ordered: Sequence[Slice]) -> str:
     step = float(np.median(np.diff(depths)))
     if _all_differ(locations):  # along what it is measured, the standard does not say: it need only lie on a line
         values = np.array(locations, float)
-        slope = _slope(depths, values)
+        slope, most = _slope(depths, values), max(0.1 * len(ordered), 2)
+        even = np.ptp(values) / (depths[-1] - depths[0])
+        if even and _off(np.sort(values), even * depths, 0.25 * step * even) == 0:   # the very same places: many in another order tell as well
+            slope, most = even * np.sign(slope or 1), len(ordered)
         off = _off(values, slope * depths, 0.5 * step * abs(slope))
-        if 0 < off <= max(0.1 * len(ordered), 2) and off < 0.5 * len(ordered):
+        if 0 < off <= most and off < 0.5 * len(ordered):
             return _elsewhere(off, "SliceLocation")
     if _all_differ(numbers):
         off = min(_off(np.array(numbers, float), sign * np.rint((depths - depths[0]) / step), 0.5) for sign in (1, -1))
@@ -202,7 +205,7 @@ def _notes(ordered: Sequence[Slice], step_mm: float) -> list[str]:
         notes.append(f"the header says {abs(said):.2f} mm from slice to slice; by their positions it is {step_mm:.2f} mm, and that is used")
     if padding := next((one.padding for one in ordered if one.padding not in (None, (0, 0))), None):
         which = f"of {padding[0]}" if padding[0] == padding[1] else f"from {padding[0]} to {padding[1]}"
-        notes.append(f"pixels {which}, which the header calls padding, are read as the lowest value of the others")
+        notes.append(f"the header calls pixels {which} padding: where there are any, they are read as background")
     return notes
 
 

@@ -17,8 +17,8 @@ NRRD_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
 
 _HEADER_ONLY = (".nhdr", ".mhd")  # their voxels are in a second file
 # Where a header says how large a voxel is, NRRD's in the lines up to an empty one; without it ITK takes 1 mm.
-_NRRD_SPACING = re.compile(rb"^(spacings:(?!.*nan)|space directions:).*\d", re.IGNORECASE | re.MULTILINE)
-_META_SPACING = re.compile(rb"^\s*(ElementSpacing|ElementSize)\s*=.*\d", re.MULTILINE)
+_NRRD_SPACING = re.compile(rb"^(spacings:(?!=)([ \t]+(?!nan)\S+){3}|space directions:(?!=).*\d)", re.IGNORECASE | re.MULTILINE)
+_META_SPACING = re.compile(rb"^\s*(ElementSpacing|ElementSize)\s*[=:].*\d", re.MULTILINE)
 
 
 def read_nrrd(path: Path | str) -> Volume:
