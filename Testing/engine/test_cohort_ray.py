@@ -109,5 +109,5 @@ def test_a_node_with_another_network_ends_the_run_with_the_reason(cluster, toy_m
 
 def test_without_ray_it_is_said_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
-    with pytest.raises(ResourceError, match=r"pip install \"braintumorseg\[ray\]\""), ray_workers("local", Options(), "", tmp_path):
+    with pytest.raises(ResourceError, match=r"python -m pip install ray"), ray_workers("local", Options(), "", tmp_path):
         pass

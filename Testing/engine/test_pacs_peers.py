@@ -221,5 +221,5 @@ def test_a_missing_package_is_one_line_with_the_command(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "pynetdicom", None)
-    with pytest.raises(PacsError, match=r"pip install .*braintumorseg\[pacs\]"):
+    with pytest.raises(PacsError, match=r"pip install .*pynetdicom requests"):
         open_node(DimseSettings("archive", "A", "127.0.0.1", 1))
