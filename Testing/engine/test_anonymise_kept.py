@@ -67,8 +67,8 @@ def test_contrast_that_only_a_code_of_the_hospital_tells_is_still_told(tmp_path,
     assert roles(tmp_path / "out") == roles(tmp_path / "in") == {1: "t1ce"}
 
 
-@pytest.mark.parametrize("attribute", ["SeriesDescription", "ProtocolName"])
-@pytest.mark.parametrize("words", WORDS)
+@pytest.mark.parametrize(("words", "attribute"), [*((words, "SeriesDescription") for words in WORDS),
+                                                  *((words, "ProtocolName") for words in WORDS[:7])])
 def test_words_mean_in_the_copy_what_they_meant(tmp_path, capsys, words, attribute):
     """'ohne KM' without 'ohne' is the opposite."""
     a_study(tmp_path / "in", {attribute: words}, {"SeriesDescription": "AX T1 SE"})
