@@ -11,9 +11,10 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
+from braintumorseg.io.dicom import scan_dicom
 from braintumorseg.volume import Volume
 
-__all__ = ["NAME", "axis_orders", "enhanced", "oblique", "same_place", "save", "slices_of_volume", "toy_volume"]
+__all__ = ["NAME", "axis_orders", "enhanced", "oblique", "refusal", "same_place", "save", "scanned", "slices_of_volume", "toy_volume"]
 
 NAME = "Sorgenfrei^Ada"     # must never be seen in a message
 _LPS = np.array([-1.0, -1.0, 1.0])
@@ -157,3 +158,17 @@ def _item(**attributes) -> Dataset:
 def _text(value: float) -> str:
     """A decimal string of at most 16 characters."""
     return f"{float(value):.10f}"[:16]
+
+
+def scanned(folder, *series, **options):
+    """The scan of a folder into which the slices of each series are written."""
+    for number, slices in enumerate(series):
+        save(slices, folder / str(number))
+    return scan_dicom([folder], **options)
+
+
+def refusal(scan) -> str:
+    """Why the only series of a scan was refused, as one text."""
+    (aside,) = scan.left_aside
+    assert scan.stacks == () and aside.damaged
+    return f"{aside.what}: {aside.why}"

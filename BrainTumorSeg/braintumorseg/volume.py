@@ -8,9 +8,10 @@ import numpy as np
 
 from .errors import BadImage
 
-__all__ = ["Grid", "Volume"]
+__all__ = ["SAME_PLACE_MM", "Grid", "Volume"]
 
-SAME_PLACE_MM, SAME_PLACE_VOXELS = 0.01, 0.01
+SAME_PLACE_MM = 0.01       # above the rounding of decimal strings and of NIfTI's float32 affines, far below any voxel
+SAME_PLACE_VOXELS = 0.01
 
 
 @dataclass(frozen=True, eq=False)

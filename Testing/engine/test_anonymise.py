@@ -11,22 +11,12 @@ import pydicom
 import pytest
 from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 
+from anonymise_toys import copies, run
 from braintumorseg import confidentiality
-from braintumorseg.cli import main
 from braintumorseg.confidentiality import DATES, KEPT, SEQUENCES, clean_description
 from made_up_patient import SECRETS, encodings, find_secrets, write_patient
 
 UID_ROOT = "1.2.826.0.1.3680043.9.9999"
-
-
-def run(capsys, *arguments):
-    code = main(["anonymise", *map(str, arguments)])
-    out, err = capsys.readouterr()
-    return code, out, err
-
-
-def copies(folder):
-    return [pydicom.dcmread(path) for path in sorted(folder.rglob("*.dcm"))]
 
 
 @pytest.fixture

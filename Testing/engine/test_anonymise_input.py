@@ -7,16 +7,10 @@ import pydicom
 import pytest
 from pydicom.uid import RLELossless
 
-from braintumorseg.cli import main
+from anonymise_toys import run
 from made_up_patient import find_secrets, write_patient
 
 OTHER = {"PatientName": "Smith^Bob", "PatientBirthDate": "19700505"}
-
-
-def run(capsys, *arguments):
-    code = main(["anonymise", *map(str, arguments)])
-    out, err = capsys.readouterr()
-    return code, out, err
 
 
 def write_person(folder, study, **values):

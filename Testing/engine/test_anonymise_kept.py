@@ -3,23 +3,12 @@
 import pydicom
 import pytest
 
-from braintumorseg.cli import main
+from anonymise_toys import copies, run
 from braintumorseg.io.dicom_seg import write_dicom_seg
 from braintumorseg.survey import survey
 from dicom_oracles import dciodvfy_errors, no_dciodvfy_error
 from dicom_toys import enhanced, save, slices_of_volume, toy_volume
 from seg_toys import ABOUT, TABLE, mr_series, tumour
-
-
-def run(capsys, *arguments):
-    code = main(["anonymise", *map(str, arguments)])
-    out, err = capsys.readouterr()
-    return code, out, err
-
-
-def copies(folder):
-    return [pydicom.dcmread(path) for path in sorted(folder.rglob("*.dcm"))]
-
 
 # what a series is
 

@@ -46,5 +46,39 @@ def test_an_interrupt_while_it_is_being_imported_exits_130_in_one_line(begins):
     assert (done.returncode, done.stderr) == (130, "braintumorseg: The run was cancelled.\n")
 
 
+HURT = """
+import os, signal, sys
+
+class Numpy:
+    def find_spec(self, name, path=None, target=None):
+        if name == "braintumorseg.cli":
+            if SIGNAL:
+                try:
+                    os.kill(os.getpid(), signal.SIGINT)
+                except KeyboardInterrupt:
+                    pass
+            raise ImportError("a bad install")
+
+sys.meta_path.insert(0, Numpy())
+from braintumorseg.__main__ import main
+sys.exit(main())
+"""
+
+
+def test_an_interrupt_of_which_an_import_made_an_error_of_its_own_is_an_interrupt_all_the_same():
+    done = python("SIGNAL = True" + HURT)
+    assert (done.returncode, done.stderr) == (130, "braintumorseg: The run was cancelled.\n")
+    done = python("SIGNAL = False" + HURT)
+    assert done.returncode == 1 and "ImportError: a bad install" in done.stderr
+
+
+def test_an_interrupt_that_is_ignored_stays_ignored():
+    """As in a process that a shell has put into the background."""
+    done = python("import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); sys.argv = ['braintumorseg', '--version']\n"
+                  "from braintumorseg.__main__ import main\n"
+                  "try: main()\nfinally: print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)")
+    assert done.stdout.splitlines()[-1] == "True"
+
+
 def test_usage_errors_exit_2():
     assert run("-m", "braintumorseg", "nonsense").returncode == 2

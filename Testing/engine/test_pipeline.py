@@ -138,6 +138,24 @@ def test_a_head_in_zeroed_air_does_not_decide_for_the_others(toy_model, toy_stud
     assert np.array_equal(found.labels.voxels, segment(toy_study, toy_model, registered=True).labels.voxels)
 
 
+def test_a_brain_is_looked_for_once_in_each_image_and_a_cancel_is_heard_before_each(toy_model, toy_heads, toy_study, monkeypatch):
+    monkeypatch.setattr("braintumorseg.skull_strip.LEAST_BRAIN_ML", 5.0)
+    brain, asked, progress = toy_study.reference.voxels > 0, [], Progress()
+
+    def find(volume):
+        asked.append(id(volume))
+        return volume.with_voxels(brain.astype(np.uint8))
+
+    mixed = Study({**toy_heads.volumes, "flair": toy_study.volumes["flair"]})   # so that each is held against its brain, before the alignment
+    segment(mixed, toy_model, registered=True, find=find)
+    assert sorted(asked) == sorted(set(asked)) and asked
+    progress.cancel.set()
+    asked.clear()
+    with pytest.raises(Cancelled):
+        segment(mixed, toy_model, registered=True, find=find, progress=progress)
+    assert asked == []
+
+
 def test_images_without_a_brain_are_refused_unless_the_user_knows_better(toy_model, toy_heads):
     with pytest.raises(BadImage, match=r"No brain was found.*--stripped"):
         segment(toy_heads, toy_model, registered=True, find=lambda volume: volume.with_voxels(np.zeros(volume.shape, np.uint8)))

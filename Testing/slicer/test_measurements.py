@@ -60,7 +60,8 @@ def test_the_table_can_be_copied_and_saved(measure):
     assert len(slicer.util.getNodesByClass("vtkMRMLTableNode")) == 1
 
 
-def test_volumes_that_were_estimated_without_contrast_say_so_in_the_table_and_in_a_comparison(measure):
+@pytest.mark.parametrize("told", [{"estimated_without_t1ce": ["TC", "ET", "NCR"]}, {"missing": ["t1ce"]}], ids=["now", "earlier version"])
+def test_volumes_that_were_estimated_without_contrast_say_so_in_the_table_and_in_a_comparison(measure, told):
     import slicer
 
     from BrainTumorSegLib import mrml_tables
@@ -72,8 +73,7 @@ def test_volumes_that_were_estimated_without_contrast_say_so_in_the_table_and_in
     reference = make_volume()
     with placed(reference) as (_, placement):
         seen = make_segmentation(make_labels(), placement, make_report(make_labels(), 1.0), reference, "Seen")
-        guessed = make_segmentation(make_labels(), placement, {**make_report(make_labels(), 1.0), "estimated_without_t1ce": ["TC", "ET", "NCR"]},
-                                    reference, "Guessed")
+        guessed = make_segmentation(make_labels(), placement, {**make_report(make_labels(), 1.0), **told}, reference, "Guessed")
     for table in (Logic(object()).recompute(guessed), mrml_tables.volume_table(guessed, measure.reported_rows(make_report(make_labels(), 1.0)))):
         rows = list(csv.reader(io.StringIO(mrml_tables.table_as_text(table, ","))))
         assert {row[0]: row[-1] for row in rows} == {

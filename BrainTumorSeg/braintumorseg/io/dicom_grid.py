@@ -11,17 +11,16 @@ import nibabel
 import numpy as np
 
 from ..errors import BadImage, GridMismatch
-from ..volume import Grid, Volume
+from ..volume import SAME_PLACE_MM, Grid, Volume
 from .dicom_enhanced import frames_of, is_enhanced
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["LPS_FROM_RAS", "SAME_PLACE_MM", "Place", "grid_of", "onto_grid", "place_of", "series_grid", "slots_of", "tilt_deg"]
+__all__ = ["LPS_FROM_RAS", "Place", "grid_of", "onto_grid", "place_of", "series_grid", "slots_of", "tilt_deg"]
 
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # and back: it is its own inverse
 
-SAME_PLACE_MM = 0.01  # above the rounding of decimal strings and of NIfTI's float32 affines, far below any voxel
 _SAME_DIRECTION = 1e-3  # of a direction cosine; scanners repeat them to 1e-5, and 1e-3 moves the edge of a head by 0.1 mm
 _SAME_SPACING_MM = 1e-4
 _UNEVEN = 0.02         # of a step: positions rounded to 0.01 mm stay below it at steps of 0.5 mm

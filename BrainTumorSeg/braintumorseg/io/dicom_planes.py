@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..volume import Volume
+from ..volume import SAME_PLACE_MM, Volume
 from .dicom_enhanced import frames_of
 from .dicom_facts import number
-from .dicom_grid import LPS_FROM_RAS, SAME_PLACE_MM
+from .dicom_grid import LPS_FROM_RAS
 from .dicom_source import SourceSeries
 
 if TYPE_CHECKING:
