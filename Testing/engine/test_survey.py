@@ -2,29 +2,14 @@
 
 import numpy as np
 import pytest
-from pydicom import Dataset
 
 from braintumorseg.errors import MissingFile, NotAnImage, UnclearRoles
 from braintumorseg.io.nifti import write_nifti
 from braintumorseg.read import read_study
 from braintumorseg.survey import survey
 from braintumorseg.volume import Volume
-from dicom_toys import NAME, enhanced, save, slices_of_volume, toy_volume
-
-STUDY, LATER = "1.2.826.0.1.1", "1.2.826.0.1.2"
-T1 = dict(RepetitionTime=550.0, EchoTime=10.0)
-T2 = dict(RepetitionTime=5000.0, EchoTime=98.0)
-FLAIR = dict(ScanningSequence=["SE", "IR"], RepetitionTime=9000.0, EchoTime=94.0, InversionTime=2500.0)
-
-
-def series(folder, number, words, study=STUDY, minute=None, patient="P1", frame="1.2.3", **more):
-    """One series of 8 slices in folder/number; its first voxel is its number."""
-    volume = toy_volume()
-    voxels = volume.voxels.copy()
-    voxels[0, 0, 0] = number
-    more = {"SeriesNumber": number, "SeriesDescription": words, "AcquisitionDate": "20200101",
-            "AcquisitionTime": f"10{minute or number:02d}00", **more}
-    return save(slices_of_volume(Volume(voxels, volume.affine), patient, study, f"1.2.9.{number}", frame, **more), folder / f"S{number}")
+from dicom_toys import NAME, toy_volume
+from series_toys import FLAIR, LATER, T1, T2, numbers, series
 
 
 @pytest.fixture
@@ -36,10 +21,6 @@ def patient(tmp_path):
     series(folder, 4, "FLAIR", **FLAIR)
     series(folder, 5, "T1 KM Herr Geheim", **T1)
     return folder
-
-
-def numbers(study):
-    return {role: int(volume.voxels[0, 0, 0]) for role, volume in study.volumes.items()}
 
 
 def test_a_folder_of_series_is_a_study_with_its_stacks_and_reasons(patient):
@@ -295,93 +276,6 @@ def test_names_of_files_are_told_but_not_to_the_report(tmp_path, toy_study):
     write_nifti(toy_study.volumes["t1"], tmp_path / "Geheim_Anna_adc.nii.gz")
     left = read_study([tmp_path]).left_out
     assert [(one.what, one.nameless) for one in left] == [("Geheim_Anna_adc.nii.gz", "a file")]
-
-
-# several volumes in one series, several studies with one number
-
-DIXON = ("FAT", "WATER", "IN_PHASE", "OUT_PHASE")
-
-
-def several(folder, number, words, *volumes, **more):
-    """One series of several volumes at one place in folder/S<number>, each with attributes of its own; the first voxel is 10 * number + 1, + 2 ..."""
-    slices = []
-    for place, values in enumerate(volumes, start=1):
-        volume = toy_volume()
-        voxels = volume.voxels.copy()
-        voxels[0, 0, 0] = 10 * number + place
-        slices += slices_of_volume(Volume(voxels, volume.affine), "P1", STUDY, f"1.2.9.{number}", "1.2.3", **{
-            "SeriesNumber": number, "SeriesDescription": words, "AcquisitionDate": "20200101", "AcquisitionTime": f"10{number:02d}00",
-            **more, **values})
-    for place, one in enumerate(slices, start=1):
-        one.InstanceNumber = place
-    return save(slices, folder / f"S{number}")
-
-
-def an_enhanced_dixon(folder):
-    """One Enhanced file with a stack for each of DIXON, the first voxels 81, 82, 83, 84."""
-    volume = toy_volume()
-    volumes = []
-    for place in range(4):
-        voxels = volume.voxels.copy()
-        voxels[0, 0, 0] = 81 + place
-        volumes.append(Volume(voxels, volume.affine))
-    dataset = enhanced(volumes, SeriesNumber=8, SeriesDescription="T1 mDIXON", RepetitionTime=5.6)
-    for number, group in enumerate(dataset.PerFrameFunctionalGroupsSequence):
-        kind = Dataset()
-        kind.FrameType = ["DERIVED", "PRIMARY", "DIXON", DIXON[number // volume.shape[2]]]
-        group.MRImageFrameTypeSequence = [kind]
-    return save(dataset, folder)[0]
-
-
-@pytest.mark.parametrize("which", ["5", "S5"])
-def test_of_a_double_echo_given_by_its_number_or_folder_the_echo_that_fits_is_taken(tmp_path, which):
-    several(tmp_path, 5, "PD T2", {"EchoTime": 20.0, "EchoNumbers": 1}, {"EchoTime": 90.0, "EchoNumbers": 2}, RepetitionTime=3000.0)
-    assert numbers(read_study([tmp_path], t2=which if which.isdigit() else tmp_path / which)) == {"t2": 52}
-
-
-@pytest.mark.parametrize("which", ["8", "8.2", "file", "folder"])
-def test_of_an_enhanced_dixon_file_the_water_is_taken_however_it_is_given(tmp_path, which):
-    path = an_enhanced_dixon(tmp_path / "in")
-    given = {"file": path, "folder": path.parent}.get(which, which)
-    assert numbers(read_study([tmp_path / "in"], t1ce=given)) == {"t1ce": 82}
-    if which in ("file", "folder"):
-        assert numbers(read_study(t1ce=given)) == {"t1ce": 82}
-
-
-def test_volumes_that_nothing_tells_apart_are_named_and_chosen_by_their_number(tmp_path):
-    several(tmp_path, 7, "T1 KM", {"AcquisitionNumber": 1}, {"AcquisitionNumber": 2}, **T1)
-    several(tmp_path, 9, "T2", {}, **T2)
-    with pytest.raises(UnclearRoles, match=r"series 7\.1 may be t1ce; series 7\.2 may be t1ce"):
-        read_study([tmp_path])
-    for given in ("7", tmp_path / "S7"):
-        with pytest.raises(UnclearRoles, match=r"holds 2 volumes \(series 7\.1, series 7\.2\).*--t1ce 7\.1"):
-            read_study([tmp_path], t1ce=given)
-    for place in (1, 2):
-        assert numbers(read_study([tmp_path], t1ce=f"7.{place}")) == {"t1ce": 70 + place, "t2": 91}
-    with pytest.raises(UnclearRoles, match=r"series 7\.3 is no DICOM series"):
-        read_study([tmp_path], t1ce="7.3")
-
-
-def test_the_numbers_of_volumes_do_not_hang_on_the_names_of_files(tmp_path):
-    paths = several(tmp_path, 7, "T1 KM", {"AcquisitionNumber": 1}, {"AcquisitionNumber": 2}, **T1)
-    for place, path in enumerate(reversed(paths)):
-        path.rename(path.with_name(f"IM{place:03d}"))
-    assert numbers(read_study([tmp_path], t1ce="7.2")) == {"t1ce": 72}
-
-
-def test_a_series_number_is_looked_for_in_the_study_that_was_chosen(tmp_path):
-    for study, first, date in ((STUDY, 10, "20200101"), (LATER, 20, "20210101")):
-        for number, words in ((5, "T1 nativ"), (7, "unclear")):
-            values = {"SeriesNumber": number, "AcquisitionDate": date, "StudyDate": date, **T1}
-            series(tmp_path, first + number, words, study=study, minute=number, **values)
-    assert numbers(read_study([tmp_path], study=2, t1ce="7")) == {"t1": 25, "t1ce": 27}
-    assert numbers(read_study([tmp_path], study=1, t1ce="7")) == {"t1": 15, "t1ce": 17}
-    with pytest.raises(UnclearRoles, match="2 studies"):
-        read_study([tmp_path], t1ce="7")
-    series(tmp_path, 30, "T2", study=STUDY, SeriesNumber=9, AcquisitionDate="20200101", **T2)
-    with pytest.raises(UnclearRoles, match=r"--t2: series 9 .* not in study 2.*its folder"):
-        read_study([tmp_path], study=2, t2="9")
-    assert numbers(read_study([tmp_path], study=2, t1ce="7", t2=tmp_path / "S30")) == {"t1": 25, "t1ce": 27, "t2": 30}
 
 
 def test_four_numbers_of_which_one_is_in_two_studies_are_asked_about(patient):

@@ -1,6 +1,7 @@
 """Fixtures of the tests of the Slicer side."""
 
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,23 @@ def host(started_host):
     started_host.new_scene()
     assert not started_host.dialogs.pending, "an expected dialog did not come"
     assert not started_host.dialogs.unexpected, started_host.dialogs.unexpected
+
+
+@pytest.fixture(scope="session")
+def opened(started_host):
+    """The panel, opened once as in Slicer: PySide6 does not survive many of them in one process."""
+    from panel_case import PanelCase
+
+    return PanelCase(started_host)
+
+
+@pytest.fixture
+def case(host, opened, tmp_path, monkeypatch):
+    """The panel as it was just opened on an empty scene."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    opened.fresh()
+    yield opened
+    opened.logic.close()
+    opened.steps.run()
+    assert not opened.widget.busy
+    assert list(tmp_path.glob("braintumorseg-*")) == [], "a private folder was left behind"
