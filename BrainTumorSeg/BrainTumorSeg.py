@@ -82,8 +82,10 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.StartCloseEvent, self._scene_closes)
         self.addObserver(scene, scene.EndCloseEvent, self._scene_closed)
         self.addObserver(scene, scene.NodeAddedEvent, self._node_added)
+        self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self._node_goes)
         self.addObserver(scene, scene.EndBatchProcessEvent, self._batch_ended)
-        self.addObserver(scene, scene.EndImportEvent, self._scene_imported)
+        self.addObserver(scene, scene.StartImportEvent, self._scene_comes)
+        self.addObserver(scene, scene.EndImportEvent, self._scene_imported, priority=-10.0)  # after the selectors have learnt the new nodes
         self._fill_timer = qt.QTimer()  # fires once for the volumes that come together
         self._fill_timer.setSingleShot(True)
         self._fill_timer.setInterval(0)
@@ -146,6 +148,10 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._entered:
             self._use_parameters()
 
+    def _scene_comes(self, caller, event) -> None:
+        """The parameter node stays the same one and does not tell that a scene's values were read into it: it is bound anew afterwards."""
+        self._drop_parameters()
+
     def _scene_imported(self, caller, event) -> None:
         self._use_parameters()
 
@@ -154,6 +160,17 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """A study that is loaded while the panel is open fills the empty fields."""
         if node.IsA("vtkMRMLScalarVolumeNode") and self._entered:
             self._fill_timer.start()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _node_goes(self, caller, event, node) -> None:
+        """Its fields become empty before the selectors move on to a neighbour, which may be another patient's."""
+        parameters = self._parameters
+        names = [name for name in parameters.allParameters if getattr(parameters, name) is node] if parameters is not None else []
+        if names:
+            self.panel.inputs.node_goes(node)
+            with slicer.util.NodeModify(parameters):
+                for name in names:
+                    setattr(parameters, name, None)
 
     def _batch_ended(self, caller, event) -> None:
         """What came in the batch was not looked at yet."""

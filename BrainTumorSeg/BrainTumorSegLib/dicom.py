@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import slicer
 
-__all__ = ["add_file", "facts_of", "files_of", "identity_of", "instance_uids", "is_open", "series_uid_of"]
+__all__ = ["Person", "add_file", "facts_of", "files_of", "identity_of", "instance_uids", "is_open", "series_uid_of"]
 
 # Attributes of the engine's Facts -> tag; texts, then texts of several values, then numbers.
 _TEXTS = {"study_uid": "0020,000d", "series_uid": "0020,000e", "modality": "0008,0060", "sop_class_uid": "0008,0016", "description": "0008,103e",
@@ -17,7 +18,41 @@ _LISTS = {"image_type": "0008,0008", "scanning_sequence": "0018,0020", "sequence
 _NUMBERS = {"repetition_ms": "0018,0080", "echo_ms": "0018,0081", "inversion_ms": "0018,0082", "flip_deg": "0018,1314", "thickness_mm": "0018,0050",
             "number": "0020,0011", "echo_train": "0018,0091", "b_value": "0018,9087"}
 _WHEN = (("0008,0022", "0008,0032"), ("0008,0023", "0008,0033"), ("0008,0021", "0008,0031"))  # date and time: acquisition, content, series
-_PATIENT, _STUDY, _SERIES = "0010,0020", "0020,000d", "0020,000e"
+_PATIENT, _NAME, _BORN, _STUDY, _SERIES = "0010,0020", "0010,0010", "0010,0030", "0020,000d", "0020,000e"
+
+
+@dataclass(frozen=True, eq=False)
+class Person:
+    """Whose images a header says they are, to compare and never to show. Equal where they may be one person, False when nothing is told.
+
+    An ID is not enough: it may be empty, or one placeholder for all (the engine's survey refuses these, too). Words of the name are compared
+    in Latin letters, for scanners write other scripts as they like.
+    """
+
+    patient_id: str
+    words: frozenset
+    born: str
+    study: str
+
+    def __bool__(self) -> bool:
+        return bool(self.patient_id or self.words or self.born)
+
+    def __eq__(self, other) -> bool:
+        if not isinstance(other, Person):
+            return NotImplemented
+        if self.patient_id and other.patient_id and self.patient_id != other.patient_id:
+            return False
+        if self.study and self.study == other.study:
+            return True
+        if self.born and other.born and self.born != other.born:
+            return False
+        if not (self.words and other.words):
+            return True
+        if self.patient_id and other.patient_id:
+            return not self.words.isdisjoint(other.words)  # the name may be spelled or have changed
+        return self.words <= other.words or other.words <= self.words
+
+    __hash__ = None  # what may be one person is no class of equals
 
 
 def is_open() -> bool:
@@ -54,7 +89,7 @@ def facts_of(node):
 
 
 def identity_of(node) -> tuple:
-    """(patient, study) to compare with those of other volumes, never to show; ('', '') when it is not known."""
+    """(Person, study) to compare with those of other volumes, never to show; ('', '') when it is not known."""
     uid = _first(node)
     return _identity(uid) if uid else ("", "")
 
@@ -80,7 +115,10 @@ def add_file(path: Path, sop_instance_uid: str) -> bool:
 @lru_cache(maxsize=256)
 def _identity(uid: str) -> tuple:
     """Kept, for the panel asks at every change of a choice, and the database may open a file to answer."""
-    return _database().instanceValue(uid, _PATIENT), _database().instanceValue(uid, _STUDY)
+    from braintumorseg.person_names import words_of_name
+
+    patient, name, born, study = (_database().instanceValue(uid, tag).strip() for tag in (_PATIENT, _NAME, _BORN, _STUDY))
+    return Person(patient, frozenset(word for word in words_of_name(name) if word.isascii()), born, study), study
 
 
 def _number(text: str):

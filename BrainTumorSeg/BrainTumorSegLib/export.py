@@ -19,6 +19,7 @@ from .mrml_segmentation import (
     is_ours,
     label_values,
     labels_on,
+    lies_on_reference,
     mark_edited,
     placement_of,
     reference_of,
@@ -56,7 +57,7 @@ def preflight(segmentation) -> list:
     labels = labels_on(segmentation, label_values(segmentation))
     table = report_of(segmentation)["model"]["labels"]
     kind = algorithm_type(segmentation)
-    return [_source_check(reference_of(segmentation)),
+    return [_source_check(reference_of(segmentation), lies_on_reference(segmentation)),
             *_segment_checks(segmentation, table),
             Check(_("Voxels: {count} are labelled.").format(count=int((labels != 0).sum())), True) if labels.any() else
             Check(_("The segmentation is empty. DICOM has no empty segmentation: export NIfTI, or draw something first."), False),
@@ -64,9 +65,13 @@ def preflight(segmentation) -> list:
                   _("Algorithm type: AUTOMATIC, for nobody edited the outlines."), None)]
 
 
-def _source_check(reference) -> Check:
+def _source_check(reference, on_it: bool) -> Check:
     if reference is None:
         return Check(_("The volume that was segmented is no longer in the scene. Load its DICOM series again and segment it."), False)
+    if not on_it:
+        return Check(_("{name} lay under a deforming transform when it was segmented, so the outlines do not lie on the slices of its series. "
+                       "Export NIfTI; or, if the transform is your own, take the volume out of it and segment again.").format(
+                           name=reference.GetName()), False)
     if not dicom.is_open():
         return Check(_("Slicer's DICOM database is not open. Open the module DICOM once to create it."), False)
     if not dicom.instance_uids(reference):

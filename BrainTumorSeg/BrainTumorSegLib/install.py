@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .manifest import Manifest, requirements_hash
-from .process import EngineProcess, Outcome
+from .process import NAMED_PYTHON, EngineProcess, Outcome
 from .qt_process import QtProcess
 from .runtime_choice import RUNTIMES, Runtime, read_requirements, this_runtime
 
@@ -169,6 +169,8 @@ class Installation:
         found = self.last_self_test
         if found is not None and "error" in found:
             return State("broken", f"The Python named for the engine cannot run it: {found['error']}")
+        if found is None:
+            return State("ready", f"Not tested yet: press Self-test. It uses the Python named for it: {self.python}")
         return State("ready", f"Ready; it uses the Python named for it: {self.python}")
 
     def _keep(self, outcome: Outcome) -> None:
@@ -194,7 +196,9 @@ class Installation:
         environment = dict(self._environment)
         if self.chosen:
             environment.pop("PYTHONHOME", None)  # Slicer's
+            environment[NAMED_PYTHON] = self.python
         else:
+            environment.pop(NAMED_PYTHON, None)
             environment["PYTHONNOUSERSITE"] = "1"
         joined = os.pathsep.join(folders)
         environment.update({"PYTHONPATH": joined, _PATH: joined}, PYTHONSAFEPATH="1", PYTHONIOENCODING="utf-8")

@@ -13,7 +13,7 @@ from . import dicom, export
 from .checks import Problem, find_problems
 from .measurements import comparison_rows, volume_rows
 from .mrml_report import report_page_of
-from .mrml_segmentation import is_edited, is_ours, label_values, labels_on, mark_edited, placement_of, report_of
+from .mrml_segmentation import is_edited, is_ours, label_values, labels_on, mark_edited, outlines_of, placement_of, report_of
 from .mrml_tables import comparison_table, volume_table
 from .mrml_volumes import examine
 from .private_folder import PrivateFolder
@@ -40,7 +40,7 @@ class Logic:
         self._side: list = []  # child processes beside the queue
         self._looking: EngineProcess | None = None  # the last of them that recognises
         self._upkeep: list = []  # children that install, remove or test the engine: they outlive a scene
-        self._closed = False
+        self.closed = False  # then the panel's widgets may be gone
         self._pages: PrivateFolder | None = None
         when_quitting(self.close)
 
@@ -131,7 +131,7 @@ class Logic:
     def _keep_up(self, start: Callable, on_finished: Callable[[Outcome], None]) -> EngineProcess:
         def ended(outcome: Outcome) -> None:
             self._upkeep = [one for one in self._upkeep if one.running]
-            if not self._closed:  # or the panel is gone
+            if not self.closed:
                 on_finished(outcome)
 
         process = start(ended)
@@ -145,7 +145,8 @@ class Logic:
         """Measure the segmentation as it is now, write its table and mark it as edited if it was. Returns the table node."""
         labels, placement = labels_on(segmentation, label_values(segmentation)), placement_of(segmentation)
         mark_edited(segmentation, is_edited(segmentation))
-        return volume_table(segmentation, volume_rows(labels, _voxel_ml(placement), report_of(segmentation)["model"]["labels"]))
+        rows = volume_rows(labels, _voxel_ml(placement), report_of(segmentation)["model"]["labels"])
+        return volume_table(segmentation, rows, outlines_of(segmentation))
 
     def compare(self, first, second, table=None):
         """A table node with the volumes of both and their Dice, on the grid of `first`; what only one of them has is said in its row.
@@ -184,8 +185,8 @@ class Logic:
         return job
 
     def close(self) -> None:
-        """Before Slicer quits or the module is reloaded; nothing can be started afterwards."""
-        self._closed = True
+        """Before Slicer quits or the module is reloaded; nothing can be started afterwards. Runs still report that they were cancelled."""
+        self.closed = True
         not_when_quitting(self.close)
         self.queue.close()
         self.cancel_all()
@@ -196,7 +197,8 @@ class Logic:
             self._pages = None
 
     def _tell(self) -> None:
-        self.on_changed()
+        if not self.closed:
+            self.on_changed()
 
 
 def _voxel_ml(placement) -> float:

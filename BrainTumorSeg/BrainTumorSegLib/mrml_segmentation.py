@@ -1,4 +1,4 @@
-"""The engine's labels as a segmentation node, and back: what a segment means, whether it was edited, where the tumour is.
+"""The engine's labels as a segmentation node, and back: what a segment means, where it lies, whether it was edited.
 
 Everything that is known about a result hangs on its segmentation node (attributes, tags, references), so it survives saving.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import slicer
@@ -16,14 +16,15 @@ import vtk
 from .mrml_terminology import load_terminology, term_of
 from .mrml_volumes import Placement, local_matrix, to_numpy, to_vtk
 
-__all__ = ["AUTOMATIC", "SEMIAUTOMATIC", "algorithm_type", "centre_slices", "is_edited", "is_ours", "label_values", "labels_on",
-           "make_segmentation", "make_surfaces", "mark_edited", "placement_of", "reference_of", "report_of", "segment_of_label", "set_opacity",
-           "show_labels", "show_surfaces", "shown_labels"]
+__all__ = ["AUTOMATIC", "SEMIAUTOMATIC", "algorithm_type", "first_outlines_of", "is_edited", "is_ours", "label_values", "labels_on",
+           "lies_on_reference", "make_segmentation", "mark_edited", "outlines_of", "placement_of", "reference_of", "report_of", "results",
+           "segment_of_label"]
 
 AUTOMATIC, SEMIAUTOMATIC = "AUTOMATIC", "SEMIAUTOMATIC"
 
 _LABEL_TAG = "BrainTumorSeg.Label"               # on a segment: its value in the model's label table
 _REPORT, _CHECKSUM = "BrainTumorSeg.Report", "BrainTumorSeg.Checksum"  # attributes of the node
+_OWN_GRID = "BrainTumorSeg.OwnGrid"              # likewise: there when it was made on a deformed copy of the reference
 _ALGORITHM_TYPE, _ALGORITHM_NAME = "DICOM.SegmentAlgorithmType", "DICOM.SegmentAlgorithmName"  # what Slicer's DICOM export reads
 
 
@@ -61,6 +62,11 @@ def is_ours(node) -> bool:
     return node is not None and node.GetAttribute(_REPORT) is not None
 
 
+def results() -> list:
+    """All of ours in the scene, in the order in which they were made."""
+    return [node for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode") if is_ours(node)]
+
+
 def report_of(node) -> dict:
     """The engine's report on the run that made the node."""
     return json.loads(node.GetAttribute(_REPORT))
@@ -69,6 +75,11 @@ def report_of(node) -> dict:
 def reference_of(node):
     """The volume that the segmentation was made on, or None when it is gone."""
     return node.GetNodeReference(slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole())
+
+
+def lies_on_reference(node) -> bool:
+    """False when its voxels are not the reference's: that lay under a deforming transform, and a copy of it was segmented."""
+    return node.GetAttribute(_OWN_GRID) is None
 
 
 def placement_of(node) -> Placement:
@@ -129,8 +140,17 @@ def labels_on(node, values: Mapping, grid=None) -> np.ndarray:
 
 def is_edited(node) -> bool:
     """True when the voxels are no longer those that the engine wrote."""
-    return _checksum(labels_on(node, label_values(node))) != node.GetAttribute(_CHECKSUM) or len(label_values(node)) < len(
-        report_of(node)["model"]["labels"])
+    return outlines_of(node) != first_outlines_of(node) or len(label_values(node)) < len(report_of(node)["model"]["labels"])
+
+
+def outlines_of(node) -> str:
+    """A checksum of the labels as they are outlined now: equal ones have equal volumes."""
+    return _checksum(labels_on(node, label_values(node)))
+
+
+def first_outlines_of(node) -> str:
+    """The checksum of the labels as the engine wrote them."""
+    return node.GetAttribute(_CHECKSUM)
 
 
 def mark_edited(node, edited: bool) -> None:
@@ -141,64 +161,6 @@ def mark_edited(node, edited: bool) -> None:
 
 def algorithm_type(node) -> str:
     return SEMIAUTOMATIC if is_edited(node) else AUTOMATIC
-
-
-def make_surfaces(node) -> Iterator[None]:
-    """Make each segment's closed surface; yields after each, for one takes a noticeable part of a second."""
-    surface = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
-    for segment_id in node.GetSegmentation().GetSegmentIDs():
-        if slicer.mrmlScene.IsNodePresent(node):
-            alone = slicer.vtkSegmentation()
-            alone.SetSourceRepresentationName(_binary())
-            copy = slicer.vtkSegment()
-            copy.DeepCopy(node.GetSegmentation().GetSegment(segment_id))
-            alone.AddSegment(copy, segment_id)
-            if alone.CreateRepresentation(surface):
-                node.GetSegmentation().GetSegment(segment_id).AddRepresentation(surface, copy.GetRepresentation(surface))
-        yield
-
-
-def show_surfaces(node, visible: bool = True) -> None:
-    """Closed surfaces in the 3-D views."""
-    if visible:
-        node.CreateClosedSurfaceRepresentation()
-    node.GetDisplayNode().SetVisibility3D(visible)
-
-
-def set_opacity(node, opacity: float) -> None:
-    """Of the overlay in slice views and of surfaces, 0..1."""
-    display = node.GetDisplayNode()
-    with slicer.util.NodeModify(display):
-        display.SetOpacity2DFill(opacity)
-        display.SetOpacity2DOutline(min(1.0, 2 * opacity))
-        display.SetOpacity3D(max(opacity, 0.1))
-
-
-def show_labels(node, values: Sequence) -> None:
-    """Show exactly the segments of these label values; the user's own stay as they are."""
-    display = node.GetDisplayNode()
-    with slicer.util.NodeModify(display):
-        for segment_id, value in label_values(node).items():
-            display.SetSegmentVisibility(segment_id, value in values)
-
-
-def shown_labels(node) -> tuple:
-    display = node.GetDisplayNode()
-    return tuple(value for segment_id, value in label_values(node).items() if display.GetSegmentVisibility(segment_id))
-
-
-def centre_slices(node) -> bool:
-    """Show the reference in all slice views (on another sequence the outlines fit only if the patient lay still) and move them to the
-    middle of the largest lesion; False when there is none."""
-    reference = reference_of(node)
-    for view in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode") if reference is not None else ():
-        view.SetBackgroundVolumeID(reference.GetID())
-    lesions = report_of(node).get("lesions") or []
-    if not lesions:
-        return False
-    slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *max(lesions, key=lambda lesion: lesion["ml"])["centre_mm_ras"],
-                                          slicer.vtkMRMLSliceNode.CenteredJumpSlice)
-    return True
 
 
 def _binary() -> str:
@@ -221,9 +183,13 @@ def _labelmap(labels: np.ndarray, affine: np.ndarray):
 
 
 def _set_reference_grid(node, placement: Placement, reference) -> None:
-    if reference is not None and np.allclose(local_matrix(reference), placement.local, atol=1e-9):
-        node.SetReferenceImageGeometryParameterFromVolumeNode(reference)
-        return
+    if reference is not None:
+        below_the_same = (reference.GetTransformNodeID() or "") == placement.transform_id
+        if below_the_same and np.allclose(local_matrix(reference), placement.local, atol=1e-9):
+            node.SetReferenceImageGeometryParameterFromVolumeNode(reference)
+            return
+        node.SetNodeReferenceID(slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole(), reference.GetID())
+        node.SetAttribute(_OWN_GRID, "yes")
     image = slicer.vtkOrientedImageData()  # of a hardened copy that is gone
     i, j, k = placement.size
     image.SetExtent(0, i - 1, 0, j - 1, 0, k - 1)

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import slicer
 import vtk
 
-from .mrml_segmentation import is_ours, report_of
+from .mrml_segmentation import first_outlines_of, is_ours, outlines_of, report_of
 
-__all__ = ["comparison_table", "table_as_text", "table_of", "volume_table"]
+__all__ = ["comparison_table", "is_measured", "table_as_text", "table_of", "volume_table"]
 
 _TABLE = "BrainTumorSeg.Table"  # reference role on the segmentation node
+_MEASURED = "BrainTumorSeg.Measured"  # attribute of the table: the outlines whose volumes it holds; absent for those of the engine
 _ESTIMATED = "estimated without T1ce"
 
 
@@ -20,10 +21,17 @@ def table_of(segmentation):
     return segmentation.GetNodeReference(_TABLE)
 
 
-def volume_table(segmentation, rows: Sequence):
+def is_measured(segmentation) -> bool:
+    """True when there is a table and its volumes are those of the outlines as they are now."""
+    table = table_of(segmentation)
+    return table is not None and outlines_of(segmentation) == (table.GetAttribute(_MEASURED) or first_outlines_of(segmentation))
+
+
+def volume_table(segmentation, rows: Sequence, outlines: str | None = None):
     """Write `rows` (measurements.Row) into the segmentation's table node, which is made if there is none.
 
-    A column of remarks is there only where a number needs one.
+    `outlines` are those that were measured (see `outlines_of`), None for the engine's own. A column of remarks is there only where a
+    number needs one.
     """
     table = table_of(segmentation)
     if table is None:
@@ -32,6 +40,7 @@ def volume_table(segmentation, rows: Sequence):
         _beside(table, segmentation)
     columns = {"Structure": [row.structure for row in rows], "Kind": [row.kind for row in rows], "Volume (ml)": [row.ml[0] for row in rows]}
     _fill(table, columns, [_ESTIMATED if row.key in _estimated(segmentation) else "" for row in rows])
+    table.SetAttribute(_MEASURED, outlines)
     return table
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +15,11 @@ import slicer
 import vtk
 from vtk.util import numpy_support
 
-__all__ = ["Placement", "VolumeFacts", "examine", "local_matrix", "placed", "to_numpy", "to_vtk", "voxels", "world_matrix", "write_nrrd"]
+__all__ = ["Placement", "VolumeFacts", "examine", "local_matrix", "placed", "placement_now", "to_numpy", "to_vtk", "voxels", "world_matrix",
+           "write_nrrd"]
 
 _CHUNK_BYTES = 8 << 20  # written at a time: a few ms, so that the window stays alive between them
+_STILL_MM = 0.01        # what did not move; transforms that are inverted by iteration do not give the same to the last digit
 _SHEAR = 1e-3           # cosine between two voxel axes; rounding gives 1e-6
 _NRRD_TYPES = {"i1": "int8", "u1": "uint8", "i2": "int16", "u2": "uint16", "i4": "int32", "u4": "uint32", "i8": "int64", "u8": "uint64",
                "f4": "float", "f8": "double"}
@@ -45,6 +47,7 @@ class Placement:
     local: np.ndarray            # (4, 4)
     world: np.ndarray            # (4, 4)
     transform_id: str = ""       # '' when the node has none, or a deforming one that was hardened
+    deformed: np.ndarray | None = None  # (27, 3) where a deforming one put corners, edges and middles of the volume in the world
 
 
 def examine(node, patient: str = "", study: str = "") -> VolumeFacts:
@@ -120,10 +123,22 @@ def placed(node) -> Iterator[tuple]:
         copy.CopyOrientation(node)
         copy.SetAndObserveTransformNodeID(parent.GetID())
         copy.HardenTransform()
-        yield copy, _placement(copy, "")
+        yield copy, replace(_placement(copy, ""), deformed=_deformed(node))
     finally:
         if slicer.mrmlScene.IsNodePresent(copy):  # the scene may have been closed meanwhile
             slicer.mrmlScene.RemoveNode(copy)
+
+
+def placement_now(node, then: Placement) -> Placement | None:
+    """Where a result that was computed on `node` while it lay as `then` belongs now: on the same voxels, wherever they were moved.
+
+    None when it belongs nowhere: the node has other voxels, or another deformation than then.
+    """
+    if then.deformed is not None:
+        return then if np.allclose(_deformed(node), then.deformed, atol=_STILL_MM) else None
+    if node.GetImageData() is None or tuple(node.GetImageData().GetDimensions()) != then.size:
+        return None
+    return _placement(node, node.GetTransformNodeID() or "")
 
 
 def write_nrrd(node, path: Path) -> Iterator[float]:
@@ -149,6 +164,17 @@ def write_nrrd(node, path: Path) -> Iterator[float]:
 
 def _placement(node, transform_id: str) -> Placement:
     return Placement(tuple(node.GetImageData().GetDimensions()), local_matrix(node), world_matrix(node), transform_id)
+
+
+def _deformed(node) -> np.ndarray:
+    """(27, 3) corners, middles of edges and faces, and middle of a volume in the world, whatever transform it lies under."""
+    size = node.GetImageData().GetDimensions() if node.GetImageData() is not None else (0, 0, 0)
+    places = np.array([(i, j, k, 1) for i in (0, 0.5, 1) for j in (0, 0.5, 1) for k in (0, 0.5, 1)]) * (*size, 1)
+    found = []
+    for place in places @ local_matrix(node).T:
+        found.append([0.0] * 3)
+        node.TransformPointToWorld(place[:3], found[-1])
+    return np.array(found)
 
 
 def _parent_matrix(node) -> np.ndarray:

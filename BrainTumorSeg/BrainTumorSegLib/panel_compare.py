@@ -29,6 +29,7 @@ class CompareSection:
         self._table = None
         self._ui.comparisonTableView.setMRMLTableNode(None)
         self._ui.comparisonTableView.visible = False
+        show(self._ui.compareMessage, "")
 
     def _compare(self) -> None:
         try:

@@ -39,7 +39,7 @@ class EngineSection:
         ui.engineProgressBar.visible = busy
         ui.cancelInstallButton.visible = busy and not self._removing
         ui.installButton.visible = ui.installFromFolderButton.visible = not busy and state.kind in ("missing", "outdated", "broken") and not chosen
-        ui.selfTestButton.enabled = state.ready and not busy
+        ui.selfTestButton.enabled = (state.ready or chosen) and not busy  # a chosen Python is looked at again once its site has mended it
         ui.repairButton.enabled = there and not busy
         ui.removeButton.enabled = self._logic.engine.removable and not busy
 

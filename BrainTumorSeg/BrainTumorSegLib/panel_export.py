@@ -27,6 +27,7 @@ class ExportSection:
     def __init__(self, ui, logic, result):
         self._ui, self._logic, self._result = ui, logic, result
         self._report = ErrorReport(ui.copyExportErrorButton)
+        self._spoken_of = None  # the ID of the result that the message is about
         ui.exportCollapsibleButton.connect("contentsCollapsed(bool)", lambda collapsed: self.refresh())
         ui.exportDicomButton.connect("clicked(bool)", lambda: self._export_dicom(None))
         for button, title, name, kind, write in (
@@ -35,10 +36,18 @@ class ExportSection:
                 (ui.exportNrrdButton, _("Save segmentation"), "segmentation.seg.nrrd", "Segmentation (*.seg.nrrd)", self._write(write_seg_nrrd))):
             button.connect("clicked(bool)", lambda checked=False, what=(title, name, kind, write): self._save(*what))
 
+    def forget(self) -> None:
+        """The scene is closing, or another result is shown."""
+        show(self._ui.exportMessage, "")
+        self._report.forget()
+
     def refresh(self) -> None:
+        node = self._result.segmentation
+        shown, self._spoken_of = self._spoken_of, node.GetID() if node is not None else None
+        if shown != self._spoken_of:
+            self.forget()
         if self._ui.exportCollapsibleButton.collapsed:
             return
-        node = self._result.segmentation
         checks = preflight(node)
         self._ui.preflightLabel.text = "".join(f"<p>{_SIGNS[check.ok]} {escape(check.text, quote=False)}</p>" for check in checks)
         for button in (self._ui.exportDicomButton, self._ui.saveDicomButton):
@@ -74,7 +83,12 @@ class ExportSection:
         self._logic.export_dicom(self._result.segmentation, path, self._exported)
 
     def _exported(self, outcome: Outcome, exported) -> None:
+        if self._logic.closed:
+            return
         self.refresh()
+        if outcome.cancelled:  # the scene was closed
+            self.forget()
+            return
         if exported is None:
             self._say_failure(outcome)
             return

@@ -10,19 +10,9 @@ import slicer
 from slicer.i18n import tr as _
 
 from .messages import provider_name, show
-from .mrml_segmentation import (
-    centre_slices,
-    is_edited,
-    is_ours,
-    label_values,
-    reference_of,
-    report_of,
-    segment_of_label,
-    set_opacity,
-    show_labels,
-    shown_labels,
-)
-from .mrml_tables import table_as_text, table_of
+from .mrml_display import go_to_tumour, set_opacity, show_alone, show_labels, shown_labels
+from .mrml_segmentation import is_edited, is_ours, label_values, reference_of, report_of, segment_of_label
+from .mrml_tables import is_measured, table_as_text, table_of
 from .steps import failure_of
 
 __all__ = ["ResultSection"]
@@ -35,6 +25,7 @@ class ResultSection:
         self._ui, self._logic, self._on_changed = ui, logic, on_changed
         self.parameters = None
         self._shown_id = None
+        self._came_unseen = False  # a result came while another module was shown
         self._boxes: list = []  # one check box a segment, in the order of the label table
         for button, call in ((ui.showReportButton, self._show_report), (ui.editButton, self._edit), (ui.recomputeButton, self._recompute),
                              (ui.copyTableButton, self._copy_table), (ui.saveTableButton, self._save_table), (ui.centreButton, self._centre)):
@@ -49,6 +40,11 @@ class ResultSection:
         node = self.parameters.result if self.parameters is not None else None
         return node if is_ours(node) else None
 
+    @property
+    def seen(self) -> bool:
+        """Whether the user has the panel before them, and not another module."""
+        return self._ui.inputsCollapsibleButton.visible
+
     def refresh(self) -> None:
         """Show the chosen result; cheap when it is the one shown already."""
         node = self.segmentation
@@ -56,7 +52,8 @@ class ResultSection:
         shown = (node.GetID() if node is not None else "", chosen is not None)
         if shown == self._shown_id:
             return
-        self._shown_id = shown
+        another = self._shown_id is not None  # and not the first look at a scene, which is shown as it was saved
+        self._shown_id = shown if self.parameters is not None else None
         ui = self._ui
         for widget in (ui.showReportButton, ui.editButton, ui.recomputeButton, ui.copyTableButton, ui.saveTableButton, ui.centreButton,
                        ui.wholeTumourButton, ui.coreButton, ui.enhancingButton, ui.opacitySlider, ui.labelsGroupBox, ui.volumesTableView):
@@ -64,21 +61,35 @@ class ResultSection:
         show(ui.resultMessage, _("This segmentation was not made by BrainTumorSeg, so there is no report on it.") if chosen is not None and
              node is None else "")
         ui.resultCollapsibleButton.collapsed = chosen is None
-        self._show_table(table_of(node) if node is not None else None)
+        self._came_unseen = node is not None and another
+        if self._came_unseen and self.seen:
+            self._show_alone(node)
         self._show_flags(node)
+        self._show_what_may_change(node)
+
+    def look_again(self) -> None:
+        """The result shown may have been edited, hidden or measured while another module was open."""
+        node = self.segmentation
+        if node is not None:
+            if self._came_unseen:
+                self._show_alone(node)
+            self._show_what_may_change(node)
+
+    def _show_alone(self, node) -> None:
+        """Not before the user is back in the panel: in another module they may be at work on an earlier result."""
+        show_alone(node)
+        self._came_unseen = False
+
+    def _show_what_may_change(self, node) -> None:
+        table = table_of(node) if node is not None else None
+        self._show_table(self._logic.recompute(node) if table is not None and not is_measured(node) else table)
         self._show_provenance(node)
         self._make_boxes(node)
         self._on_changed()
 
-    def look_again(self) -> None:
-        """The result shown may have been edited while another module was open."""
-        if self.segmentation is not None:
-            self._show_provenance(self.segmentation)
-            self._on_changed()
-
     def forget(self) -> None:
         """The scene is closing."""
-        self._shown_id = None
+        self._shown_id, self._came_unseen = None, False
         self._ui.volumesTableView.setMRMLTableNode(None)
 
     def _show_table(self, table) -> None:
@@ -97,7 +108,7 @@ class ResultSection:
             show(self._ui.provenanceLabel, "")
             return
         report = report_of(node)
-        edited = _("The outlines were edited: volumes are those of the last Recompute volumes.") if is_edited(node) else _("Not edited.")
+        edited = _("The outlines were edited; the volumes are those of the edited outlines.") if is_edited(node) else _("Not edited.")
         missing = report.get("missing") or []
         text = _("{model} {version} on {provider}, {seconds:.0f} s.").format(
             model=report["model"]["name"], version=report["model"]["version"], provider=provider_name(report["provider"]),
@@ -116,10 +127,11 @@ class ResultSection:
         self._boxes = []
         if node is None:
             return
-        visible = shown_labels(node)
+        present, visible = label_values(node).values(), shown_labels(node)
         for label in report_of(node)["model"]["labels"]:
             box = qt.QCheckBox(label["name"])
-            box.toolTip = _("Show or hide {name}.").format(name=label["name"])
+            box.enabled = label["value"] in present
+            box.toolTip = (_("Show or hide {name}.") if box.enabled else _("{name} was removed from the segmentation.")).format(name=label["name"])
             box.checked = label["value"] in visible
             box.setProperty("labelValue", label["value"])
             box.connect("toggled(bool)", lambda checked: self._show_checked())
@@ -134,9 +146,10 @@ class ResultSection:
         from braintumorseg.labels import REGIONS
 
         if self.segmentation is not None:
+            present = label_values(self.segmentation).values()
             for box in self._boxes:
                 box.blockSignals(True)
-                box.checked = int(box.property("labelValue")) in REGIONS[region]
+                box.checked = int(box.property("labelValue")) in present and int(box.property("labelValue")) in REGIONS[region]
                 box.blockSignals(False)
             self._show_checked()
 
@@ -145,7 +158,7 @@ class ResultSection:
             set_opacity(self.segmentation, value)
 
     def _centre(self) -> None:
-        if self.segmentation is not None and not centre_slices(self.segmentation):
+        if self.segmentation is not None and not go_to_tumour(self.segmentation):
             show(self._ui.resultMessage, _("There is no tumour to go to: the result is empty."))
 
     def _recompute(self) -> None:
@@ -178,17 +191,23 @@ class ResultSection:
         else:
             qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(path)))
 
+    def _measured_table(self):
+        """The table of the outlines as they are now: made anew when they were edited since, or when it was removed."""
+        if not is_measured(self.segmentation):
+            self._recompute()
+        return table_of(self.segmentation)
+
     def _copy_table(self) -> None:
-        if self.segmentation is not None and table_of(self.segmentation) is not None:
-            slicer.app.clipboard().setText(table_as_text(table_of(self.segmentation)))
+        if self.segmentation is not None:
+            slicer.app.clipboard().setText(table_as_text(self._measured_table()))
 
     def _save_table(self) -> None:
-        if self.segmentation is None or table_of(self.segmentation) is None:
+        if self.segmentation is None:
             return
         path = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), _("Save table"), "tumour_volumes.csv", "CSV (*.csv)")
         if path:
             try:
-                Path(path).write_text(table_as_text(table_of(self.segmentation), ","), encoding="utf-8")
+                Path(path).write_text(table_as_text(self._measured_table(), ","), encoding="utf-8")
             except OSError as error:
                 failure = failure_of(error)
                 show(self._ui.resultMessage, f"{failure.what} {failure.fix}", warning=True)

@@ -31,6 +31,8 @@ class RunSection:
         self._report = ErrorReport(ui.copyErrorButton)
         self._model_error = ""  # what the last run said about the network
         self._filling = False
+        self._cancelling = False  # the user pressed Cancel, and the run has not ended yet
+        self._said_about: dict | None = None  # the choice, role -> node ID, at which the last run's failure or end was said
         logic.on_changed = self.refresh
         self._fill_models()
         self._fill_devices()
@@ -46,6 +48,8 @@ class RunSection:
     def refresh(self) -> None:
         """Everything that depends on the choice and on the runs."""
         ui, runs = self._ui, self._logic.runs
+        if self._said_about not in (None, self._choice()):  # perhaps the next patient's
+            self._hush()
         if self.parameters is not None:
             self._show_choice(ui.modelComboBox, self.parameters.model)
             self._show_choice(ui.deviceComboBox, self.parameters.device)
@@ -62,8 +66,24 @@ class RunSection:
         waiting = [run.label for run in runs[1:]]
         show(ui.queueLabel, _("Waiting: {names}").format(names=", ".join(waiting)) if waiting else "")
 
+    def forget(self) -> None:
+        """The scene is closing, and its runs were cancelled."""
+        self._cancelling = False
+        self._hush()
+
+    def _hush(self) -> None:
+        """Take back what was said of a run."""
+        self._said_about, self._model_error = None, ""
+        show(self._ui.runWarning, "")
+        self._report.forget()
+        self._show_device_note()
+
+    def _choice(self) -> dict:
+        return {role: node.GetID() for role, node in self._inputs.chosen.items()}
+
     def _segment_or_cancel(self) -> None:
         if self._logic.runs:
+            self._cancelling = True
             self._logic.runs[0].cancel()
         else:
             self._start()
@@ -78,11 +98,8 @@ class RunSection:
         if self._inputs.blocking() or self._lacking():
             return
         self._inputs.forget_errors()
-        self._model_error = ""
-        for label in (self._ui.runWarning, self._ui.modelWarning):
-            show(label, "")
-        self._report.forget()
-        self._show_device_note()
+        self._hush()
+        show(self._ui.modelWarning, "")
         parameters = self.parameters
         options = Options(model=parameters.model, device=parameters.device, registered=parameters.registered, brain_only=parameters.brainOnly,
                           thorough=parameters.thorough, surfaces=parameters.showSurfaces, opacity=parameters.opacity)
@@ -94,13 +111,18 @@ class RunSection:
             show(self._ui.progressLabel, _step_text(step) + _time_left(eta_s))
 
     def _finished(self, outcome: Outcome, segmentation) -> None:
+        if self._logic.closed:
+            return
+        cancelling, self._cancelling = self._cancelling, False
         if segmentation is not None:
             self._remember_provider(segmentation)
             self._on_result(segmentation)
-        elif outcome.cancelled:
-            show(self._ui.runWarning, _("The run was cancelled; nothing was left behind."))
-        else:
+        elif not outcome.cancelled:
             self._show_failure(outcome)
+            self._said_about = self._choice()
+        elif cancelling:  # and not the closing of the scene
+            show(self._ui.runWarning, _("The run was cancelled; nothing was left behind."))
+            self._said_about = self._choice()
 
     def _show_failure(self, outcome: Outcome) -> None:
         text = f"{outcome.what} {outcome.fix}".strip()

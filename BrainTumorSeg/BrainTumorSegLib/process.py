@@ -13,13 +13,17 @@ from pathlib import Path, PureWindowsPath
 
 from .qt_process import QtProcess
 
-__all__ = ["EngineProcess", "Outcome", "without_paths"]
+__all__ = ["NAMED_PYTHON", "EngineProcess", "Outcome", "without_paths"]
+
+NAMED_PYTHON = "BRAINTUMORSEG_PYTHON"  # a site's own Python for the engine; in the environment of its child, too
 
 CANCELLED = 130  # the engine's exit code after a cancel
 _USAGE = 2
 _LONGEST_LINE = 16_000_000  # bytes: a result is far smaller; more without a line's end is not the protocol
 _STDERR_KEPT = 64_000  # bytes
 _REPAIR = "Press Repair in the Engine section; if that does not help, copy the error report and send it to us."
+_REPAIR_NAMED = (f"Install the packages of the module's Resources/requirements.txt into the Python that {NAMED_PYTHON} (or the setting "
+                 f"BrainTumorSeg/Python) names and press Self-test, or unset it and restart Slicer.")
 _MEMORY_FIX = "Close other programs or choose the CPU as device, and try again."
 
 # Words of a dying child that tell why; first match wins. (pattern, kind, what, fix)
@@ -142,6 +146,8 @@ class EngineProcess:
 
     def _outcome(self, code: int | None, reason: str, stderr: str) -> Outcome:
         def failed(kind: str, what: str, fix: str) -> Outcome:
+            if fix == _REPAIR and self._environment.get(NAMED_PYTHON):
+                fix = _REPAIR_NAMED
             return Outcome(error_kind=kind, what=what, fix=fix, exit_code=code, stderr=stderr)
 
         said = self._last.get("error") or {}

@@ -14,10 +14,11 @@ from .checks import ROLES
 from .gpus import device_options
 from .label_file import BadLabelFile, read_labels
 from .measurements import reported_rows
+from .mrml_display import make_surfaces, set_opacity, show_surfaces
 from .mrml_report import keep_report_page, report_page_node
-from .mrml_segmentation import centre_slices, make_segmentation, make_surfaces, set_opacity, show_surfaces
+from .mrml_segmentation import make_segmentation
 from .mrml_tables import table_of, volume_table
-from .mrml_volumes import Placement, placed, write_nrrd
+from .mrml_volumes import Placement, placed, placement_now, write_nrrd
 from .private_folder import PrivateFolder
 from .process import Outcome
 from .run_queue import RunQueue
@@ -43,6 +44,10 @@ class Options:
 
 class _VolumeRemoved(Exception):
     """The volume that the result belongs to is no longer in the scene."""
+
+
+class _VolumeChanged(Exception):
+    """It is there, but with other voxels or under another deformation."""
 
 
 class SegmentationRun:
@@ -117,7 +122,7 @@ class SegmentationRun:
         self.state = "showing"
         self._on_progress("show", 1.0, None)
         pump(self._show(outcome.result), self._later, lambda: self._end(outcome), self._failed_to_show,
-             failures=(OSError, BadLabelFile, _VolumeRemoved), stopped=self._is_over)
+             failures=(OSError, BadLabelFile, _VolumeRemoved, _VolumeChanged), stopped=self._is_over)
 
     def _show(self, report: Mapping) -> Iterator:
         files: list = []
@@ -126,16 +131,18 @@ class SegmentationRun:
         role = report["reference"]
         placement, reference = self._placements[role], self._nodes[role]
         _require_same_grid(files[0], placement)
+        yield
         if not slicer.mrmlScene.IsNodePresent(reference):
             raise _VolumeRemoved
-        yield
+        placement = placement_now(reference, placement)  # it may have been moved while the engine ran
+        if placement is None:
+            raise _VolumeChanged
         name = _("{name} tumour").format(name=reference.GetName())
         self._segmentation = segmentation = make_segmentation(files[0].labels, placement, report, reference, name)
         set_opacity(segmentation, self._options.opacity)
         yield
         volume_table(segmentation, reported_rows(report))
         keep_report_page(segmentation, page)
-        centre_slices(segmentation)
         if self._options.surfaces:
             yield from make_surfaces(segmentation)
             show_surfaces(segmentation)
@@ -145,6 +152,9 @@ class SegmentationRun:
         if isinstance(error, _VolumeRemoved):
             self._end(Outcome(error_kind="VolumeRemoved", what=_("The volume was removed while the run went on, so its result was dropped."),
                               fix=_("Load the volume again and press Segment.")))
+        elif isinstance(error, _VolumeChanged):
+            self._end(Outcome(error_kind="VolumeChanged", what=_("The volume was resampled or deformed while the run went on, so its result "
+                                                                 "no longer fits it and was dropped."), fix=_("Press Segment again.")))
         else:
             self._end(failure_of(error))
 

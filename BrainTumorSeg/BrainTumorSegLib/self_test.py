@@ -182,6 +182,21 @@ class SelfTests:
             self.assertEqual(modalities.count("SEG"), 1)
             slicer.mrmlScene.Clear()
 
+    def test_11_a_removed_volume_and_a_saved_scene(self):
+        self.delayDisplay("A chosen volume is removed; the choice of a saved scene")
+        first, second = self._volume("a_t1ce"), self._volume("b_flair")
+        self._choose(t1ce=first, flair=second)
+        slicer.mrmlScene.RemoveNode(second)
+        self._is_chosen(t1ce="a_t1ce")
+        saved = self._saved_scene()
+        slicer.mrmlScene.Clear()
+        slicer.mrmlScene.SetLoadFromXMLString(1)
+        slicer.mrmlScene.SetSceneXMLString(saved)
+        slicer.mrmlScene.Import()
+        slicer.mrmlScene.SetLoadFromXMLString(0)
+        self._wait(lambda: False, 0.2)
+        self._is_chosen(t1ce="a_t1ce")
+
     # -- parts of tests
 
     def _segment_and_wait(self):
@@ -218,6 +233,11 @@ class SelfTests:
         self.assertTrue(segments.ContainsRepresentation("Closed surface"))
         self.assertFalse(segmentations.is_edited(result))
         self.assertIsNotNone(self.widget.logic.report_page(result))
+        bounds = [0.0] * 6
+        result.GetRASBounds(bounds)
+        for camera in slicer.util.getNodesByClass("vtkMRMLCameraNode"):
+            self.assertTrue(all(bounds[2 * axis] < camera.GetFocalPoint()[axis] < bounds[2 * axis + 1] for axis in range(3)),
+                            "the 3-D view looks past the tumour")
 
     def _compare_with_truth(self, result) -> None:
         truth = _truth(make_phantom(self.widget.logic.engine))
@@ -273,6 +293,18 @@ class SelfTests:
                   "volumes_ml": {"labels": {}, "regions": {}}}
         grid = segmentations.Placement(reference.GetImageData().GetDimensions(), local_matrix(reference), world_matrix(reference))
         return segmentations.make_segmentation(_onto(reference, _truth_file(folder)), grid, report, reference, "Truth")
+
+    def _saved_scene(self) -> str:
+        slicer.mrmlScene.SetSaveToXMLString(1)
+        slicer.mrmlScene.Commit()
+        slicer.mrmlScene.SetSaveToXMLString(0)
+        return slicer.mrmlScene.GetSceneXMLString()
+
+    def _is_chosen(self, **names) -> None:
+        """By the selectors and by the parameters."""
+        shown = {role: getattr(self.ui, f"{role}Selector").currentNode() for role in ROLES}
+        self.assertEqual({role: node.GetName() for role, node in shown.items() if node is not None}, names)
+        self.assertEqual({role: node.GetName() for role, node in self.panel.inputs.chosen.items()}, names)
 
     def _choose(self, **nodes) -> None:
         """Choose exactly these in the selectors, by the widgets."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .mrml_display import go_to_tumour, show_reference
 from .panel_compare import CompareSection
 from .panel_engine import EngineSection
 from .panel_export import ExportSection
@@ -31,8 +32,8 @@ class Panel:
         for section in (self.inputs, self.run, self.result, self.compare):
             section.parameters = parameters
         if parameters is None:
-            self.result.forget()
-            self.compare.forget()
+            for section in (self.inputs, self.run, self.result, self.compare, self.export):
+                section.forget()
         self.refresh()
 
     def refresh(self) -> None:
@@ -57,6 +58,9 @@ class Panel:
             parameters.compareSecond = segmentation
         parameters.result = segmentation
         self.refresh()
+        if self.result.seen:
+            show_reference(segmentation)
+            go_to_tumour(segmentation)
 
     def _engine_changed(self) -> None:
         if self._parameters is not None:

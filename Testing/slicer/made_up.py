@@ -2,7 +2,7 @@
 
 import numpy as np
 
-__all__ = ["AFFINES", "LABELS", "Steps", "affine_of", "make_labels", "make_report", "make_transform", "make_volume"]
+__all__ = ["AFFINES", "LABELS", "Steps", "affine_of", "make_deformation", "make_labels", "make_report", "make_transform", "make_volume"]
 
 LABELS = [{"value": 1, "name": "Necrosis", "code": ["6574001", "SCT", "Necrosis"], "rgb": [216, 191, 216]},
           {"value": 2, "name": "Edema", "code": ["79654002", "SCT", "Edema"], "rgb": [140, 224, 228]},
@@ -42,6 +42,26 @@ def make_transform(affine):
 
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
     node.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(affine))
+    return node
+
+
+def make_deformation(push_mm: float):
+    """A spline about the volume of `make_volume` that pushes its middle along A and moves everything by 4 mm along R."""
+    import slicer
+    import vtk
+
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLBSplineTransformNode")
+    grid = vtk.vtkImageData()
+    grid.SetDimensions(8, 8, 8)
+    grid.SetSpacing(10, 10, 10)
+    grid.SetOrigin(-30, -30, -30)
+    grid.AllocateScalars(vtk.VTK_DOUBLE, 3)
+    grid.GetPointData().GetScalars().Fill(0)
+    grid.GetPointData().GetScalars().FillComponent(0, 4.0)
+    grid.SetScalarComponentFromDouble(3, 3, 3, 1, push_mm)
+    spline = slicer.vtkOrientedBSplineTransform()
+    spline.SetCoefficientData(grid)
+    node.SetAndObserveTransformFromParent(spline)
     return node
 
 

@@ -32,6 +32,7 @@ class PanelCase(Case):
     def fresh(self):
         """As it is when it was just opened on an empty scene."""
         self.host.new_scene()
+        self.outcomes, self.progress = [], []
         from BrainTumorSegLib.logic import Logic
 
         Logic.__init__(self.logic, FakeEngine(), make_process=FakeProcess, later=self.steps)  # the one before was closed
@@ -42,8 +43,18 @@ class PanelCase(Case):
         for button in (self.ui.copyErrorButton, self.ui.copyEngineErrorButton, self.ui.copyExportErrorButton):
             button.visible = False
         self.ui.exportCollapsibleButton.collapsed = True
+        self.widget.parent.show()
         self.widget.enter()
         self.panel.engine.fold()
+
+    def leave(self):
+        """The user opens another module."""
+        self.widget.parent.hide()
+        self.widget.exit()
+
+    def come_back(self):
+        self.widget.parent.show()
+        self.widget.enter()
 
     def choose(self, **nodes):
         for role in ("t1", "t1ce", "t2", "flair"):

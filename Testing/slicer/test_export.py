@@ -164,6 +164,42 @@ def test_a_moved_volume_is_exported_where_its_series_lies(host, reference, tmp_p
     assert (highdicom.seg.segread(tmp_path / "moved.dcm").get_volume(combine_segments=True).array > 0).sum() == 60
 
 
+def test_a_deformed_volume_is_named_as_the_reason_and_nothing_is_written(host, reference):
+    from made_up import make_deformation
+
+    from BrainTumorSegLib.mrml_segmentation import make_segmentation, reference_of
+    from BrainTumorSegLib.mrml_volumes import placed
+
+    reference.SetAndObserveTransformNodeID(make_deformation(1.0).GetID())
+    with placed(reference) as (_, placement):
+        labels = np.ones(placement.size[::-1], np.uint8)
+        result = make_segmentation(labels, placement, make_report(labels, 0.001), reference, "Tumour")
+    assert reference_of(result) is reference
+    outcome, exported = export(host, result)
+    assert exported is None
+    assert outcome.error_kind == "NotReady"
+    assert "T1ce lay under a deforming transform" in outcome.what
+    assert "no longer in the scene" not in outcome.what
+
+
+def test_a_result_whose_volume_was_moved_during_the_run_is_exported_where_its_series_lies(host, reference, tmp_path):
+    import nibabel
+    from made_up import affine_of, make_transform
+
+    from BrainTumorSegLib.export import write_nifti
+    from BrainTumorSegLib.mrml_segmentation import make_segmentation
+    from BrainTumorSegLib.mrml_volumes import placed, placement_now
+
+    with placed(reference) as (_, placement):
+        pass
+    reference.SetAndObserveTransformNodeID(make_transform(affine_of(origin=(30, 0, 0))).GetID())
+    result = make_segmentation(make_labels(), placement_now(reference, placement), make_report(make_labels(), 0.001), reference, "Tumour")
+    write_nifti(result, tmp_path / "labels.nii.gz")
+    assert np.array_equal(np.asarray(nibabel.load(tmp_path / "labels.nii.gz").dataobj), make_labels().T)
+    outcome, _ = export(host, result, tmp_path / "moved.dcm")
+    assert outcome.ok, outcome
+
+
 def test_what_is_not_ready_is_not_started(host, reference):
     outcome, exported = export(host, make_result(reference, np.zeros((10, 14, 12), np.uint8)))
     assert exported is None

@@ -157,3 +157,29 @@ def test_newer_names_of_slicer_util_are_gone(host):
     assert not hasattr(slicer.util, "executePythonModule")
     with pytest.raises(AssertionError, match="installed"):
         slicer.util.pip_install("anything")
+
+
+def test_a_selector_whose_node_is_removed_moves_to_the_one_before_it(host, tmp_path):
+    """Qt's way with the current row of a list; a module that does not mind finds another volume chosen."""
+    import slicer
+
+    widget = host.panel(write_module(tmp_path, "TinySix"))
+    first, second, _ = a_volume("first"), a_volume("second"), a_volume("third")
+    widget.ui.selector.setCurrentNode(second)
+    slicer.mrmlScene.RemoveNode(second)
+    assert widget.parameters.volume is first
+    slicer.mrmlScene.RemoveNode(first)
+    assert widget.parameters.volume is None
+
+
+def test_a_node_that_an_import_brings_into_the_parameter_node_is_not_told(host, tmp_path):
+    widget = host.panel(write_module(tmp_path, "TinySeven"))
+    widget.parameters.volume = a_volume("brain")
+    saved = host.saved_scene()
+    host.new_scene()
+    host.load_scene(saved)
+    node = widget.parameters.parameterNode
+    assert node.GetNodeReference("volume").GetName() == "brain"
+    assert widget.parameters.volume is None
+    node.Modified()
+    assert widget.parameters.volume.GetName() == "brain"

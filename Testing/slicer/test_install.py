@@ -108,7 +108,9 @@ def test_a_chosen_python_loses_slicers_home_and_keeps_its_own_packages(tmp_path)
     assert "PYTHONHOME" not in environment
     assert "PYTHONNOUSERSITE" not in environment
     assert environment["PYTHONPATH"] == str(MODULE)
+    assert environment["BRAINTUMORSEG_PYTHON"] == chosen.python
     assert chosen.state().ready
+    assert "Not tested yet" in chosen.state().text
 
 
 def test_a_chosen_python_that_is_not_there_is_broken(tmp_path):
@@ -134,6 +136,7 @@ def test_a_chosen_python_whose_self_test_failed_is_broken_until_it_passes(tmp_pa
     FakeProcess.last.complain(b"ModuleNotFoundError: No module named 'scipy'")
     FakeProcess.last.end(1, "")
     assert chosen.state().kind == "broken"
+    assert "Repair" not in chosen.state().text
     chosen.self_test(lambda outcome: None)
     FakeProcess.last.say(b'{"problems": []}\n')
     FakeProcess.last.end(0, "")

@@ -1,7 +1,5 @@
 """Labels as a segmentation node and back: geometry, codes, colours, edits."""
 
-import json
-
 import numpy as np
 import pytest
 from made_up import AFFINES, LABELS, affine_of, make_labels, make_report, make_transform, make_volume
@@ -216,48 +214,3 @@ def test_an_empty_surface_is_an_empty_segment_and_what_cannot_be_converted_is_sa
     sphere.Update()
     with pytest.raises(ValueError, match="Edema of RTSTRUCT is a Scribble that Slicer cannot turn into voxels"):
         seg.labels_on(surface_node(sphere.GetOutput(), "Scribble"), {"Edema": 2}, grid=grid)
-
-
-def test_parts_are_shown_and_hidden(seg):
-    node = make(seg, make_volume())
-    assert seg.shown_labels(node) == (1, 2, 3)
-    seg.show_labels(node, [3])
-    assert seg.shown_labels(node) == (3,)
-    seg.set_opacity(node, 0.25)
-    assert node.GetDisplayNode().GetOpacity2DFill() == pytest.approx(0.25)
-
-
-def test_surfaces_are_made_one_at_a_time(seg):
-    node = make(seg, make_volume())
-    steps = list(seg.make_surfaces(node))
-    assert len(steps) == 3
-    for name in ("Necrosis", "Edema", "Enhancing Lesion"):
-        surface = node.GetSegmentation().GetSegment(name).GetRepresentation("Closed surface")
-        assert surface is not None
-        assert surface.GetNumberOfPoints() > 0
-    seg.show_surfaces(node)
-    assert node.GetDisplayNode().GetVisibility3D()
-
-
-def test_slices_show_the_reference_whatever_they_showed(seg):
-    import slicer
-
-    reference, other = make_volume(), make_volume()
-    view = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
-    view.SetBackgroundVolumeID(other.GetID())
-    seg.centre_slices(make(seg, reference))
-    assert view.GetBackgroundVolumeID() == reference.GetID()
-
-
-def test_slices_go_to_the_largest_lesion(seg):
-    import slicer
-
-    report = make_report(make_labels(), 0.001)
-    report["lesions"] = [{"ml": 1, "centre_mm_ras": [1, 1, 1]}, {"ml": 9, "centre_mm_ras": [4, 5, 6]}]
-    node = make(seg, make_volume(), report=report)
-    view = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceNode")
-    view.SetOrientation("Axial")
-    assert seg.centre_slices(node)
-    assert [view.GetSliceToRAS().GetElement(axis, 3) for axis in range(3)] == [4, 5, 6]
-    node.SetAttribute("BrainTumorSeg.Report", json.dumps({**report, "lesions": []}))
-    assert not seg.centre_slices(node)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from made_up import AFFINES, affine_of, make_transform, make_volume
+from made_up import AFFINES, affine_of, make_deformation, make_transform, make_volume
 
 LPS = np.diag([-1.0, -1, 1, 1])
 
@@ -57,22 +57,9 @@ def test_a_volume_under_transforms_is_written_where_it_is_seen(volumes, affine, 
 
 def test_a_deformed_volume_is_resampled_in_a_copy_that_leaves_the_scene(volumes, tmp_path):
     import slicer
-    import vtk
 
     node = make_volume(shape=(20, 20, 20))
-    deform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLBSplineTransformNode")
-    grid = vtk.vtkImageData()
-    grid.SetDimensions(8, 8, 8)
-    grid.SetSpacing(10, 10, 10)
-    grid.SetOrigin(-30, -30, -30)
-    grid.AllocateScalars(vtk.VTK_DOUBLE, 3)
-    grid.GetPointData().GetScalars().Fill(0)
-    for component, shift in enumerate((4.0, 0.0, 0.0)):
-        grid.GetPointData().GetScalars().FillComponent(component, shift)
-    grid.SetScalarComponentFromDouble(3, 3, 3, 1, 2.0)  # not a mere shift
-    spline = slicer.vtkOrientedBSplineTransform()
-    spline.SetCoefficientData(grid)
-    deform.SetAndObserveTransformFromParent(spline)
+    deform = make_deformation(2.0)
     node.SetAndObserveTransformNodeID(deform.GetID())
     before, nodes = np.array(volumes.voxels(node)), slicer.mrmlScene.GetNumberOfNodes()
     placement = write(volumes, node, tmp_path / "t1ce.nrrd")

@@ -28,6 +28,15 @@ def test_a_missing_engine_is_said_and_its_section_opened(case):
     assert not case.ui.repairButton.enabled
 
 
+def test_a_named_python_whose_self_test_failed_can_be_tested_again_but_not_repaired(case):
+    from BrainTumorSegLib.install import State
+
+    case.logic.engine.state, case.logic.engine.chosen = lambda: State("broken", "The Python named for the engine cannot run it."), True
+    case.panel.engine.refresh()
+    assert case.ui.selfTestButton.enabled
+    assert not case.ui.repairButton.enabled
+
+
 def test_the_engine_is_not_exchanged_beneath_a_run(case):
     calls = []
     case.logic.install_engine = lambda *given: calls.append("repair") or types.SimpleNamespace(running=False)

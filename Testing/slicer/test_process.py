@@ -123,6 +123,18 @@ def test_every_other_end_says_what_happened_and_what_to_do(run, code, reason, st
     assert not outcome.cancelled
 
 
+@pytest.mark.parametrize("stderr", ["ModuleNotFoundError: No module named 'scipy'", ""], ids=["no packages", "silent"])
+def test_a_python_that_a_site_named_is_mended_by_the_site(stderr):
+    outcomes = []
+    process = EngineProcess(["python"], {"BRAINTUMORSEG_PYTHON": "/usr/bin/python3"}, on_finished=outcomes.append, make_process=FakeProcess)
+    process.start()
+    FakeProcess.last.complain(stderr.encode())
+    FakeProcess.last.end(1 if stderr else 0, "")
+    assert "Repair" not in outcomes[0].fix
+    assert "Resources/requirements.txt" in outcomes[0].fix
+    assert "unset" in outcomes[0].fix
+
+
 def test_a_killed_child_says_during_which_step(run):
     run.child.say(line(step="predict", done=0.4))
     run.child.end(None, "crashed")

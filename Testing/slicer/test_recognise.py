@@ -60,3 +60,35 @@ def test_what_the_engine_finds_becomes_nodes(rec):
     found = rec.from_study({"series": series}, {"n1": "1.2", "n2": "1.3", "n3": ""})
     assert found.roles == {"t1ce": "n1"}
     assert found.why == {"t1ce": "contrast agent"}
+
+
+def test_volumes_of_two_people_are_not_put_together(rec):
+    found = by_name(rec, "Smith_t1ce", *(f"Jones_{role}" for role in ("t1", "t1ce", "t2", "flair")))
+    assert found.roles == {"t1": "1", "t1ce": "2", "t2": "3", "flair": "4"}
+    assert found.together == {"1", "2", "3", "4"}
+    assert "more than one patient" in found.note
+
+
+def test_what_was_chosen_says_whose_volumes_are_meant(rec):
+    candidates = [rec.Candidate(str(index), name) for index, name in enumerate(("Smith_t1ce", "Smith_t2", "Jones_t1", "Jones_t1ce", "Jones_flair"))]
+    assert rec.recognise(candidates, chosen=["1"]).roles == {"t1ce": "0", "t2": "1"}
+    assert rec.recognise(candidates, chosen=["not a candidate"]).roles == {"t1": "2", "t1ce": "3", "flair": "4"}
+    assert rec.recognise(candidates[1:3]).roles == {}
+
+
+def test_series_of_two_studies_are_not_put_together(rec):
+    from braintumorseg.io.dicom_series import Facts
+
+    candidates = [rec.Candidate(name, name, Facts(modality="MR", description=name, study_uid=study)) for name, study in (
+        ("T1", "1"), ("T1 +C", "1"), ("T2", "2"), ("FLAIR", "2"))]
+    found = rec.recognise(candidates)
+    assert found.roles == {}
+    assert "more than one patient or examination" in found.note
+    assert rec.recognise(candidates, chosen=["FLAIR"]).roles == {"t2": "T2", "flair": "FLAIR"}
+
+
+def test_of_two_that_fit_the_chosen_one_is_taken(rec):
+    candidates = [rec.Candidate(str(index), name) for index, name in enumerate(("Phantom_flair", "Phantom_flair_1"))]
+    found = rec.recognise(candidates, chosen=["1"])
+    assert found.roles == {"flair": "1"}
+    assert found.unclear == {}

@@ -48,6 +48,17 @@ def test_tab_goes_through_everything_that_can_be_operated_from_top_to_bottom():
     assert stops == sorted(stops, key=places.index)
 
 
+def test_no_row_of_buttons_makes_the_panel_wide():
+    """The narrowest panel is as wide as its widest row, and Slicer widens the dock when a section with a wider one opens."""
+    for row in (layout for layout in TREE.iter("layout") if layout.get("class") in ("QHBoxLayout", "QGridLayout")):
+        texts: dict = {}
+        for item in row.findall("item"):
+            widget = item.find("widget")
+            if widget is not None and widget.get("class") == "QPushButton":
+                texts.setdefault(item.get("row"), []).append(prop(widget, "text"))
+        assert all(len("".join(one)) <= 40 for one in texts.values()), row.get("name")
+
+
 def test_labels_lead_to_their_fields():
     for name, widget in WIDGETS.items():
         if widget.get("class") == "QLabel" and (prop(widget, "text") or "").endswith(":"):

@@ -24,7 +24,8 @@ def start() -> Host:
 
 
 class Host:
-    """`dialogs` answers message boxes; `panel()` opens a scripted module's widget; `new_scene()` clears; `spin(...)` lets events run."""
+    """`dialogs` answers message boxes; `panel()` opens a scripted module's widget; `new_scene()` clears; `saved_scene()`,
+    `load_scene(saved)`; `spin(...)` lets events run."""
 
     def __init__(self):
         os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
@@ -95,6 +96,24 @@ class Host:
         import slicer
 
         slicer.mrmlScene.Clear(0)
+
+    def saved_scene(self) -> str:
+        """The scene as File > Save writes it, for load_scene; without the voxels, which have files of their own."""
+        import slicer
+
+        slicer.mrmlScene.SetSaveToXMLString(1)
+        slicer.mrmlScene.Commit()
+        slicer.mrmlScene.SetSaveToXMLString(0)
+        return slicer.mrmlScene.GetSceneXMLString()
+
+    def load_scene(self, saved: str) -> None:
+        """Add a saved scene to the one that is open."""
+        import slicer
+
+        slicer.mrmlScene.SetLoadFromXMLString(1)
+        slicer.mrmlScene.SetSceneXMLString(saved)
+        slicer.mrmlScene.Import()
+        slicer.mrmlScene.SetLoadFromXMLString(0)
 
     def spin(self, until=lambda: False, seconds: float = 0.05) -> bool:
         """Run Qt's event loop until `until()` is true or that many seconds have passed; whether it became true."""

@@ -1,7 +1,8 @@
 """The module `slicer.parameterNodeWrapper`: typed attributes on a parameter node, bound to the widgets of a panel.
 
 For bool, int, float, str, enums, pathlib.Path, node classes, and `Annotated` with Default, Choice, Minimum, Maximum or WithinRange.
-As in Slicer 5.8, `connectGui` returns None (so that disconnectGui cannot undo it); `connectParametersToGui` returns a tag.
+As in Slicer 5.8, values are kept and read anew when the node is modified, which it does not tell of the nodes that an import brings; `connectGui`
+returns None (so that disconnectGui cannot undo it); `connectParametersToGui` returns a tag.
 """
 
 from __future__ import annotations
@@ -80,6 +81,8 @@ class _Parameter:
     def read(self, node):
         if self.is_node:
             return node.GetNodeReference(self.name)
+        if not self.is_in(node):  # a closed scene has emptied the node
+            self.write(node, self.default)
         text = node.GetParameter(self.name)
         if self.type is bool:
             return text == "True"
@@ -104,15 +107,24 @@ class _Parameter:
 def parameterNodeWrapper(cls):
     parameters = {name: _Parameter(name, hint, cls) for name, hint in typing.get_type_hints(cls, include_extras=True).items()}
     for name, parameter in parameters.items():
-        setattr(cls, name, property(lambda self, p=parameter: p.read(self.parameterNode),
-                                    lambda self, value, p=parameter: p.write(self.parameterNode, value)))
+        setattr(cls, name, property(lambda self, p=parameter: self._values[p.name], lambda self, value, p=parameter: write(self, p, value)))
 
     def init(self, parameterNode):
         self.parameterNode = parameterNode
-        self._connected, self._updating, self._next_tag = {}, False, 0
+        self._connected, self._updating, self._next_tag, self._values = {}, False, 0, {}
         for parameter in parameters.values():
             if not parameter.is_in(parameterNode) and not (parameter.is_node and parameter.default is None):
                 parameter.write(parameterNode, parameter.default)
+        read(self)
+        parameterNode.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: read(self))
+
+    def read(self):
+        self._values.update((name, parameter.read(self.parameterNode)) for name, parameter in parameters.items())
+
+    def write(self, parameter, value):
+        with slicer.util.NodeModify(self.parameterNode):
+            parameter.write(self.parameterNode, value)
+            self._values[parameter.name] = parameter.read(self.parameterNode)
 
     def connect_parameters(self, mapping):
         bindings = {name: _Binding(widget, parameters[name]) for name, widget in mapping.items()}

@@ -73,13 +73,26 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         if scene is not None:
             @vtk.calldata_type(vtk.VTK_OBJECT)
             def added(caller, event, node):
+                if scene.IsImporting():  # these are listed when the import ends
+                    return
                 self._refill()
                 if self._suits(node):
                     self.nodeAdded.emit(node)
 
+            @vtk.calldata_type(vtk.VTK_OBJECT)
+            def goes(caller, event, node):
+                if not scene.IsClosing():
+                    self._leave(node)
+
+            def imported(caller, event):
+                self._select("")  # the list is made anew, so that nothing is chosen for a moment
+                self._refill()
+
             for event in (slicer.vtkMRMLScene.NodeRemovedEvent, slicer.vtkMRMLScene.EndBatchProcessEvent, slicer.vtkMRMLScene.EndCloseEvent):
                 self._tags.append(scene.AddObserver(event, lambda *_: self._refill()))
             self._tags.append(scene.AddObserver(slicer.vtkMRMLScene.NodeAddedEvent, added))
+            self._tags.append(scene.AddObserver(slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent, goes, -10.0))
+            self._tags.append(scene.AddObserver(slicer.vtkMRMLScene.EndImportEvent, imported))
         self._refill()
 
     def _suits(self, node) -> bool:
@@ -111,6 +124,19 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         keep = self._current if self._current in ids else ("" if self.noneEnabled or not ids else ids[0])
         self._show(keep)
         self._select(keep)
+
+    def _leave(self, node):
+        """As Qt does it with the current row of a list: the row before it becomes the current one, whichever node that is."""
+        row = self._box.findData(node.GetID())
+        if row < 0:
+            return
+        self._box.blockSignals(True)
+        current = self._box.currentIndex
+        self._box.removeItem(row)
+        if current == row:
+            self._box.setCurrentIndex(min(self._box.count - 1, max(row - 1, 0)))
+        self._box.blockSignals(False)
+        self._select(self._box.itemData(self._box.currentIndex) or "")
 
     def _show(self, node_id):
         self._box.blockSignals(True)

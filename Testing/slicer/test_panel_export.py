@@ -1,0 +1,75 @@
+"""The panel's ways out of a result: comparison and exports, and what is said of them."""
+
+import numpy as np
+from made_up import make_labels
+from panel_case import finished
+
+from BrainTumorSegLib.process import Outcome
+
+
+def test_two_segmentations_are_compared_with_two_clicks(case):
+    first = finished(case)
+    second = finished(case)
+    assert first is not second
+    assert case.ui.compareButton.enabled
+    case.ui.compareButton.click()
+    table = case.ui.comparisonTableView.mrmlTableNode()
+    assert table.GetCellText(0, 4) == "1"
+    assert table.GetColumnName(1) != table.GetColumnName(2)
+
+
+def test_one_segmentation_is_not_compared_with_itself(case):
+    node = finished(case)
+    case.ui.compareSecondSelector.setCurrentNode(node)
+    assert not case.ui.compareButton.enabled
+
+
+def test_the_export_list_says_why_dicom_is_not_possible(case):
+    finished(case)
+    case.ui.exportCollapsibleButton.collapsed = False
+    assert "not loaded from Slicer's DICOM database" in case.shown("preflightLabel")
+    assert "AUTOMATIC" in case.shown("preflightLabel")
+    assert not case.ui.exportDicomButton.enabled
+    assert case.ui.exportNiftiButton.enabled
+
+
+def test_nifti_and_seg_nrrd_are_saved(case, tmp_path):
+    import nibabel
+
+    finished(case)
+    case.ui.exportCollapsibleButton.collapsed = False
+    case.host.dialogs.expect_file(tmp_path / "tumour")
+    case.ui.exportNiftiButton.click()
+    assert np.array_equal(np.asarray(nibabel.load(tmp_path / "tumour.nii.gz").dataobj), make_labels().T)
+    case.host.dialogs.expect_file(tmp_path / "tumour.seg.nrrd")
+    case.ui.exportNrrdButton.click()
+    assert b"Enhancing Lesion" in (tmp_path / "tumour.seg.nrrd").read_bytes()[:20000]
+    assert "Saved tumour.seg.nrrd" in case.shown("exportMessage")
+    case.host.dialogs.expect_file("")  # the user closes the dialog
+    case.ui.exportNiftiButton.click()
+
+
+def test_a_failed_export_has_a_report_without_the_files_name(case, tmp_path):
+    import qt
+
+    finished(case)
+    case.ui.exportCollapsibleButton.collapsed = False
+    case.host.dialogs.expect_file(tmp_path / "no such folder" / "DOE.seg.nrrd")
+    case.ui.exportNrrdButton.click()
+    case.ui.copyExportErrorButton.click()
+    report = qt.QApplication.clipboard().text()
+    assert "FileError" in report
+    assert "DOE" not in report
+    case.host.dialogs.expect_file(tmp_path / "tumour.nii.gz")
+    case.ui.exportNiftiButton.click()
+    assert case.ui.copyExportErrorButton.isHidden()
+
+
+def test_a_dicom_export_that_the_engine_fails_has_a_report(case):
+    import qt
+
+    case.panel.export._exported(Outcome(error_kind="NotReady", what="DOE JOHN was not loaded from DICOM."), None)
+    assert case.ui.copyExportErrorButton.isHidden(), "nothing broke"
+    case.panel.export._exported(Outcome(error_kind="EngineFailed", what="x", stderr="Traceback"), None)
+    case.ui.copyExportErrorButton.click()
+    assert "Traceback" in qt.QApplication.clipboard().text()
