@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Protocol
 
 from .cohort_list import Entry
+from .cores import granted_cores
 from .errors import BrainTumorSegError, Cancelled, OutputError
 from .memory import free_bytes
 from .model_zoo import Model
@@ -179,6 +180,5 @@ class Lanes:
 
 def at_once_here() -> int:
     """How many studies to have in work on this machine: half of its cores, at least 2 (if one has its memory), at most 8."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1   # of a batch job: those it was given
     fit = int(free_bytes() // _PER_LANE_BYTES)
-    return max(1, min(8, max(2, cores // 2), fit))
+    return max(1, min(8, max(2, granted_cores() // 2), fit))

@@ -24,6 +24,7 @@ MEASURABLE_MM = 10.0  # RANO takes a lesion for measurable from two perpendicula
 # quarter of a progression. 3-D images have 1 to 1.5 mm; slices cut across thick coronal or sagittal ones 3 to 6 mm.
 AXIAL_MM = 2.0
 _ALIKE = 1.25   # pixels up to so many times as large as the images' own are no reason to leave the axial plane
+_ON_LINE = 1e-9  # mm off a line that are nothing but rounding
 _PLANES = ("sagittal", "coronal", "axial")  # their normal points right, to the front, to the top
 
 
@@ -154,9 +155,7 @@ def measure_piece(piece: np.ndarray, grid: Grid) -> tuple[Axis, Axis]:
     apart = np.linalg.norm(points[:, None] - points[None], axis=2)
     a, b = np.unravel_index(int(apart.argmax()), apart.shape)
     along = (points[b] - points[a]) / apart[a, b]
-    across = np.array([-along[1], along[0]])
-    chords = [_chord(points, float(point @ along), along, across) for point in points]
-    first, last = max(chords, key=lambda ends: float(np.linalg.norm(ends[1] - ends[0])))
+    first, last = _widest_across(points, along)
     to_voxels = np.linalg.inv(to_mm)
     return (Axis(float(apart[a, b]), (_pair(corners[a]), _pair(corners[b]))),
             Axis(float(np.linalg.norm(last - first)), (_pair(to_voxels @ first), _pair(to_voxels @ last))))
@@ -173,12 +172,12 @@ def _edge_points(piece: np.ndarray) -> np.ndarray:
 
 def _hull(points: np.ndarray) -> np.ndarray:
     """(N, 2) corners of the convex hull in order (Andrew's monotone chain, 1979)."""
-    points = np.unique(points, axis=0)
+    points = np.unique(points, axis=0).tolist()   # plain numbers: an array of two costs more to make than to compute with
 
-    def chain(ordered: np.ndarray) -> list[np.ndarray]:
-        kept: list[np.ndarray] = []
+    def chain(ordered: list[list[float]]) -> list[list[float]]:
+        kept: list[list[float]] = []
         for point in ordered:
-            while len(kept) > 1 and np.linalg.det(np.array([kept[-1] - kept[-2], point - kept[-2]])) <= 0:
+            while len(kept) > 1 and not _turns_left(*kept[-2:], point):
                 kept.pop()
             kept.append(point)
         return kept[:-1]
@@ -186,24 +185,28 @@ def _hull(points: np.ndarray) -> np.ndarray:
     return np.array(chain(points) + chain(points[::-1]))
 
 
+def _turns_left(a: list[float], b: list[float], c: list[float]) -> bool:
+    return (b[0] - a[0]) * (c[1] - a[1]) > (b[1] - a[1]) * (c[0] - a[0])
+
+
 def _in_plane(grid: Grid) -> np.ndarray:
     """(2, 2): steps along I and J in mm, in two directions at right angles within the slice."""
     return np.linalg.qr(grid.affine[:3, :2])[1]
 
 
-def _chord(points: np.ndarray, where: float, along: np.ndarray, across: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The ends of the line across `along` at `where` mm on it, within the convex polygon `points` (N, 2) in order."""
-    crossings = []
-    for start, end in zip(points, np.roll(points, -1, axis=0), strict=True):
-        from_line, to_line = float(start @ along) - where, float(end @ along) - where
-        if min(from_line, to_line) > 1e-9 or max(from_line, to_line) < -1e-9:
-            continue
-        if abs(from_line - to_line) < 1e-9:
-            crossings += [start, end]
-        else:
-            crossings.append(start + (end - start) * np.clip(from_line / (from_line - to_line), 0, 1))
-    places = np.array(crossings) @ across
-    return crossings[int(places.argmin())], crossings[int(places.argmax())]
+def _widest_across(points: np.ndarray, along: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The ends of the longest line at right angles to `along` (unit vector) within the convex polygon `points` (N, 2) in order: of those through
+    its corners, and of equals the first."""
+    where, edges = points @ along, np.roll(points, -1, axis=0) - points
+    start = where - where[:, None]                              # (line, edge): mm from the line through a corner to the edge's start
+    start[np.abs(start) < _ON_LINE] = 0
+    end = np.roll(start, -1, axis=1)
+    share = start / np.where(start == end, 1, start - end)      # of an edge before the line; of one that lies on it, 0: the next brings its end
+    crossings = points + edges * share[:, :, None]              # (line, edge, 2)
+    places, met = crossings @ [-along[1], along[0]], start * end <= 0
+    low, high = np.where(met, places, np.inf), np.where(met, places, -np.inf)
+    best = int((high.max(axis=1) - low.min(axis=1)).round(9).argmax())
+    return crossings[best, low[best].argmin()], crossings[best, high[best].argmax()]
 
 
 def _pair(point: np.ndarray) -> tuple[float, float]:

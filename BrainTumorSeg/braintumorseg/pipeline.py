@@ -24,6 +24,7 @@ from .progress import Progress
 from .register import Alignment, align
 from .runtime import Session, open_session
 from .segmentation import Provenance, Segmentation
+from .signs import signs
 from .skull_strip import find_study_brain, shows_heads
 from .study import Study
 from .thorough import TOLD, expected_dice, look_again
@@ -63,7 +64,6 @@ def segment(study: Study, model: Model, *, device: str = "auto", threads: int = 
     card = model.card
     _require_readable(study, card)
     whole = not stripped and card.brain_only  # heads may be shown, and the network would not know what to make of them
-    _require_memory(study, _BYTES_OF_HEADS if whole and shows_heads(study) else _BYTES)
     search = find or _finder(device, threads, provider)
 
     @cache
@@ -71,7 +71,9 @@ def segment(study: Study, model: Model, *, device: str = "auto", threads: int = 
         progress.check()
         return search(volume)
 
-    heads = shows_heads(study, find) if whole else ()
+    with progress.timed("brain") if whole else nullcontext():
+        _require_memory(study, _BYTES_OF_HEADS if whole and shows_heads(study) else _BYTES)
+        heads = shows_heads(study, find) if whole else ()
     progress.expect(**_expected(study, heads, registered, thorough))
     with _opening(model, device, threads, provider) as opened:
         with progress.step("align") as tell:
@@ -94,10 +96,12 @@ def segment(study: Study, model: Model, *, device: str = "auto", threads: int = 
                 looks = 1
     with progress.step("decide"):
         labels = onto_native(probabilities, ready.grid, study.reference.grid, card)
+        seen = signs(ready, probabilities, card)
     provenance = Provenance(
         model=card.name, version=card.version, sha256=card.sha256, provider=session.provider, provider_note=session.note,
         precision=session.precision, weights=session.weights.name, passes=passes, looks=looks,
         expected_dice={region: dice for region, dice in expected_dice(probabilities, card).items() if region in TOLD} if looks > 1 else {},
+        signs=seen,
         reference=study.reference_role, roles=dict(study.sources), missing=tuple(role for role in card.roles if role not in study.volumes),
         alignment={role: alignment.text for role, alignment in alignments.items()},
         brain=brain.text if brain else "", seconds=progress.seconds, software=_software())

@@ -7,7 +7,7 @@ import numpy as np
 from .labels import ED, ET, NCR
 from .metrics import bounding_box
 from .model_card import ModelCard
-from .resample import resample
+from .resample import part_of, resample, within_reach
 from .volume import Grid, Volume
 
 __all__ = ["decide", "onto_native"]
@@ -18,14 +18,20 @@ def onto_native(probabilities: np.ndarray, working: Grid, native: Grid, card: Mo
 
     Probabilities are brought over, not labels: a border between two labels would come out as stairs, or as a third label.
     """
-    masks, flipped = {}, _only_flipped(working, native)
-    for region, probability in zip(card.regions, probabilities, strict=True):
-        threshold = card.post_processing.thresholds[region]
-        if flipped:   # every voxel keeps its own probability, so a mask may be brought over instead: a quarter of the bytes
-            masks[region] = _unflipped(Volume(probability >= threshold, working.affine), native)
-        else:
-            masks[region] = resample(Volume(probability, working.affine), native).voxels >= threshold
-    return decide(masks, card, native.voxel_ml)
+    thresholds, labels = card.post_processing.thresholds, np.zeros(native.shape, np.uint8)
+    reaching = {region: probability >= thresholds[region] for region, probability in zip(card.regions, probabilities, strict=True)}
+    box = bounding_box(np.logical_or.reduce(list(reaching.values())))
+    part = box and within_reach(working, box, native)   # farther away every mean is of what is below the thresholds
+    if part is None:
+        return labels
+    grid = part_of(native, part)
+    if _only_flipped(working, native):   # every voxel keeps its own probability, so a mask may be brought over instead: a quarter of the bytes
+        masks = {region: _unflipped(Volume(mask, working.affine), grid) for region, mask in reaching.items()}
+    else:
+        masks = {region: resample(Volume(probability, working.affine), grid).voxels >= thresholds[region]
+                 for region, probability in zip(card.regions, probabilities, strict=True)}
+    labels[part] = decide(masks, card, native.voxel_ml)
+    return labels
 
 
 def decide(masks: dict[str, np.ndarray], card: ModelCard, voxel_ml: float) -> np.ndarray:

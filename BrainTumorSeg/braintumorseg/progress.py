@@ -55,12 +55,18 @@ class Progress:
             self._listener(Update(name, overall, passed * (1 - overall) / overall if overall > 0.05 else None))
 
         tell(0.0)
-        start = time.monotonic()
-        yield tell
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - start
+        with self.timed(name):
+            yield tell
         self._before += share
         del self._to_come[name]
         self.check()
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """What is done within it counts among the step's `seconds`, for work that lies before or after the step itself."""
+        start = time.monotonic()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - start
 
     def part(self, low: float, high: float, *steps: str) -> Progress:
         """The progress of a run within this one, whose 0..1 is `low`..`high` here: a segmentation, or `steps`. One cancel stops both."""

@@ -12,6 +12,7 @@ from .looks import Looks
 from .measure import measure
 from .model_card import ModelCard
 from .segmentation import Segmentation
+from .signs import doubts
 from .skull_strip import StudyBrain
 from .study import Study
 from .volume import Volume
@@ -42,7 +43,7 @@ SAME_PICTURE = 0.95
 BRIGHTER = 0.5
 BRIGHTER_SHARE = 0.003
 PLAUSIBLE_BRAIN_ML = (800, 2000)  # with its fluid
-LEAST_DICE = 0.6                  # of the whole tumour, on average in the card's validation
+LEAST_DICE = 0.75                 # of the whole tumour, on average in the card's validation
 LEAST_EXPECTED_DICE = 0.8         # of the whole tumour, over several looks
 LEAST_BRAIN_AGREEMENT = 0.88      # Dice of one sequence's outline with that of all
 
@@ -103,6 +104,7 @@ def check(study: Study, segmentation: Segmentation, card: ModelCard | None = Non
         *_field_of_view(reference, layers),
         *_pieces(segmentation.provenance.passes),
         *_unsure(segmentation.provenance.expected_dice),
+        *(Flag(code, "warning", text) for code, text in doubts(segmentation.provenance.signs, segmentation.provenance.looks, card)),
     ]
     return warnings_first(flags)
 
@@ -170,9 +172,10 @@ def _weak_sequences(card: ModelCard | None, study: Study) -> Iterator[Flag]:
     if dice < LEAST_DICE:
         of_all = measured.get(" + ".join(card.roles), {}).get("WT")
         beside = f", with all sequences {of_all:.2f}" if of_all is not None else ""
+        lacking = " and ".join(TITLES[role] for role in card.roles if role not in study.volumes)
         yield Flag("weak_sequences", "warning",
                    f"From {' and '.join(TITLES[role] for role in used)} alone this network finds the whole tumour badly (Dice {dice:.2f} on average "
-                   f"in its validation{beside}), and takes healthy brain for tumour: add FLAIR or T2, and do not rely on these volumes.")
+                   f"in its validation{beside}): add {lacking} if there is any, and do not rely on these volumes.")
 
 
 def _doubtful(segmentation: Segmentation) -> Iterator[Flag]:

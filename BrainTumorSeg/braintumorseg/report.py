@@ -59,6 +59,7 @@ def build_report(study: Study, segmentation: Segmentation, measurements: Measure
         "passes": made.passes,
         "looks": made.looks,
         "expected_dice": _rounded(made.expected_dice, 3),
+        "signs": _rounded(made.signs, 3),
         "seconds": _rounded(made.seconds, 3),
         "software": dict(made.software),
     }

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .io.itk import itk_geometry, to_itk
 from .separable import ParallelAxes
 from .volume import Grid, Volume
 
-__all__ = ["canonical_grid", "resample", "seen_by"]
+__all__ = ["canonical_grid", "part_of", "resample", "seen_by", "within_reach"]
 
 # Steps along an axis of the moving volume past which samples would be skipped: smooth first, or details alias.
 _ALIASING_STEP = 1.5
@@ -53,11 +55,11 @@ def resample(volume: Volume, grid: Grid, *, linear: bool = True, fill: float = 0
         return volume.with_voxels(volume.voxels.astype(np.float32)) if linear else volume
     into = np.linalg.inv(volume.affine) @ (np.eye(4) if moved is None else moved) @ grid.affine
     blocks, variances = _smoothing(volume.grid, grid) if linear else ([1] * 3, [0.0] * 3)
-    if max(variances) == 0:
-        box = _needed(volume.shape, into, grid.shape)
-        if box is None:
-            return Volume(np.full(grid.shape, fill, np.float32 if linear else volume.voxels.dtype), grid.affine)
-        volume = _crop(volume, box)
+    box = _covered(volume.shape, into, grid.shape, _reach(blocks, variances))
+    if box is None:
+        return Volume(np.full(grid.shape, fill, np.float32 if linear else volume.voxels.dtype), grid.affine)
+    box = _whole_blocks(box, blocks, volume.shape)
+    volume = Volume(volume.voxels[box], part_of(volume.grid, box).affine)
     by_matrices = linear and moved is None and (max(variances) > 0 or np.prod(grid.shape, dtype=float) < _MOST_BY_MATRICES)
     parallel = ParallelAxes.between(volume.grid, grid) if by_matrices else None
     if parallel is not None:
@@ -88,18 +90,27 @@ def seen_by(own: Grid, grid: Grid, moved: np.ndarray | None = None) -> np.ndarra
     return ((along >= first.T[:, :, None]) & (along <= last.T[:, :, None])).T
 
 
-def _needed(shape: tuple[int, ...], into: np.ndarray, grid: tuple[int, ...]) -> tuple[slice, slice, slice] | None:
-    """The voxels of a volume that linear samples on `grid` read, `into` being grid -> volume in voxels; None when there are none."""
-    corners = np.array([[i, j, k, 1] for i in (0, grid[0] - 1) for j in (0, grid[1] - 1) for k in (0, grid[2] - 1)]) @ into[:3].T
-    low = np.maximum(np.floor(corners.min(axis=0)).astype(int) - 1, 0)
-    high = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + 2, shape)
-    return tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True)) if (low < high).all() else None
-
-
-def _crop(volume: Volume, box: tuple[slice, slice, slice]) -> Volume:
-    affine = volume.affine.copy()
+def part_of(grid: Grid, box: tuple[slice, slice, slice]) -> Grid:
+    """The voxels of `grid` within `box`, as a grid of their own."""
+    affine = grid.affine.copy()
     affine[:3, 3] += affine[:3, :3] @ [side.start for side in box]
-    return Volume(volume.voxels[box], affine)
+    return Grid(tuple(side.stop - side.start for side in box), affine)
+
+
+def within_reach(own: Grid, box: tuple[slice, slice, slice], grid: Grid) -> tuple[slice, slice, slice] | None:
+    """The box of `grid` outside which `resample`, linear, reads nothing of `box` of a volume on `own`; None when that is everywhere."""
+    reach = _reach(*_smoothing(own, grid))
+    wide = tuple(slice(side.start - far, side.stop + far) for side, far in zip(box, reach, strict=True))
+    around = part_of(own, wide)
+    return _covered(grid.shape, np.linalg.inv(grid.affine) @ around.affine, around.shape, [0, 0, 0])
+
+
+def _covered(shape: tuple[int, ...], into: np.ndarray, grid: tuple[int, ...], margin: list[int]) -> tuple[slice, slice, slice] | None:
+    """The box of a volume of `shape` around all voxels of `grid`, `into` being grid -> volume in voxels; None when there is none."""
+    corners = np.array([[i, j, k, 1] for i in (0, grid[0] - 1) for j in (0, grid[1] - 1) for k in (0, grid[2] - 1)]) @ into[:3].T
+    low = np.maximum(np.floor(corners.min(axis=0)).astype(int) - margin, 0)
+    high = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + margin + 1, shape)
+    return tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True)) if (low < high).all() else None
 
 
 def _smoothing(moving: Grid, fixed: Grid) -> tuple[list[int], list[float]]:
@@ -110,6 +121,17 @@ def _smoothing(moving: Grid, fixed: Grid) -> tuple[list[int], list[float]]:
     blocks = [max(1, int(step // 2)) if step >= _FAR_STEP else 1 for step in steps]
     return blocks, [max((0.5 * step) ** 2 - (block**2 - 1) / 12, 0.0) if step > _ALIASING_STEP else 0.0
                     for step, block in zip(steps, blocks, strict=True)]
+
+
+def _reach(blocks: list[int], variances: list[float]) -> list[int]:
+    """Along each axis of the moving grid: how many voxels from a sample lies the farthest that it reads. ITK's Gaussian ends within 3 sigma."""
+    return [block * (1 + math.ceil(3 * math.sqrt(variance) / block)) + block // 2 for block, variance in zip(blocks, variances, strict=True)]
+
+
+def _whole_blocks(box: tuple[slice, slice, slice], blocks: list[int], shape: tuple[int, ...]) -> tuple[slice, slice, slice]:
+    """`box`, grown to whole ones of the blocks that the volume of `shape` is cut into; at least to one."""
+    return tuple(slice(max(0, min(side.start, n - block) // block * block), min(n, -(-side.stop // block) * block))
+                 for side, block, n in zip(box, blocks, shape, strict=True))
 
 
 def _with_itk(volume: Volume, grid: Grid, linear: bool, blocks: list[int], variances: list[float], fill: float, moved) -> Volume:

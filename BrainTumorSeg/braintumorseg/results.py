@@ -56,7 +56,9 @@ def write_results(study: Study, segmentation: Segmentation, card: ModelCard, out
             write_nifti(segmentation.labels, folder / "segmentation.nii.gz")
             if dicom_source:
                 flags = (*flags, *_write_dicom(study, segmentation, measurements, dicom_source, folder, sr, sc))
-        report = build_report(study, segmentation, measurements, flags, identity)
+        with progress.timed("measure"):   # the diameters, among others
+            report = build_report(study, segmentation, measurements, flags, identity)
+        report["seconds"] = {step: round(took, 3) for step, took in segmentation.provenance.seconds.items()}
         (folder / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", errors="backslashreplace")
         write_report_html(report, folder / "overlay.png", folder / "report.html", card, steps)
     return report

@@ -29,6 +29,7 @@ class Provenance:
     passes: int = 1                                # forward passes of one look: 1, or the number of tiles
     looks: int = 1                                 # with other sequences withheld each time; their mean is the result
     expected_dice: Mapping[str, float] = field(default_factory=dict)   # region -> how sure several looks are; empty after a single one
+    signs: Mapping[str, float] = field(default_factory=dict)        # that the outline may be wrong: see `signs`
     reference: str = ""                            # role whose grid carries the result
     roles: Mapping[str, str] = field(default_factory=dict)          # role -> how it was recognised
     missing: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What larger volumes and more studies cost; each measurement in a process of its own (its peak memory is taken by the caller).
+"""What larger volumes and more studies cost on the CPU; each measurement in a process of its own (its peak memory is taken by the caller).
 
     python growth.py segment SIDE      a made-up brain of the same size in SIDE³ voxels of 256 / SIDE mm, four sequences, to results on the disk
     python growth.py network SIDE      the network alone on SIDE³ voxels of 1 mm
@@ -51,7 +51,7 @@ def segment_one(side: int) -> dict:
         began = time.perf_counter()
         with progress.step("read"):
             pass
-        result = segment(study, model, progress=progress)
+        result = segment(study, model, device="cpu", progress=progress)
         write_results(study, result, model.card, Path(folder) / "result", progress=progress)
         seconds = time.perf_counter() - began
     return {"seconds": round(seconds, 2), "passes": result.provenance.passes, "steps": {name: round(s, 2) for name, s in progress.seconds.items()}}
@@ -63,7 +63,7 @@ def network_one(side: int) -> dict:
     from braintumorseg.tiling import predict
 
     model = load_model()
-    session = open_session(model.weights, variants=model.card.variants)
+    session = open_session(model.weights, "cpu", variants=model.card.variants)
     channels = np.random.default_rng(0).normal(size=(len(model.card.roles), side, side, side)).astype(np.float32)
     predict(np.ascontiguousarray(channels[:, :64, :64, :64]), session, model.card.size_multiple, model.card.bytes_per_voxel)
     began = time.perf_counter()
@@ -84,7 +84,7 @@ def studies(count: int, case: Path) -> dict:
         with tempfile.TemporaryDirectory() as folder:
             began = time.perf_counter()
             study, model = read_study([case]), load_model()
-            write_results(study, segment(study, model), model.card, Path(folder) / "result")
+            write_results(study, segment(study, model, device="cpu"), model.card, Path(folder) / "result")
             seconds.append(round(time.perf_counter() - began, 2))
         held.append(round(psutil.Process().memory_info().rss / 1e9, 3))
     return {"seconds": seconds, "held_gb_after_each": held}

@@ -14,6 +14,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import patch
 
 import numpy as np
 from cross_cohort import REGIONS, dice_of, mean_dice
@@ -65,11 +67,8 @@ def in_pieces_of(side: int, card) -> Iterator[None]:
     """While it is entered, the engine believes that memory is just enough for pieces of side³ voxels."""
     from braintumorseg import tiling
 
-    really, tiling._free = tiling._free, lambda: memory_for(side, card)
-    try:
+    with patch.object(tiling, "memory", SimpleNamespace(free_bytes=lambda: memory_for(side, card))):
         yield
-    finally:
-        tiling._free = really
 
 
 def memory_for(side: int, card) -> float:

@@ -2,7 +2,8 @@
 
     python Testing/benchmarks/run.py [--case FOLDER] [--only NAME ...] [--out FOLDER]
 
-Writes speed.json (measurements that are not run again stay as they were), speed.md and speed.png.
+Writes speed.json (measurements that are not run again stay as they were), speed.md and speed.png. Everything runs on the CPU, ours and the peers;
+cuda.py is for GPUs.
 """
 
 from __future__ import annotations
@@ -10,17 +11,19 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from measured import HERE, OtherWork, machine, run_child
+from measured import HERE, OtherWork, fastest, free_threads, machine, model_of, run_child
+from shared_case import write_shared
 from speed_report import MOST_OTHERS, draw, write_table
 
 SAME_STEPS = ("read", "align", "brain", "prepare", "predict", "decide", "write")   # `predict` opens the network, too
-REPEATS = 3  # of what takes seconds; the fastest counts, for the others were disturbed
+REPEATS = 3  # of ours and of a peer's alike; the fastest counts, for the others were disturbed
 
 
 def main() -> None:
@@ -34,6 +37,10 @@ def main() -> None:
     for name, given in (("--case", args.case), ("--truth", args.truth)):
         if given and not given.exists():   # minutes before it is read
             parser.error(f"{name} {given} is not there")
+    for name in os.environ.keys() - free_threads().keys():
+        del os.environ[name]   # before torch and the runtimes are loaded, which read it then
+    from braintumorseg.model_zoo import load_model
+
     kept = args.out / "speed.json"
     result = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
     with tempfile.TemporaryDirectory() as temporary:
@@ -42,7 +49,8 @@ def main() -> None:
             print(f"{name} ...", flush=True)
             with OtherWork() as others:
                 found = BENCHMARKS[name](work)
-            result[name] = {"machine": machine(), "case": work.case_name, "others_share": others.share, **found}
+            result[name] = {"machine": machine(), "model": model_of(load_model().card), "case": work.case_name, "others_share": others.share,
+                            **found}
             if others.share > MOST_OTHERS:
                 print(f"{name} was disturbed: other processes had {others.share:.0%} of the cores. Run it again on a quiet machine.", flush=True)
             args.out.mkdir(parents=True, exist_ok=True)
@@ -87,46 +95,37 @@ class Work:
 
     @property
     def shared_case(self) -> Path:
-        """A folder in which both tools find the same images: axes growing right, anterior, superior, and clipped within the brain to the card's
-        percentiles, which nnU-Net does not do."""
-        return self.once("shared", lambda: _write_shared(self.case, self.folder / "shared"))
+        """A folder in which both tools find the same images."""
+        return self.once("shared", lambda: write_shared(self.case, self.folder / "shared"))
+
+    @property
+    def channels(self) -> np.ndarray:
+        """What the network reads of the case, (C, I, J, K) float32."""
+        from braintumorseg.model_zoo import load_model
+        from braintumorseg.preprocess import prepare
+        from braintumorseg.read import read_study
+
+        return self.once("channels", lambda: prepare(read_study([self.shared_case / "named"]), load_model().card).channels)
 
     def ours(self) -> dict:
         return self.once("ours", lambda: _segment(self.shared_case / "named", self.folder / "ours"))
 
     def same_steps(self) -> dict:
         """What nnU-Net's predictor does, of ours: files that are taken for aligned and brain-only, to a label file; no start-up, picture, report."""
-        found = self.once("told", lambda: _segment(self.shared_case / "named", self.folder / "told", "--registered", "--stripped"))
+        def of(run: dict) -> float:
+            return sum(run["printed"]["seconds"].get(step, 0.0) for step in SAME_STEPS)
+
+        found = self.once("told", lambda: _segment(self.shared_case / "named", self.folder / "told", "--registered", "--stripped", by=of))
         return {**found, "seconds": round(sum(found["steps"].get(step, 0.0) for step in SAME_STEPS), 3)}
 
 
-def _write_shared(case: Path, folder: Path) -> Path:
-    from braintumorseg.brain import brain_only_mask
-    from braintumorseg.io.nifti import write_nifti
-    from braintumorseg.model_zoo import load_model
-    from braintumorseg.read import read_study
-
-    card, study = load_model().card, read_study([case])
-    (folder / "named").mkdir(parents=True)
-    for number, role in enumerate(card.roles):
-        volume = study.volumes[role].canonical()
-        inside = brain_only_mask(volume)
-        values = volume.voxels[inside].astype(np.float32)
-        low, high = np.percentile(values, card.normalisation.clip_percentiles)
-        voxels = np.zeros(volume.shape, np.float32)
-        voxels[inside] = values.clip(low, high)
-        write_nifti(volume.with_voxels(voxels), folder / "named" / f"case_{role}.nii.gz")
-        write_nifti(volume.with_voxels(voxels), folder / f"case_{number:04d}.nii.gz")
-    return folder
-
-
-def _segment(case: Path, out: Path, *options: str) -> dict:
+def _segment(case: Path, out: Path, *options: str, by: Callable[[dict], float] = lambda run: run["seconds"]) -> dict:
     """The command, in a process of its own, files to files."""
-    found = run_child(["-m", "braintumorseg.cli", "segment", case, "--out", out, "--force", "--json", *options], best_of=REPEATS)
+    found = run_child(["-m", "braintumorseg.cli", "segment", case, "--out", out, "--force", "--json", "--device", "cpu", *options], REPEATS, by)
     report = found.pop("printed")
     steps = {step: round(seconds, 3) for step, seconds in report["seconds"].items()}
     return {**found, "provider": report["provider"], "precision": report["precision"], "passes": report["passes"], "steps": steps,
-            "start_up_seconds": round(found["seconds"] - sum(steps.values()), 2)}
+            "other_seconds": round(found["seconds"] - sum(steps.values()), 2)}
 
 
 def nnunet(work: Work) -> dict:
@@ -134,8 +133,8 @@ def nnunet(work: Work) -> dict:
         raise SystemExit("nnunetv2 is absent: pip install nnunetv2 into this Python, or leave it out with --only.")
     ours, same, rows = work.ours(), work.same_steps(), {}
     for name, option in (("default", []), ("no mirroring", ["--no-mirroring"])):
-        found = run_child([HERE / "peer_nnunet.py", work.shared_case, work.folder / name, *option])
-        rows[name] = {**found.pop("printed"), "process_seconds": found["seconds"], "peak_gb": found["peak_gb"]}
+        found = run_child([HERE / "peer_nnunet.py", work.shared_case, work.folder / name, *option], REPEATS, lambda run: run["printed"]["seconds"])
+        rows[name] = {**found.pop("printed"), "process_seconds": found.pop("seconds"), **found}
         rows[name]["ours_times_faster"] = round(rows[name]["seconds"] / ours["seconds"], 1)
         rows[name]["same_steps_times_faster"] = round(rows[name]["seconds"] / same["seconds"], 1)
     files = {name: work.folder / name / "case.nii.gz" for name in rows} | {"ours": work.folder / "ours" / "segmentation.nii.gz",
@@ -159,7 +158,8 @@ def _in_pieces(work: Work) -> Path:
 
     model = load_model()
     with in_pieces_of(max(PATCH), model.card):
-        found = segment(read_study([work.shared_case / "named"]), replace(model, card=replace(model.card, variants=())), registered=True)
+        found = segment(read_study([work.shared_case / "named"]), replace(model, card=replace(model.card, variants=())), registered=True,
+                        device="cpu")
     write_nifti(found.labels, work.folder / "pieces.nii.gz")
     return work.folder / "pieces.nii.gz"
 
@@ -181,54 +181,40 @@ def monai(work: Work) -> dict:
     from braintumorseg.model_zoo import load_model
 
     card = load_model().card
-    channels, ours, seconds, _ = _predicted(work)
-    np.save(work.folder / "channels.npy", channels)
-    found = run_child([HERE / "peer_monai.py", work.folder / "channels.npy", work.folder / "monai.npy"])
+    ours, own = _our_network(work)
+    np.save(work.folder / "channels.npy", work.channels)
+    found = run_child([HERE / "peer_monai.py", work.folder / "channels.npy", work.folder / "monai.npy", "--runs", REPEATS])
     theirs = np.load(work.folder / "monai.npy")
     agreement = {region: round(dice(a > 0.5, b > 0.5), 4) for region, a, b in zip(card.regions, ours, theirs, strict=True)}
-    times = round(found["printed"]["seconds"] / seconds, 1)
-    return {**found["printed"], "peak_gb": found["peak_gb"], "our_network_seconds": seconds, "ours_times_faster": times, "dice": agreement}
+    times = round(found["printed"]["seconds"] / own["our_network_seconds"], 1)
+    return {**found["printed"], "peak_gb": found["peak_gb"], **own, "ours_times_faster": times, "dice": agreement}
 
 
-def _predicted(work: Work, variants: bool = True) -> tuple[np.ndarray, np.ndarray, float, str]:
-    """(channels, probabilities, seconds of the engine's network step, provider and precision) for the case; without `variants` in float32."""
-    import time
+def _our_network(work: Work, variants: bool = True) -> tuple[np.ndarray, dict]:
+    """Probabilities of the case, and how long the engine's network step took now, on what; without `variants` in float32.
 
+    Each comparison asks anew: a peer is held against what the same minutes gave us.
+    """
     from braintumorseg.model_zoo import load_model
-    from braintumorseg.preprocess import prepare
-    from braintumorseg.read import read_study
     from braintumorseg.runtime import open_session
     from braintumorseg.tiling import predict
 
-    def make():
-        model = load_model()
-        channels = work.once("channels", lambda: prepare(read_study([work.shared_case / "named"]), model.card).channels)
-        session, fastest = open_session(model.weights, variants=model.card.variants if variants else ()), np.inf
-        for _ in range(REPEATS + 1):
-            began = time.perf_counter()
-            found, _ = predict(channels, session, model.card.size_multiple, model.card.bytes_per_voxel)
-            fastest = min(fastest, time.perf_counter() - began)
-        return channels, found, round(fastest, 3), f"{session.provider} in {session.precision}"
-
-    return work.once(f"predicted {variants}", make)
+    model = load_model()
+    session = open_session(model.weights, "cpu", variants=model.card.variants if variants else ())
+    (found, _), seconds = fastest(lambda: predict(work.channels, session, model.card.size_multiple, model.card.bytes_per_voxel), REPEATS)
+    return found, {"our_network_seconds": round(seconds, 3), "our_runs": REPEATS, "our_provider": f"{session.provider} in {session.precision}"}
 
 
 def plain_ort(work: Work) -> dict:
     """The same .onnx file in ONNX Runtime as it comes: CPU provider, default options."""
-    import time
-
     from braintumorseg.model_zoo import load_model
     from braintumorseg.runtime import import_onnxruntime
 
-    model = load_model()
-    channels, ours, seconds, how = _predicted(work)
-    session, fastest = import_onnxruntime().InferenceSession(str(model.weights), providers=["CPUExecutionProvider"]), np.inf
-    for _ in range(REPEATS + 1):
-        began = time.perf_counter()
-        (found,) = session.run(None, {session.get_inputs()[0].name: channels[None]})
-        fastest = min(fastest, time.perf_counter() - began)
-    return {"seconds": round(fastest, 3), "our_network_seconds": seconds, "our_provider": how,
-            "ours_times_faster": round(fastest / seconds, 2), "largest_difference": round(float(np.abs(found[0] - ours).max()), 5)}
+    ours, own = _our_network(work)
+    session = import_onnxruntime().InferenceSession(str(load_model().weights), providers=["CPUExecutionProvider"])
+    (found,), seconds = fastest(lambda: session.run(None, {session.get_inputs()[0].name: work.channels[None]}), REPEATS)
+    return {"seconds": round(seconds, 3), "runs": REPEATS, "precision": "float32", **own,
+            "ours_times_faster": round(seconds / own["our_network_seconds"], 2), "largest_difference": round(float(np.abs(found[0] - ours).max()), 5)}
 
 
 def floor(work: Work) -> dict:
@@ -236,12 +222,12 @@ def floor(work: Work) -> dict:
 
     from braintumorseg.model_zoo import load_model
 
-    channels, _, seconds, how = _predicted(work)
-    exact = _predicted(work, variants=False)[2]
-    flop, peak = count_flop(load_model().weights, (1, *channels.shape)), peak_flops()
-    return {"voxels": list(channels.shape[1:]), "gflop": round(flop / 1e9, 1), "peak_gflop_per_second": round(peak / 1e9, 1),
-            "floor_seconds": round(flop / peak, 3), "our_network_seconds": seconds, "our_provider": how,
-            "times_the_floor": round(seconds * peak / flop, 2), "float32_seconds": exact, "float32_times_the_floor": round(exact * peak / flop, 2)}
+    (_, own), (_, exact) = _our_network(work), _our_network(work, variants=False)
+    flop, peak = count_flop(load_model().weights, (1, *work.channels.shape)), peak_flops()
+    seconds, in_float32 = own["our_network_seconds"], exact["our_network_seconds"]
+    return {"voxels": list(work.channels.shape[1:]), "gflop": round(flop / 1e9, 1), "peak_gflop_per_second": round(peak / 1e9, 1),
+            "floor_seconds": round(flop / peak, 3), **own, "times_the_floor": round(seconds * peak / flop, 2), "float32_seconds": in_float32,
+            "float32_times_the_floor": round(in_float32 * peak / flop, 2)}
 
 
 def volumes(work: Work) -> dict:

@@ -6,29 +6,21 @@ import argparse
 import json
 import os
 import platform
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
+
+from measured import OtherWork, run_child
 
 
 def measure(case: Path, limit_seconds: float, limit_gb: float) -> dict:
-    """One case in a fresh process: seconds, peak GB, their shares of the limits, and the engine's own times per step."""
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "result"
-        began = time.perf_counter()
-        process = subprocess.Popen([sys.executable, "-m", "braintumorseg.cli", "segment", str(case), "--out", str(out), "--json"],
-                                   stdout=subprocess.PIPE)
-        report = json.loads(process.stdout.read())
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - began
-        if status:
-            raise SystemExit(f"segment failed on {case.name}")
-    gigabytes = usage.ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
-    return {"case": case.name, "seconds": round(seconds, 2), "share_of_seconds": round(seconds / limit_seconds, 3), "peak_gb": round(gigabytes, 2),
-            "share_of_gb": round(gigabytes / limit_gb, 3), "provider": report["provider"], "precision": report["precision"],
-            "passes": report["passes"], "steps": {step: round(value, 2) for step, value in report["seconds"].items()}}
+    """One case in a fresh process: seconds, peak GB, their shares of the limits, what other processes had, and the engine's own times per step."""
+    with tempfile.TemporaryDirectory() as folder, OtherWork() as others:
+        run = run_child(["-m", "braintumorseg.cli", "segment", case, "--out", Path(folder) / "result", "--json"])
+    report = run["printed"]
+    return {"case": case.name, "seconds": run["seconds"], "share_of_seconds": round(run["seconds"] / limit_seconds, 3), "peak_gb": run["peak_gb"],
+            "share_of_gb": round(run["peak_gb"] / limit_gb, 3), "others_share": others.share, "provider": report["provider"],
+            "precision": report["precision"], "passes": report["passes"],
+            "steps": {step: round(value, 2) for step, value in report["seconds"].items()}}
 
 
 def main() -> None:
@@ -48,6 +40,7 @@ def main() -> None:
     for row in rows:
         print(f"{row['case']:<24} {row['seconds']:6.1f} s ({row['share_of_seconds']:.0%} of {args.seconds:g} s)   "
               f"{row['peak_gb']:.2f} GB ({row['share_of_gb']:.0%} of {args.gb:g} GB)   {row['provider']} {row['precision']}   "
+              f"others {row['others_share']:.0%}   "
               + " ".join(f"{step} {value}" for step, value in row["steps"].items()))
 
 

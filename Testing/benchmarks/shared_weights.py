@@ -42,3 +42,10 @@ def shipped() -> ResidualUNet:
     network = build(Config(**sizes()))
     network.load_state_dict(weights_of(load_model().weights))
     return network.eval()
+
+
+def exact_float32() -> None:
+    """float32 as the engine's CUDA provider has it, for this process: by itself torch rounds a convolution's factors to 10 bits on newer cards."""
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = True   # the fastest algorithm for the size, found in the run that does not count

@@ -40,7 +40,7 @@ def main() -> None:
     result = json.loads(args.out.read_text(encoding="utf-8")) if args.only and args.out.exists() else {}
     result |= {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "torch": torch.__version__, "patch": list(config.patch),
                "batch": config.batch, "channels": list(config.channels), "cases": len(cases), "steps": args.steps}
-    for name, measure in (("read", lambda: time_reading(cases, config)), ("loader", lambda: time_loader(cases, config, args.steps)),
+    for name, measure in (("read", lambda: time_reading(cases, config)), ("loader", lambda: time_loader(cases, config, args.steps, args.device)),
                           ("network", lambda: time_fit(cases, config, args.steps, args.device, alone=True)),
                           ("both", lambda: time_fit(cases, config, args.steps, args.device, alone=False))):
         if not args.only or name in args.only:
@@ -107,14 +107,14 @@ def forget_pages(case) -> bool:
     return True
 
 
-def time_loader(cases, config, steps: int) -> dict:
+def time_loader(cases, config, steps: int, device: str) -> dict:
     """One thread of one process: mean and 90th percentile of s a patch; and patches/s of the DataLoader that `fit` uses, nothing else running."""
     import numpy as np
     import torch
     from torch.utils.data import DataLoader
 
     from braintumorseg_training.data import Patches
-    from braintumorseg_training.train import _workers
+    from braintumorseg_training.train import pick_device, usual_workers
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -124,14 +124,15 @@ def time_loader(cases, config, steps: int) -> dict:
         patches[number]
         seconds.append(time.perf_counter() - began)
     torch.set_num_threads(threads)
-    warm = 8 * _workers()  # what is made before anybody waits for it
-    loader = DataLoader(Patches(cases, config, 0, (warm + 2 * steps) * config.batch), batch_size=config.batch, num_workers=_workers(),
+    workers = usual_workers(pick_device(device))
+    warm = 8 * workers  # what is made before anybody waits for it
+    loader = DataLoader(Patches(cases, config, 0, (warm + 2 * steps) * config.batch), batch_size=config.batch, num_workers=workers,
                         prefetch_factor=4, worker_init_fn=one_thread)
     for number, _ in enumerate(loader):
         if number == warm:
             began = time.perf_counter()
     rate = (2 * steps - 1) * config.batch / (time.perf_counter() - began)
-    return {"patches_per_s": round(rate, 3), "workers": _workers(), "one_thread_s": round(float(np.mean(seconds)), 3),
+    return {"patches_per_s": round(rate, 3), "workers": workers, "one_thread_s": round(float(np.mean(seconds)), 3),
             "one_thread_s_90th": round(float(np.percentile(seconds, 90)), 3)}
 
 

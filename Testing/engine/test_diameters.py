@@ -1,5 +1,7 @@
 """Diameters of shapes whose diameters are known from a formula, or found by trying every direction."""
 
+import time
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -134,6 +136,28 @@ def test_the_largest_product_decides_between_slices_and_pieces():
     assert found.long.mm == pytest.approx(16 * np.sqrt(2))
     assert np.min(found.long.ends) > 19
     assert found.measurable
+
+
+def test_of_lines_across_of_one_length_the_same_is_taken_however_the_grid_is_turned():
+    piece = np.ones((38, 7), bool)   # across its diagonal the lines through the two other corners are equally long
+    place = np.diag([0.7, 0.9, 2, 1])
+    long, short = measure_piece(piece, Grid((38, 7, 1), place))
+    for degrees in range(1, 60, 3):
+        turned = np.eye(4)
+        turned[:3, :3] = oblique(degrees, degrees / 2, -degrees / 3)
+        again = measure_piece(piece, Grid((38, 7, 1), turned @ place))
+        assert again[0].ends == long.ends
+        assert np.allclose(again[1].ends, short.ends)
+
+
+def test_a_large_lesion_is_measured_in_a_moment():
+    lump = ellipse(100, 80, 17, (0.25, 0.25), 210)[:, :, 0]
+    took = []
+    for _ in range(3):
+        began = time.thread_time()
+        measure_piece(lump, grid((*lump.shape, 1), (0.25, 0.25, 1)))
+        took.append(time.thread_time() - began)
+    assert min(took) < 0.1   # 0.02 s
 
 
 def test_a_ring_is_measured_across_its_necrosis():

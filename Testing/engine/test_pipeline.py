@@ -156,6 +156,23 @@ def test_a_brain_is_looked_for_once_in_each_image_and_a_cancel_is_heard_before_e
     assert asked == []
 
 
+def test_the_time_that_it_takes_to_tell_heads_from_brains_counts_as_the_brains(toy_model, toy_study, toy_heads, monkeypatch):
+    monkeypatch.setattr("braintumorseg.skull_strip.LEAST_BRAIN_ML", 5.0)
+    now, progress = [0.0], Progress()
+    monkeypatch.setattr("braintumorseg.progress.time.monotonic", lambda: now[0])
+
+    def find(volume):
+        now[0] += 1
+        return volume.with_voxels((toy_study.reference.voxels > 0).astype(np.uint8))
+
+    mixed = Study({**toy_heads.volumes, "flair": toy_study.volumes["flair"]})   # so that each is held against its brain, before the alignment
+    segment(mixed, toy_model, registered=True, find=find, progress=progress)
+    assert now[0] >= 1 and progress.seconds["brain"] == now[0]
+    progress = Progress()
+    segment(toy_study, toy_model, registered=True, stripped=True, progress=progress)
+    assert "brain" not in progress.seconds
+
+
 def test_images_without_a_brain_are_refused_unless_the_user_knows_better(toy_model, toy_heads):
     with pytest.raises(BadImage, match=r"No brain was found.*--stripped"):
         segment(toy_heads, toy_model, registered=True, find=lambda volume: volume.with_voxels(np.zeros(volume.shape, np.uint8)))

@@ -21,6 +21,24 @@ def test_steps_are_timed_and_the_forecast_shrinks_with_what_is_left():
     assert 0.3 < told[-1].done < 0.7
 
 
+def test_a_step_is_timed_with_what_was_done_for_it_before_and_after_and_told_as_before(monkeypatch):
+    now, told = [0.0], []
+    monkeypatch.setattr("braintumorseg.progress.time.monotonic", lambda: now[0])
+    progress, plain = Progress(told.append), []
+    with progress.timed("brain"):
+        now[0] += 2
+    assert told == []
+    with progress.step("brain") as tell:
+        now[0] += 3
+        tell(1.0)
+    with progress.timed("brain"), progress.timed("measure"):
+        now[0] += 4
+    assert progress.seconds == {"brain": 9.0, "measure": 4.0}
+    with Progress(plain.append).step("brain") as tell:
+        tell(1.0)
+    assert [update.done for update in told] == [update.done for update in plain]
+
+
 def test_what_is_left_is_shared_out_anew_once_more_is_known():
     told = []
     progress = Progress(told.append)

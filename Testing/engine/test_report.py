@@ -214,7 +214,7 @@ def test_the_report_survives_json_and_keeps_its_keys():
     assert set(report) == {"format", "research_use_only", "volumes_ml", "lesions", "estimated_without_t1ce", "enhancing_mm", "flags", "sequences",
                            "left_out", "missing",
                            "reference", "alignment", "brain", "model", "provider", "provider_note", "precision",
-                           "weights", "passes", "looks", "expected_dice", "seconds", "software"}
+                           "weights", "passes", "looks", "expected_dice", "signs", "seconds", "software"}
     assert report["format"] == "braintumorseg report 1"
     assert report["volumes_ml"] == {"labels": {"NCR": 0.0, "ED": 1.0, "ET": 0.003},
                                     "regions": {"WT": 1.003, "TC": 0.003, "ET": 0.003}}

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from braintumorseg.resample import canonical_grid, resample, seen_by
+from braintumorseg.resample import canonical_grid, part_of, resample, seen_by, within_reach
 from braintumorseg.volume import Grid, Volume
 
 
@@ -99,3 +99,49 @@ def test_a_part_of_a_grid_gets_what_the_whole_would_get_there():
     far = np.eye(4)
     far[0, 3] = 100.0
     assert (resample(volume, Grid((2, 3, 4), far), fill=3).voxels == 3).all()
+
+
+STEPS = {"fine": (0.4, 0.7, 0.9), "smoothed": (1.6, 1, 2.9), "blocks first": (4.3, 1, 7.1), "far": (13, 2, 16)}
+
+
+@pytest.mark.parametrize("degrees", [0, 11])
+@pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
+def test_a_part_of_a_grid_gets_what_the_whole_would_get_there_however_much_is_smoothed(step, degrees):
+    rng = np.random.default_rng(2)
+    volume = Volume(rng.normal(size=(91, 30, 131)).astype(np.float32), np.eye(4))
+    affine = rotation(degrees, 1) @ np.diag([*step, 1])
+    affine[:3, 3] -= affine[:3, :3] @ [9, 9, 9]          # steps around the volume, where nothing is seen
+    grid = Grid(tuple(int(side / mm) + 20 for side, mm in zip(volume.shape, step, strict=True)), affine)
+    whole = resample(volume, grid, fill=7).voxels
+    for number in range(60):
+        low = [int(rng.integers(0, n)) for n in grid.shape]
+        most = [1 if number % 3 else n - at for at, n in zip(low, grid.shape, strict=True)]
+        box = tuple(slice(at, at + int(rng.integers(1, 1 + side))) for at, side in zip(low, most, strict=True))
+        assert np.allclose(resample(volume, part_of(grid, box), fill=7).voxels, whole[box], atol=1e-5)
+
+
+@pytest.mark.parametrize("degrees", [0, 11])
+@pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
+def test_a_voxel_is_within_reach_of_every_sample_that_reads_it(step, degrees):
+    rng = np.random.default_rng(4)
+    own = Grid((90, 30, 130), np.diag([-1.0, 1, 1, 1]))
+    grid = Grid(tuple(int(side / mm) + 2 for side, mm in zip(own.shape, step, strict=True)), rotation(degrees, 1) @ np.diag([*step, 1]))
+    grid = Grid(grid.shape, np.array([[1, 0, 0, -90], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]) @ grid.affine)
+    read = 0
+    for _ in range(12):
+        spot = [int(rng.integers(0, n)) for n in own.shape]
+        voxels = np.zeros(own.shape, np.float32)
+        voxels[tuple(spot)] = 1e6
+        box = within_reach(own, tuple(slice(at, at + 1) for at in spot), grid)
+        found = resample(Volume(voxels, own.affine), grid).voxels != 0
+        read += np.count_nonzero(found)
+        if box is not None:
+            found[box] = False
+        assert not found.any()
+    assert read
+
+
+def test_what_lies_elsewhere_is_within_no_reach():
+    far = np.eye(4)
+    far[0, 3] = 100.0
+    assert within_reach(Grid((9, 9, 9), np.eye(4)), (slice(2, 5), slice(0, 9), slice(0, 9)), Grid((9, 9, 9), far)) is None

@@ -55,6 +55,16 @@ def test_cases_that_any_part_was_trained_on_are_held_out_no_more(runs, tmp_path)
     assert "WARNING: 1 held-out cases" in said[0]
 
 
+def test_what_the_parts_beginnings_had_learned_from_is_held_out_no_more_either(runs, packed, tmp_path):
+    child = tmp_path / "child"
+    fit(Config(**TINY, seed=3), packed, Split(("case0",), ("case2",), inherited=("case1",)), child, device="cpu", say=quiet)
+    network = export(child, packed, split_of_run(child), tmp_path / "net", "tiny", "1", say=quiet)
+    for number, part in enumerate((child, network)):
+        average([runs[0], part], tmp_path / f"mean{number}", quiet)
+        split = split_of_run(tmp_path / f"mean{number}")
+        assert (split.train, split.inherited, split.validation) == (("case0",), ("case1",), ())
+
+
 def test_an_exported_network_is_a_part_too_and_its_missing_head_is_the_others(runs, packed, tmp_path):
     network = export(runs[0], packed, Split(("case0",), ("case1",)), tmp_path / "net", "tiny", "1.2", say=quiet)
     average([runs[0], network], tmp_path / "mean", quiet)

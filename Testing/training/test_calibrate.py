@@ -10,6 +10,8 @@ from braintumorseg.labels import ED, ET, NCR
 from braintumorseg.model_card import PostProcessing, read_card, write_card
 from braintumorseg_training.calibrate import best, calibrate, choose, gain, read_fold
 from braintumorseg_training.case_folder import CaseFolder
+from braintumorseg_training.case_table import CaseRow
+from braintumorseg_training.cli import main
 from braintumorseg_training.data import Split
 from toy_datasets import toy_case, write_msd
 from toys import make_toy_study
@@ -98,3 +100,26 @@ def test_cases_of_the_final_numbers_and_cases_that_were_learned_are_refused(toy_
     with pytest.raises(InputError, match=r"MODEL\.onnx=SPLIT\.json"):
         read_fold("fold0.onnx")
     assert not (tmp_path / "out").exists()
+
+
+def test_another_case_of_a_patient_who_was_learned_from_or_is_held_out_is_refused(toy_model, cases, tmp_path):
+    weights = tmp_path / "toy.onnx"
+    weights.write_bytes(toy_model.weights.read_bytes())
+    write_card(replace(toy_model.card, training={"trained_on": ["elsewhere"]}), weights.with_suffix(".json"))
+    network = replace(toy_model, weights=weights)
+    with pytest.raises(ModelError, match="was trained on b, or on others of the same patients"):
+        run(network, CaseFolder(cases, "brats2023", {"b": CaseRow(patient="P1"), "elsewhere": CaseRow(patient="P1")}), tmp_path / "out")
+    with pytest.raises(ModelError, match=r"c must stay unseen .*split --folds K --within SPLIT\.json"):
+        run(network, CaseFolder(cases, "brats2023", {"c": CaseRow(patient="P2"), "later": CaseRow(patient="P2")}), tmp_path / "out", fixed=("later",))
+
+
+def test_what_a_folds_own_split_tests_on_stays_unseen_too(toy_model, cases, tmp_path):
+    folds = [(toy_model.weights, Split((), ("a", "b"))), (toy_model.weights, Split((), ("c",), test=("b",)))]
+    with pytest.raises(ModelError, match="b must stay unseen"):
+        calibrate(folds, CaseFolder(cases, "brats2023"), tmp_path / "out", fixed=Split((), ()), say=lambda line: None, device="cpu")
+
+
+def test_the_verb_asks_for_the_split_of_the_final_numbers(tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["calibrate", str(tmp_path), "--fold", "a.onnx=a.json", "--out", str(tmp_path / "out")])
+    assert "required: --fixed" in capsys.readouterr().err

@@ -1,9 +1,11 @@
 """The four commands of the README in a row, on made-up cases and a tiny network."""
 
 import json
+import os
 import re
 import subprocess
 import sys
+from contextlib import redirect_stdout
 
 import numpy as np
 import pytest
@@ -11,7 +13,10 @@ import pytest
 from braintumorseg.cli import main as engine_main
 from braintumorseg.io.nifti import write_nifti
 from braintumorseg.model_zoo import load_model
+from braintumorseg_training import cli, verbs_data
+from braintumorseg_training.checkpoints import load_checkpoint
 from braintumorseg_training.cli import main
+from braintumorseg_training.run_log import append_row
 from toys import make_toy_study
 
 
@@ -95,6 +100,37 @@ def test_bad_input_is_one_line(cases, arguments, words, capsys):
     assert err.startswith("braintumorseg-train: ")
     assert err.count("\n") == 1
     assert words in err
+
+
+def main_unread(arguments) -> int:
+    """`main` with a stdout whose reader has gone, as in `... | head`, up to the last flush of the interpreter's end."""
+    there, here = os.pipe()
+    os.close(there)
+    with open(here, "w") as pipe, redirect_stdout(pipe):
+        return main([str(word) for word in arguments])
+
+
+def test_a_run_goes_on_when_nobody_reads_it_any_more(cases):
+    pack = ["prepare", cases / "cases", "--out", cases / "packed", "--labels", "brats2021", "--workers", "1"]
+    assert main_unread(pack) == 0
+    fit = ["fit", "--data", cases / "packed", "--split", cases / "split.json", "--config", cases / "config.json", "--out", cases / "run", "--device",
+           "cpu", "--workers", "0"]
+    assert main_unread(fit) == 0
+    assert load_checkpoint(cases / "run" / "checkpoint.pt")["step"] == 2
+
+
+def test_a_verb_whose_last_line_nobody_reads_ends_without_a_traceback(tmp_path, capfd):
+    append_row(tmp_path, ("WT",), {"step": 1, "loss": 0.5, "rate": "1e-3"})
+    assert main_unread(["curves", tmp_path]) == 1
+    assert capfd.readouterr().err == ""
+
+
+def test_the_number_of_workers_is_that_of_the_cores_that_were_granted(monkeypatch, capsys):
+    monkeypatch.setattr(verbs_data, "granted_cores", lambda: 3)
+    assert cli._parser().parse_args(["prepare", "x", "--out", "y"]).workers == 3
+    with pytest.raises(SystemExit):
+        main(["fit", "--data", "x", "--out", "y", "--workers", "-1"])
+    assert "--workers: -1 is not between 0 and 1024" in capsys.readouterr().err
 
 
 def test_without_the_training_packages_a_verb_ends_in_one_line(tmp_path):

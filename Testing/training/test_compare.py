@@ -78,6 +78,22 @@ def test_et_counts_only_where_there_is_enough_of_it_and_missing_subsets_are_left
     assert found["by_sequences"] == {}
 
 
+def test_a_network_that_was_trained_on_the_cases_is_named_before_its_numbers(tmp_path):
+    one, two, three = (write_validation(tmp_path / name, [0.8, 0.7]) for name in ("one", "two", "three"))
+    content = json.loads((two / "validation.json").read_text())
+    (two / "validation.json").write_text(json.dumps({**content, "part": "train", "trained_on": ["c1"]}))
+    said = []
+    found = compare(read_groups([one], [f"ours={three},{two}"]), tmp_path / "out", said.append)
+    assert found["trained_on"] == {"ours": ["c1"]}
+    assert json.loads((tmp_path / "out" / "compare.json").read_text())["trained_on"] == {"ours": ["c1"]}
+    text = (tmp_path / "out" / "compare.md").read_text()
+    assert "> **ours was trained on 1 of these cases, or on others of their patients** (c1)" in text
+    assert text.index("was trained on") < text.index("## WT")
+    assert said == [text]
+    compare(read_groups([one, three], []), tmp_path / "out", said.append)
+    assert "trained on" not in said[1]
+
+
 def test_what_cannot_be_compared_is_one_line(tmp_path, capsys):
     one = write_validation(tmp_path / "one", [0.8, 0.7])
     more = write_validation(tmp_path / "more", [0.8, 0.7, 0.6])

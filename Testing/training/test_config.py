@@ -45,6 +45,8 @@ def test_one_field_is_set_by_name(tiny, setting, field, value):
     ("batch=true", "whole number"), ("bf16=1", "true or false"), ("learning_rate=NaN", "should be a number"), ("patch=[16, 16]", "list of 3"),
     ("patch=16", "list of 3"), ("channels=8", "a list of whole numbers"), ("batch", "FIELD=VALUE"), ("zzz=1", "The fields are"),
     ("network=resnet", "none of resunet, unet"), ("schedule=linear", "none of constant_then_linear"), ("optimiser=adam", "none of adamw"),
+    ("seed=99999999999999999999999", "seed has more than 18 digits"), (f"learning_rate=1{400 * '0'}", "learning_rate has more than 18 digits"),
+    (f"channels=[8, 1{20 * '0'}]", "channels has more than 18 digits"),
     ("accumulate=0", "accumulate starts at 1"), ("patience=-1", "patience"), ("learning_rate=0", "learning_rate is above 0")])
 def test_a_setting_that_cannot_be_is_one_line(tiny, setting, words):
     with pytest.raises(ModelError, match=re.escape(words)) as error:

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from braintumorseg.errors import ModelError
+from braintumorseg.errors import ModelError, ResourceError
 from braintumorseg_training.checkpoints import load_checkpoint
 from braintumorseg_training.config import write_config
-from braintumorseg_training.distributed import pick_device
+from braintumorseg_training.distributed import Ranks, pick_device
+from braintumorseg_training.run import Run
+from braintumorseg_training.task import Task
 from children import Child
 
 
@@ -126,6 +128,34 @@ def test_a_process_that_was_killed_ends_the_others_with_one_line(arguments, tmp_
     said = children[0].err.read_text()
     assert said.count("\n") == 1
     assert "Another process of this run has ended" in said
+
+
+def test_memory_that_runs_out_while_outputs_are_gathered_is_not_blamed_on_another_process(monkeypatch):
+    def raising(error):
+        def gather(*_):
+            raise error
+
+        monkeypatch.setattr(torch.distributed, "all_gather", gather)
+        with pytest.raises((RuntimeError, ResourceError)) as caught:
+            Ranks(torch.device("cpu"), 0, 2).gather(torch.zeros(1))
+        return caught.value
+
+    full, killed = torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+    assert raising(full) is full
+    assert raising(killed) is killed      # torch raises it wherever the training process is at that moment
+    assert "Another process of this run has ended (Connection closed)" in str(raising(RuntimeError("Connection closed")))
+
+
+def test_what_a_run_starts_from_is_made_in_the_first_process_alone(tiny, tmp_path):
+    class Second(Ranks):
+        copy_first = lambda self, network: None      # noqa: E731
+        any = lambda self, flag: flag                # noqa: E731
+
+    task = Task(build=lambda: torch.nn.Linear(1, 1), stream=None, loss=None, watch=None, scores=(), about="")
+    began = []
+    for rank in (1, 0):
+        Run(tiny, task, tmp_path, Second(torch.device("cpu"), rank, 2), began.append, lambda network, rank=rank: began.append(rank))
+        assert began[:1] == [0] * (rank == 0)
 
 
 def test_a_gpu_that_is_not_there_is_said():

@@ -75,6 +75,19 @@ def test_a_killed_run_leaves_no_process_behind(fit, tmp_path):
     assert not alive
 
 
+def test_a_data_worker_that_is_killed_ends_the_run_with_one_line(fit, tmp_path):
+    child = fit("run", "steps=2000")
+    until = time.monotonic() + 60
+    while not (tmp_path / "run" / "log.csv").is_file():
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    max(psutil.Process(child.pid).children(recursive=True), key=psutil.Process.create_time).kill()    # the newest: before it came what forks it
+    assert child.wait() == 1
+    said = child.err.read_text()
+    assert said.count("\n") == 1
+    assert "A process that makes patches was killed, most likely because the memory was full. Give a smaller --workers" in said
+
+
 def test_a_run_that_is_told_to_stop_finishes_its_step_and_saves(fit, tmp_path):
     for number in (signal.SIGTERM, signal.SIGINT):
         child = fit("run", "steps=500", "save_every=500", "validate_every=500", "patience=1")

@@ -8,11 +8,12 @@ import torch
 from braintumorseg.errors import ModelError
 from braintumorseg.model_card import read_card
 from braintumorseg.runtime import open_session
+from braintumorseg_training import fold as folding
 from braintumorseg_training.cli import main
 from braintumorseg_training.config import BrainConfig, Config, PretrainConfig, read_config
 from braintumorseg_training.data import Split
 from braintumorseg_training.export import export
-from braintumorseg_training.fold import fold, folded_start, whole_image
+from braintumorseg_training.fold import fold, folded_start, typical_images, whole_image
 from braintumorseg_training.networks import build, normed_convolutions
 from braintumorseg_training.schedule import USUAL_SIZE, build_optimiser, set_rate
 from braintumorseg_training.train import fit, load_checkpoint
@@ -179,6 +180,28 @@ def test_from_a_normed_run_to_an_exported_network_without_norms_and_back(packed,
     fit(replace(BARE, steps=3, init=read_config(out / "config.json").init), packed, SPLIT, out, device="cpu", say=quiet)   # goes on
     assert [group["step_scale"] for group in load_checkpoint(out / "checkpoint.pt")["optimiser"]["param_groups"]] == \
         [group["step_scale"] for group in steps]
+
+
+def test_of_many_cases_some_drawn_by_the_seed_are_looked_at_and_how_far_it_is_is_said(packed, monkeypatch):
+    names, said = [f"case{number}" for number in range(4)], []
+
+    def shapes(config):
+        return [tuple(image.shape) for image in typical_images(packed, names, config, said.append)]
+
+    assert len(shapes(SMALL)) == 4
+    assert said == ["folding norms: looking at 4 of 4 training cases"]
+    monkeypatch.setattr(folding, "_TYPICAL", 3)
+    monkeypatch.setattr(folding, "_SAY_EVERY", 2)
+    drawn = [shapes(replace(SMALL, seed=seed)) for seed in range(8)]
+    assert {len(one) for one in drawn} == {3}
+    assert shapes(replace(SMALL, seed=0)) == drawn[0]
+    assert len(set(map(tuple, drawn))) > 1
+    assert said[-2:] == ["folding norms: looking at 3 of 4 training cases", "folding norms: 2 of 3 cases seen"]
+
+
+def test_norms_are_folded_on_the_device_that_trains():
+    folded = folded_start(BARE, lively(SMALL).state_dict(), "normed.pt", lambda: images(1), quiet, device="meta")
+    assert {weights.device.type for weights in folded.values()} == {"meta"}
 
 
 def test_a_whole_image_is_padded_behind_with_zeros():

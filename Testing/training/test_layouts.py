@@ -76,6 +76,23 @@ def test_nnunets_channels_and_nested_regions_come_from_its_dataset_json(tmp_path
     assert case.table == {0: 0, 1: 2, 2: 1, 3: 3}
 
 
+def test_nnunets_first_version_which_lists_its_cases_like_the_decathlon_is_not_taken_for_that(tmp_path):
+    names = ("p1", "p2")
+    touch(tmp_path / "imagesTr", [f"{name}_000{channel}.nii.gz" for name in names for channel in range(4)])
+    touch(tmp_path / "labelsTr", [f"{name}.nii.gz" for name in names])
+    pairs = [{"image": f"./imagesTr/{name}.nii.gz", "label": f"./labelsTr/{name}.nii.gz"} for name in names]
+    (tmp_path / "dataset.json").write_text(json.dumps({**MSD_JSON, "training": pairs}))
+    for asked in (None, "nnunet"):
+        layout, cases = find_cases(tmp_path, asked)
+        assert (layout, [case.name for case in cases]) == ("nnunet", ["p1", "p2"])
+        assert files(cases[0])["t1ce"] == ("p1_0002.nii.gz", None)
+        assert cases[0].table == {0: 0, 1: 2, 2: 1, 3: 3}
+    for file in (tmp_path / "imagesTr").iterdir():
+        file.unlink()
+    layout, cases = find_cases(tmp_path)        # the Decathlon's without their images: cases, to be refused by name
+    assert (layout, [(case.name, dict(case.images)) for case in cases]) == ("msd", [("p1", {}), ("p2", {})])
+
+
 def test_plain_folders_take_any_suffix_and_both_spellings_but_no_role_twice(tmp_path):
     touch(tmp_path / "one", ["t1n.nii", "t1c.nrrd", "t2w.mha", "flair.nii.gz", "seg.nii.gz"])
     touch(tmp_path / "two", ["t1.nii.gz", "t1n.nii.gz", "seg.nii.gz"])

@@ -14,8 +14,9 @@ from braintumorseg_training.config import PretrainConfig
 from braintumorseg_training.data import Split, load_cases, pack_case
 from braintumorseg_training.export import draft_card
 from braintumorseg_training.pretrain import HiddenPatches, ReconstructionLoss, choose_volumes, hide, pretrain
+from braintumorseg_training.run_split import split_of_run
 from braintumorseg_training.train import fit, load_checkpoint
-from braintumorseg_training.transfer import begin_from
+from braintumorseg_training.transfer import begin_from, inherit, learned_from
 from braintumorseg_training.unlabelled import pack_unlabelled
 from toys import make_toy_study
 
@@ -111,6 +112,26 @@ def test_a_validation_case_is_left_out_under_another_name_and_so_are_other_scans
     learnt, watched = choose_volumes([packed, tmp_path], split, small, lines.append)
     assert {case.name for case in learnt + watched} == {"case0", "case1", "case2", "BraTS-GLI-00006-000"}
     assert "not looked at: BraTS-GLI-00005-000, BraTS-GLI-00005-001, case3, renamed" in lines[0]
+
+
+def test_patients_whose_validation_case_is_packed_elsewhere_are_known_by_its_name(packed, small, tmp_path):
+    study = make_toy_study((40, 40, 48))
+    for name in ("BraTS-GLI-00099-001", "BraTS-GLI-00098-001"):
+        pack_case(name, "unlabelled", study, study.reference.with_voxels(np.zeros((40, 40, 48), np.uint8)), draft_card(size_multiple=4), tmp_path)
+    learnt, watched = choose_volumes([tmp_path], Split(("case0",), ("BraTS-GLI-00099-000",)), small, quiet)
+    assert [case.name for case in learnt + watched] == ["BraTS-GLI-00098-001"]
+
+
+def test_pretraining_keeps_what_it_learned_from_and_is_not_taken_up_without_it(packed, small, tmp_path):
+    weights = pretrain(replace(small, steps=1), [packed], SPLIT, tmp_path, device="cpu", say=quiet)
+    kept = split_of_run(tmp_path)
+    assert {*kept.train, *kept.validation} == {"case0", "case1", "case2"}
+    assert (learned_from(weights), len(kept.validation)) == (kept.train, 1)
+    with pytest.raises(ModelError, match=r"made with another split: train .* Give another --out"):
+        pretrain(replace(small, steps=2), [packed], Split(("case1", "case2", "case3"), ("case0",)), tmp_path, device="cpu", say=quiet)
+    pretrain(replace(small, steps=2), [packed], SPLIT, tmp_path, device="cpu", say=quiet)
+    with pytest.raises(InputError, match=f"learned from {kept.train[0]}: of patients in the split's validation"):
+        fit(None, packed, inherit(Split(("case3",), kept.train[:1]), weights, quiet), tmp_path / "after", device="cpu", say=quiet)
 
 
 def test_a_patch_is_a_function_of_its_number(packed, small):

@@ -1,15 +1,17 @@
 """What a run was trained with, as its folder keeps it."""
 
 from dataclasses import replace
+from shutil import copytree
 
 import pytest
 
 from braintumorseg.errors import InputError, ModelError
 from braintumorseg.model_card import read_card
-from braintumorseg_training.data import Split, read_split
-from braintumorseg_training.export import export
+from braintumorseg_training.data import Split, pack_case, read_split
+from braintumorseg_training.export import draft_card, export
 from braintumorseg_training.run_split import RUN_SPLIT, keep_split, refuse_another_split, refuse_untrained_split, split_of_run
 from braintumorseg_training.train import fit
+from toys import make_toy_study
 
 SPLIT = Split(("case0", "case1"), ("case3",), "by hand", ("case2",))
 
@@ -21,7 +23,7 @@ def test_the_split_lies_in_the_runs_folder_before_the_first_step(packed, tiny, t
 
     seen = []
     fit(replace(tiny, steps=2), packed, SPLIT, tmp_path / "run", device="cpu", say=look)
-    assert seen == [SPLIT]
+    assert seen == [replace(SPLIT, made_up=())]
 
 
 def test_a_run_is_taken_up_with_its_own_split_only_and_nothing_changes_when_it_is_refused(packed, tiny, tmp_path):
@@ -34,7 +36,7 @@ def test_a_run_is_taken_up_with_its_own_split_only_and_nothing_changes_when_it_i
             fit(replace(tiny, steps=4), packed, other, tmp_path, device="cpu", say=lambda line: None)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     fit(replace(tiny, steps=3), packed, replace(SPLIT, test=(), reason="told otherwise"), tmp_path, device="cpu", say=lambda line: None)
-    assert split_of_run(tmp_path) == SPLIT
+    assert split_of_run(tmp_path) == replace(SPLIT, made_up=())
 
 
 def test_a_run_of_before_is_taken_up_and_exported_as_ever(packed, tiny, tmp_path):
@@ -63,3 +65,34 @@ def test_many_names_are_cut_short_and_a_damaged_file_is_said(tmp_path):
     (tmp_path / RUN_SPLIT).write_text("{")
     with pytest.raises(InputError, match=r"split\.json cannot be read"):
         split_of_run(tmp_path)
+
+
+def with_phantoms(packed, folder, count):
+    """A copy of the packed cases with made-up ones besides."""
+    copytree(packed, folder)
+    study = make_toy_study((36, 36, 36))
+    for number in range(count):
+        pack_case(f"phantom_{number}", "phantom", study, study.volumes["flair"].with_voxels(study.volumes["flair"].voxels > 1000),
+                  draft_card(size_multiple=4), folder)
+    return folder
+
+
+def test_a_run_is_not_taken_up_with_made_up_cases_that_it_did_not_begin_with(packed, tiny, tmp_path):
+    two, three = with_phantoms(packed, tmp_path / "two", 2), with_phantoms(packed, tmp_path / "three", 3)
+    fit(replace(tiny, steps=2), two, SPLIT, tmp_path / "run", device="cpu", say=lambda line: None)
+    for folder, words in ((three, "adds phantom_2"), (packed, "lacks phantom_0, phantom_1")):
+        with pytest.raises(ModelError, match=f"made with other made-up cases: made-up {words}\\. Give another --out, or a --data folder"):
+            fit(replace(tiny, steps=4), folder, SPLIT, tmp_path / "run", device="cpu", say=lambda line: None)
+    fit(replace(tiny, steps=3), two, SPLIT, tmp_path / "run", device="cpu", say=lambda line: None)
+
+
+def test_the_card_counts_the_made_up_cases_of_the_run_whatever_lies_in_the_folder_since(packed, tiny, tmp_path):
+    def counted(folder):
+        path = export(tmp_path / "run", folder, split_of_run(tmp_path / "run") or SPLIT, tmp_path / "made", "tiny", "1", say=lambda line: None)
+        return [one["cases"] for one in read_card(path.with_suffix(".json")).training_data]
+
+    fit(replace(tiny, steps=1), with_phantoms(packed, tmp_path / "two", 2), SPLIT, tmp_path / "run", device="cpu", say=lambda line: None)
+    three = with_phantoms(packed, tmp_path / "three", 3)
+    assert counted(three) == counted(packed) == [2, 2]
+    (tmp_path / "run" / RUN_SPLIT).write_text('{"train": ["case0", "case1"], "validation": []}')      # an older run, which kept no names
+    assert (counted(three), counted(packed)) == ([2, 3], [2])

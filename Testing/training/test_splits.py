@@ -8,7 +8,18 @@ from braintumorseg.errors import InputError, MissingFile, OutputError
 from braintumorseg_training.case_table import CaseRow
 from braintumorseg_training.cli import OWN_SPLIT, main
 from braintumorseg_training.packing import PackedFacts
-from braintumorseg_training.splits import Split, leave_out, make_folds, make_split, read_split, split_cases, write_splits
+from braintumorseg_training.splits import (
+    Split,
+    folds_within,
+    leave_out,
+    make_folds,
+    make_split,
+    read_split,
+    refuse_shared_patients,
+    split_cases,
+    write_splits,
+)
+from braintumorseg_training.train import fit
 
 
 def make_cases(counts=(("A", 60), ("B", 40)), visits=1) -> list[PackedFacts]:
@@ -137,6 +148,10 @@ def test_the_verb_writes_what_was_asked_for(packed, tmp_path, capsys):
     assert split("--out", tmp_path / "s.json", "--validation", 0.25, "--test", 0.25) == 0
     assert "train 2 cases of 2 patients (BraTS2021 2)" in capsys.readouterr().out
     assert [len(part) for part in parts(read_split(tmp_path / "s.json"))] == [2, 1, 1]
+    assert split("--out", tmp_path / "w.json", "--folds", 2, "--within", tmp_path / "s.json") == 0
+    whole, fold = read_split(tmp_path / "s.json"), read_split(tmp_path / "w_fold1.json")
+    assert {*fold.train, *fold.validation} == set(whole.train)
+    assert set(fold.test) == {*whole.validation, *whole.test}
     assert split("--out", tmp_path / "f.json", "--folds", 2) == 0
     assert read_split(tmp_path / "f_fold1.json").test == ()
     (tmp_path / "t.csv").write_text("case,cohort\ncase3,Oslo\n")
@@ -146,7 +161,7 @@ def test_the_verb_writes_what_was_asked_for(packed, tmp_path, capsys):
     assert split("--out", tmp_path / "s.json") == 1
     assert capsys.readouterr().err.count("\n") == 1
     for wrong in (["--folds", 1], ["--validation", 2], ["--folds", 2, "--validation", 0.2], ["--folds", 2, "--leave-out", "A"],
-                  ["--leave-out", "A", "--test", 0.1]):
+                  ["--leave-out", "A", "--test", 0.1], ["--within", "s.json"], ["--within", "s.json", "--folds", 2, "--test", 0.1]):
         with pytest.raises(SystemExit, match="2"):
             split("--out", tmp_path / "x.json", *wrong)
 
@@ -154,3 +169,47 @@ def test_the_verb_writes_what_was_asked_for(packed, tmp_path, capsys):
 def test_an_empty_folder_has_nothing_to_split(tmp_path):
     with pytest.raises(MissingFile, match="prepare"):
         split_cases(tmp_path)
+
+
+def test_folds_within_a_split_are_of_its_training_cases_and_never_see_what_it_holds_out():
+    cases = make_cases(visits=2)
+    whole = make_split(cases, validation=0.2, test=0.1, seed=1)
+    folds = folds_within(cases, whole, 5, seed=1)
+    watched = [name for fold in folds for name in fold.validation]
+    assert sorted(watched) == sorted(whole.train)
+    assert all(sorted(fold.train + fold.validation) == sorted(whole.train) for fold in folds)
+    assert {fold.test for fold in folds} == {(*whole.validation, *whole.test)}
+    assert "test is the 60 cases that it holds out" in folds[0].reason
+    with pytest.raises(MissingFile, match=r"training cases A\d+-0, .* and 1 more are not packed"):
+        folds_within([case for case in cases if case.name not in sorted(whole.train)[:4]], whole, 5, seed=1)
+
+
+def test_one_patient_in_validation_and_in_test_is_refused_as_in_training(tmp_path):
+    one, other = "BraTS-GLI-00001-000", "BraTS-GLI-00001-001"
+    for split, words in ((Split((one,), (other,)), "training and in validation"), (Split((one,), (), test=(other,)), "training and in test"),
+                         (Split(("a",), (one,), test=(other,)), "validation and in test")):
+        with pytest.raises(InputError, match=f"one patient in {words}: {one} and {other}"):
+            refuse_shared_patients(tmp_path, split)
+    with pytest.raises(InputError, match=rf"learned from {one} \(whose patient is that of {other}\): of patients in the split's val"):
+        refuse_shared_patients(tmp_path, Split(("a",), (other,), inherited=(one,)))
+    refuse_shared_patients(tmp_path, Split((one,), ("b",), inherited=(other,)))
+
+
+@pytest.mark.parametrize("content, words", [
+    ({"train": [1, 2], "validation": []}, "train is not a list of cases' names in quotation marks"),
+    ({"train": "abc", "validation": []}, "train is not a list"), ({"train": ["a"], "validation": None}, "validation is not a list"),
+    ({"train": ["a"], "validation": [["b"]]}, "validation is not a list"), ({"train": ["a"], "validation": [""]}, "validation is not a list"),
+    ({"train": ["a"], "validation": [], "test": {"b": 1}}, "test is not a list"),
+    ({"train": ["a", "b", "a"], "validation": []}, "The split has a more than once in training")])
+def test_a_split_file_that_is_none_is_said_in_a_line(tmp_path, content, words):
+    (tmp_path / "split.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=words) as error:
+        read_split(tmp_path / "split.json")
+    assert "\n" not in str(error.value)
+
+
+def test_a_split_without_training_cases_is_for_measuring_and_not_for_fit(packed, tiny, tmp_path):
+    (tmp_path / "split.json").write_text(json.dumps({"train": [], "validation": ["case0"]}))
+    split = read_split(tmp_path / "split.json")
+    with pytest.raises(InputError, match="no training cases"):
+        fit(tiny, packed, split, tmp_path / "run", device="cpu", say=lambda line: None)

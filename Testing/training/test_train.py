@@ -3,10 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
-from braintumorseg.errors import InputError, ModelError
+from braintumorseg.errors import InputError, ModelError, ResourceError
 from braintumorseg_training import run as running
+from braintumorseg_training import train as training
 from braintumorseg_training.data import Split, pack_case
 from braintumorseg_training.export import draft_card
 from braintumorseg_training.run_log import read_log
@@ -79,6 +80,51 @@ def line(dropout=0.0, scores=None):
     return Task(build=lambda: torch.nn.Sequential(torch.nn.Dropout(dropout), torch.nn.Linear(8, 1)), stream=Numbers,
                 loss=torch.nn.functional.mse_loss, watch=(lambda network, where: {"a": scores.pop(0)}) if scores else None, scores=("a",),
                 about="numbers")
+
+
+def test_the_rate_that_is_logged_is_that_of_the_step(tiny, tmp_path, monkeypatch):
+    used, setting = [], training.set_rate
+
+    def spy(optimiser, rate):
+        used.append(f"{rate:.2e}")
+        setting(optimiser, rate)
+
+    monkeypatch.setattr(training, "set_rate", spy)
+    fit_task(replace(tiny, log_every=1, decay_share=1.0), line(), tmp_path, device="cpu", say=quiet)
+    assert [row["rate"] for row in read_log(tmp_path)] == used
+    assert len(set(used)) > 3
+
+
+@pytest.mark.parametrize("device, together, workers", [("cpu", 1, 12), ("cuda", 1, 16), ("cuda", 4, 5), ("cpu", 4, 3), ("cuda", 24, 1)])
+def test_as_many_workers_as_the_cores_that_were_granted_leave(monkeypatch, device, together, workers):
+    monkeypatch.setattr(training, "granted_cores", lambda: 24)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(together))
+    assert training.usual_workers(torch.device(device)) == workers
+
+
+@pytest.mark.parametrize("asked", [0, 1, 3])
+def test_a_run_has_as_many_workers_as_asked_for_and_gives_the_same(tiny, tmp_path, monkeypatch, asked):
+    loaders = []
+
+    class Spy(DataLoader):
+        def __init__(self, *given, **more):
+            super().__init__(*given, **more)
+            loaders.append(self.num_workers)
+
+    monkeypatch.setattr(training, "DataLoader", Spy)
+    config = replace(tiny, log_every=1)
+    fit_task(config, line(dropout=0.5), tmp_path / "asked", device="cpu", workers=asked, say=quiet)
+    fit_task(config, line(dropout=0.5), tmp_path / "usual", device="cpu", say=quiet)
+    assert loaders == [asked, training.usual_workers(torch.device("cpu"))]
+    assert logged(tmp_path / "asked") == logged(tmp_path / "usual")
+
+
+def test_memory_that_runs_out_in_a_step_is_an_error_of_ours(tiny, tmp_path):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 11 GiB")
+
+    with pytest.raises(ResourceError, match=r"GPU's memory \(CUDA out of memory\. Tried to allocate 2\.00 GiB\)\..*smaller patch or batch"):
+        fit_task(tiny, replace(line(), loss=full), tmp_path, device="cpu", say=quiet)
 
 
 def logged(folder):

@@ -1,17 +1,22 @@
 from dataclasses import replace
+from shutil import copy
 
 import numpy as np
 import pytest
 import torch
 
-from braintumorseg.errors import MissingFile, ModelError
-from braintumorseg.model_zoo import sha256_of
+from braintumorseg.errors import InputError, MissingFile, ModelError
+from braintumorseg.model_card import read_card, write_card
+from braintumorseg.model_zoo import load_model, sha256_of
+from braintumorseg_training.card_markdown import card_markdown
+from braintumorseg_training.cli import OWN_SPLIT, main
 from braintumorseg_training.config import Config, read_config
-from braintumorseg_training.data import Split
+from braintumorseg_training.data import Split, read_split
 from braintumorseg_training.export import export
 from braintumorseg_training.networks import build, encoder_of
+from braintumorseg_training.run_split import split_of_run
 from braintumorseg_training.train import fit, load_checkpoint
-from braintumorseg_training.transfer import begin_from, match_weights, read_weights, take_weights
+from braintumorseg_training.transfer import begin_from, inherit, learned_from, match_weights, read_weights, take_weights
 
 SPLIT = Split(("case0", "case1"), ())
 
@@ -169,3 +174,67 @@ def test_every_architecture_names_its_encoder(network, channels):
 def test_a_network_that_names_no_encoder_cannot_be_frozen():
     with pytest.raises(ModelError, match="Linear does not say"):
         encoder_of(torch.nn.Linear(1, 1))
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "older run", "moved away", "exported"])
+def test_weights_that_learned_from_a_validation_or_test_patient_are_refused(trained, packed, tmp_path, kind):
+    weights = copy(trained[0] / "checkpoint.pt", tmp_path / "checkpoint.pt")
+    if kind == "older run":
+        copy(trained[0] / "split.json", tmp_path)
+        torch.save({key: value for key, value in load_checkpoint(weights).items() if key != "learned_from"}, weights)
+    if kind == "moved away":
+        weights = weights.rename(tmp_path / "mine.pt")
+    if kind == "exported":
+        weights = export(trained[0], packed, SPLIT, tmp_path, "tiny", "1", say=quiet)
+    assert learned_from(weights) == ("case0", "case1")
+    for split, part in ((Split(("case0", "case2"), ("case1",)), "validation"), (Split(("case2",), ("case3",), test=("case1",)), "test")):
+        with pytest.raises(InputError, match=f"The weights to start from learned from case1: of patients in the split's {part}") as refused:
+            fit(trained[1], packed, inherit(split, weights, quiet), tmp_path / "run", device="cpu", say=quiet)
+        assert "\n" not in str(refused.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_grandchildren_know_from_what_all_before_them_learned_and_their_cards_count_it(trained, packed, tmp_path):
+    weights, said = trained[0] / "checkpoint.pt", []
+    for name, split in (("child", Split(("case2",), ())), ("grandchild", Split(("case3",), ()))):
+        split = inherit(split, weights, said.append)
+        config, start = begin_from(replace(trained[1], steps=1), weights, tmp_path / name, quiet)
+        weights = fit(config, packed, split, tmp_path / name, device="cpu", say=quiet, start=start)
+    assert split_of_run(tmp_path / "grandchild").inherited == ("case2", "case0", "case1")
+    assert said == ["checkpoint.pt had learned from 2 cases that the split does not train on; the card will count them as trained on",
+                    "checkpoint.pt had learned from 3 cases that the split does not train on; the card will count them as trained on"]
+    fit(replace(config, steps=2), packed, Split(("case3",), ()), tmp_path / "grandchild", device="cpu", say=quiet)     # taken up: still known
+    with pytest.raises(InputError, match="learned from case2: of patients in the split's test"):
+        export(tmp_path / "grandchild", packed, Split(("case3",), (), test=("case2",)), tmp_path / "made", "tiny", "1", say=quiet)
+    card = read_card(export(tmp_path / "grandchild", packed, Split(("case3",), ()), tmp_path / "made", "tiny", "1", say=quiet).with_suffix(".json"))
+    assert card.training["trained_on"] == ["case3", "case2", "case0", "case1"]
+    assert "Trained on only by the weights that it started from (3): case2, case0, case1." in card_markdown(card)
+    assert learned_from(tmp_path / "made" / "tiny.onnx") == tuple(card.training["trained_on"])
+
+
+def test_what_weights_of_unknown_origin_learned_from_is_said_to_be_unknown(trained, packed, tmp_path):
+    torch.save(load_checkpoint(trained[0] / "checkpoint.pt")["average"], tmp_path / "other.pth")
+    copy(trained[0] / "split.json", tmp_path)                   # a split that merely lies beside it
+    exported = export(trained[0], packed, SPLIT, tmp_path, "tiny", "1", say=quiet)
+    write_card(replace(read_card(exported.with_suffix(".json")), training={"steps": 3}), exported.with_suffix(".json"))    # an older card
+    copy(exported, tmp_path / "alone.onnx")
+    for name in ("other.pth", "tiny.onnx", "alone.onnx"):
+        said = []
+        assert inherit(SPLIT, tmp_path / name, said.append) == SPLIT
+        assert said[0].startswith(f"WARNING: what {name} had learned from is not known.")
+    assert inherit(replace(SPLIT, inherited=("case3",)), None, pytest.fail) == SPLIT       # another run's split, and fresh weights
+
+
+def test_the_shipped_network_goes_on_learning_with_its_own_split():
+    split, said = read_split(OWN_SPLIT), []
+    assert inherit(split, load_model().weights, said.append) == split
+    assert said == []
+
+
+def test_the_verb_refuses_a_start_that_saw_the_validation_patients(trained, packed, tmp_path, capsys):
+    (tmp_path / "split.json").write_text('{"train": ["case0"], "validation": ["case1"]}')
+    arguments = ["fit", "--data", str(packed), "--split", str(tmp_path / "split.json"), "--init", str(trained[0] / "checkpoint.pt"),
+                 "--out", str(tmp_path / "run"), "--device", "cpu", "--set", "channels=[8,8,8]", "--set", "patch=[16,16,16]", "--set", "bf16=false"]
+    assert main(arguments) == 1
+    assert "learned from case1" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -86,6 +86,8 @@ def test_the_card_gets_spread_cohorts_and_subsets_and_a_page_for_people(network,
     assert (metrics["dice"]["WT"]["n"], metrics["dice"]["WT"]["worst_case"]) == (2, "TCIA_b")
     assert set(metrics["dice_by_cohort"]) == {"other", "TCIA"}
     assert metrics["dice_by_sequences"]["t1 + t1ce + t2 + flair"]["WT"] == pytest.approx(0.44)
+    assert metrics["sureness"]["WT"]["n"] == 2
+    assert 0 < metrics["sureness"]["WT"]["low"] <= metrics["sureness"]["WT"]["mean"] <= 1
     page = network.with_suffix(".md").read_text()
     for words in ("## Intended use", "## Limits", "## Training data", "| WT | 0.440 |", "t1ce + flair", "HD95 mm", "a, TCIA_b"):
         assert words in page
@@ -128,6 +130,15 @@ def test_the_shipped_networks_card_says_whose_numbers_it_shows(network, cases, t
     assert card.sha256 in metrics["split"]
     assert "on 3 cases, all of these 2 among them: it has no held-out numbers of its own" in metrics["split"]
     assert read_card(network.with_suffix(".json")).metrics == {}          # the measured one's card was not asked for
+
+
+def test_a_shipped_network_that_learned_from_other_cases_of_the_patients_says_so(network, cases, tmp_path):
+    shipped = tmp_path / "shipped.json"
+    card = read_card(network.with_suffix(".json"))
+    write_card(replace(card, training={**card.training, "trained_on": ["t", "a earlier"]}), shipped)
+    table = {"a": CaseRow(patient="P1"), "a earlier": CaseRow(patient="P1")}
+    run(network, CaseFolder(cases, "brats2023", table), tmp_path / "out", write_of=shipped)
+    assert "on 2 cases, 1 of these 2 or others of their patients among them: it has no held-out" in read_card(shipped).metrics["split"]
 
 
 def test_the_card_says_when_the_measured_network_began_from_other_weights(network, cases, tmp_path):

@@ -14,6 +14,7 @@ from braintumorseg.model_card import read_card
 from braintumorseg.runtime import open_session
 from braintumorseg_training import variants as module
 from braintumorseg_training.case_folder import CaseFolder
+from braintumorseg_training.case_table import CaseRow
 from braintumorseg_training.data import Split
 from braintumorseg_training.export import draft_card
 from braintumorseg_training.prepare import prepare_folder
@@ -183,6 +184,9 @@ def test_a_tumour_network_is_tried_on_the_folder_that_prepare_was_given(tmp_path
     assert list(made.inputs) == ["p2"]
     assert made.score("p2", np.zeros((3, *made.inputs["p2"].shape[1:]), np.float32)) == {"WT": 0, "TC": 0, "ET": 0}
     assert made.samples()[0].shape[0] == 4
+    assert made.trained_on == ()
+    again = CaseFolder(folder, table={"p1": CaseRow(patient="P"), "p2": CaseRow(patient="P")})      # another case of a patient who was trained on
+    assert tumour_trial(card, tmp_path / "packed", again, Split(("p1",), ("p2",))).trained_on == ("p2",)
     with pytest.raises(MissingFile, match="lacks p3 of the split"):
         tumour_trial(card, tmp_path / "packed", CaseFolder(folder), Split(("p1",), ("p3",)))
     with pytest.raises(InputError, match="no validation cases"):

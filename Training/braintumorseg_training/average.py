@@ -52,13 +52,15 @@ def average(parts: Sequence[Path], out: Path, say: Callable[[str], None] = print
     mean = {name: torch.stack([weights[name] for weights in found if name in weights]).mean(0) for name in whole}
     splits = [_split_of(part) for part in parts]
     trained = tuple(dict.fromkeys(name for split in splits for name in split.train))
-    seen = [name for name in (*splits[0].validation, *splits[0].test) if name in trained]
+    inherited = tuple(dict.fromkeys(name for split in splits for name in split.inherited if name not in trained))
+    learned = {*trained, *inherited}
+    seen = [name for name in (*splits[0].validation, *splits[0].test) if name in learned]
     if seen:
         say(f"WARNING: {len(seen)} held-out cases of {parts[0].name} were trained on by another part, and are none of the average's: "
             f"{', '.join(seen[:3])}{' ...' if len(seen) > 3 else ''}")
     names = [_name_of(part) for part in parts]
-    validation, test = (tuple(name for name in cases if name not in trained) for cases in (splits[0].validation, splits[0].test))
-    split = Split(trained, validation, f"the mean of {', '.join(names)}", test)
+    validation, test = (tuple(name for name in cases if name not in learned) for cases in (splits[0].validation, splits[0].test))
+    split = Split(trained, validation, f"the mean of {', '.join(names)}", test, inherited)
     out.mkdir(parents=True)
     keep_split(out, split)
     save_average(out, saved, mean, names)
@@ -96,7 +98,9 @@ def _split_of(part: Path) -> Split:
     card = read_card(part.with_suffix(".json"))
     if "trained_on" not in card.training:
         raise ModelError(f"The card of {card.name} {card.version} does not say on which cases it was trained.", "Export it again.")
-    return Split(tuple(card.training["trained_on"]), tuple(card.training.get("held_out", ())))
+    inherited = tuple(card.training.get("inherited", ()))
+    return Split(tuple(name for name in card.training["trained_on"] if name not in inherited), tuple(card.training.get("held_out", ())),
+                 inherited=inherited)
 
 
 def _name_of(part: Path) -> str:

@@ -6,7 +6,7 @@ out of it: numbers chosen without the case, scored on the case. Without a gain t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from .card_metrics import ENOUGH_ET_ML
 from .case_folder import CaseFolder
 from .data import Split, read_split
 from .outputs import output_into
+from .splits import some_of
 
 __all__ = ["THRESHOLDS", "best", "calibrate", "choose", "gain", "read_fold"]
 
@@ -41,17 +42,18 @@ def calibrate(folds: Sequence[tuple[Path, Split]], folder: CaseFolder, out: Path
 
     Args:
         folds: networks (.onnx) with the split each was trained with. folder: where the cases are, as `prepare` was given it.
-        fixed: the split whose validation and test cases must not be used.
+        fixed: the split whose validation and test cases must not be used, nor others of their patients; nor those that a fold's split tests on.
         cards: also write the numbers into these (JSON); their metrics, measured with other numbers, go. Where none is given, the first
             network's numbers are where the choice begins.
 
-    Raises ModelError for a case that is fixed, held out by the card, or was trained on (unless part is 'train').
+    Raises ModelError for a case of a patient who is fixed, held out by the card, or was trained on (unless part is 'train').
     """
     models = [(load_model(weights), getattr(split, part)) for weights, split in folds]
     to_write = {path: read_card(path) for path in cards}
     card = next(iter(to_write.values()), models[0][0].card)
     held_out = {name for one in to_write.values() for name in one.training.get("held_out", ())}
-    _require_sound(models, {*fixed.validation, *getattr(fixed, "test", ())} | held_out, part)
+    held_out |= {*fixed.validation, *fixed.test, *(name for _, split in folds for name in split.test)}
+    _require_sound(models, held_out, part, folder.patient_of)
     cases = folder.find(name for _, names in models for name in names)
     if part == "train":
         say("WARNING: these cases were trained on. Networks are surer of them than of others: take the numbers as a hint.")
@@ -134,16 +136,24 @@ def _decide(rows: Mapping[str, dict], now: PostProcessing) -> tuple[PostProcessi
     return replace(now, thresholds={region: chosen.pop(region) for region in REGIONS}, **chosen), gains
 
 
-def _require_sound(models: Sequence[tuple[Model, Sequence[str]]], untouchable: set[str], part: str) -> None:
+def _require_sound(models: Sequence[tuple[Model, Sequence[str]]], held_out: set[str], part: str, patient_of: Callable[[str], str]) -> None:
     every = [name for _, names in models for name in names]
     if twice := sorted({name for name in every if every.count(name) > 1}):
         raise InputError(f"{', '.join(twice[:3])} {'are' if len(twice) > 1 else 'is'} in more than one fold.", "Give each fold once.")
     for model, names in models:
         if not names:
             raise InputError(f"The split of {model.weights.name} has no {part} cases.", "Give the split that its fold was trained with.")
-        if fixed := sorted(untouchable & set(names)):
-            raise ModelError(f"{' and '.join(fixed[:3])} must stay unseen for the final numbers, which calibration would flatter.",
-                             "Calibrate on folds of the training cases.")
-        if part != "train" and (seen := sorted(set(model.card.training.get("trained_on", ())) & set(names))):
-            raise ModelError(f"{model.weights.name} was trained on {', '.join(seen[:3])}, so it is surer of them than of others.",
+        if fixed := _of_patients(names, held_out, patient_of):
+            raise ModelError(f"{some_of(fixed)} must stay unseen for the final numbers, which calibration would flatter; so must other cases of a "
+                             "patient who is held out.",
+                             "Calibrate on folds of the training cases: braintumorseg-train split --folds K --within SPLIT.json.")
+        if part != "train" and (seen := _of_patients(names, model.card.training.get("trained_on", ()), patient_of)):
+            raise ModelError(f"{model.weights.name} was trained on {some_of(seen)}, or on others of the same patients, so it is surer of them than "
+                             "of others.",
                              "Give each network the split that it was trained with.")
+
+
+def _of_patients(names: Sequence[str], others: Iterable[str], patient_of: Callable[[str], str]) -> list[str]:
+    """Those of the names whose patients are of the others, too."""
+    patients = {patient_of(name) for name in others}
+    return sorted(name for name in names if patient_of(name) in patients)

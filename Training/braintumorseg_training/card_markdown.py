@@ -70,6 +70,8 @@ def _training(training: Mapping) -> list[str]:
     for key, words in (("trained_on", "Trained on"), ("held_out", "Held out")):
         if names := training.get(key):
             parts.append(f"{words} ({len(names)}): {', '.join(names)}.")
+    if inherited := training.get("inherited"):
+        parts.append(f"Trained on only by the weights that it started from ({len(inherited)}): {', '.join(inherited)}.")
     if parity := training.get("parity"):
         parts.append(f"Parity: ONNX Runtime and torch differ by at most {parity['largest_difference']:.1e} in probability on {parity['on']}.")
     if calibration := training.get("calibration"):
@@ -77,7 +79,7 @@ def _training(training: Mapping) -> list[str]:
     if recipe:
         rows = [(f"`{key}`", f"`{json.dumps(value)}`") for key, value in recipe.items()]
         parts.append("<details><summary>Recipe</summary>\n\n" + markdown_table(("Field", "Value"), rows) + "\n\n</details>")
-    known = {"steps", "remark", "trained_on", "held_out", "parity", "calibration", "recipe", "average_of"}
+    known = {"steps", "remark", "trained_on", "inherited", "held_out", "parity", "calibration", "recipe", "average_of"}
     return parts + [f"{key.replace('_', ' ').capitalize()}: {_plain(value)}" for key, value in training.items() if key not in known]
 
 
@@ -103,7 +105,10 @@ def _numbers(metrics: Mapping) -> list[str]:
         regions = list(dict.fromkeys(region for row in subsets.values() for region in row))
         rows = [[name, *(shown(row.get(region)) for region in regions)] for name, row in subsets.items()]
         parts += ["### By sequences (mean Dice; ET over cases with at least 1 ml)", markdown_table(("Sequences", *regions), rows)]
-    known = {"definition", "split", "dice", "dice_by_cohort", "other_scores", "definitions", "dice_by_sequences"}
+    if sure := metrics.get("sureness", {}).get("WT"):
+        parts.append(f"How sure it was of the whole tumour, as the Dice that its probabilities promise: {shown(sure['mean'])} on average, seldom below "
+                     f"{shown(sure['low'])} (N = {sure['n']}). A result of which it is clearly less sure is flagged.")
+    known = {"definition", "split", "dice", "dice_by_cohort", "other_scores", "definitions", "dice_by_sequences", "sureness"}
     for key, value in metrics.items():
         if key not in known:
             parts.append(f"### {key.replace('_', ' ').capitalize()}\n\n{_plain(value)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ __all__ = ["ENOUGH_ET_ML", "card_metrics", "mean_by_sequences", "region_results"
            "with_metrics_of"]
 
 ENOUGH_ET_ML = 1.0   # cases with less enhancing tumour than this say little about its Dice
+LOW_PERCENTILE = 2.5  # of how sure a network was of its tumours: what is lower is unusual
 MOST_NAMES = 40      # a longer list of cases stays in the tables beside the report
 # What may differ between two runs of one recipe: chance, how the same sums are done, and how often the run looks up.
 # Batch and accumulate count as their product alone, with the processes: the patches of a step.
@@ -30,7 +31,8 @@ NOT_RECIPE = ("seed", "compile", "log_every", "save_every", "validate_every", "b
 
 
 def card_metrics(found: Validation) -> dict:
-    """The card's `metrics`: definition, split, Dice with its spread, the other scores, by cohort and by sequences where there are some."""
+    """The card's `metrics`: definition, split, Dice with its spread, the other scores, by cohort and by sequences where there are some; and how
+    sure the network was, against which the engine holds what it is given later."""
     results = found.evaluation.results
     named = f": {', '.join(found.cases)}" if len(results) <= MOST_NAMES else ""
     metrics = {"definition": found.definition, "split": f"{len(results)} {found.part} cases, fixed before training{named}",
@@ -43,6 +45,10 @@ def card_metrics(found: Validation) -> dict:
         metrics["dice_by_sequences"] = mean_by_sequences(found)
     metrics["other_scores"] = {
         region: {metric.title: _row(summarise(results, region, metric)) for metric in METRICS[1:]} for region in REGIONS}
+    if found.sureness:
+        sure = list(found.sureness.values())
+        metrics["sureness"] = {"WT": {"n": len(sure), "mean": round(float(np.mean(sure)), 4),
+                                      "low": round(float(np.percentile(sure, LOW_PERCENTILE)), 4)}}
     metrics["definitions"] = " ".join(" ".join(text.split()) for text in DEFINITIONS.values())
     return metrics
 
@@ -101,14 +107,20 @@ def _patches_a_step(card: ModelCard) -> int:
     return card.training.get("patches_a_step") or recipe.get("batch", 1) * recipe.get("accumulate", 1)
 
 
-def with_metrics_of(shipped: ModelCard, measured: ModelCard, metrics: Mapping, cases: Sequence[str]) -> ModelCard:
-    """The shipped network's card with the numbers of the other; `metrics.split` says whose they are and what this one was trained on."""
-    own = set(shipped.training["trained_on"])
-    seen = sum(case in own for case in cases)
+def with_metrics_of(shipped: ModelCard, measured: ModelCard, metrics: Mapping, cases: Sequence[str],
+                    patient_of: Callable[[str], str]) -> ModelCard:
+    """The shipped network's card with the numbers of the other; `metrics.split` says whose they are and what this one was trained on.
+
+    patient_of: case -> patient; a case counts as learned from when any of its patient was.
+    """
+    own = shipped.training["trained_on"]
+    patients = {patient_of(case) for case in own}
+    seen = sum(patient_of(case) in patients for case in cases)
+    also = "" if seen == sum(case in own for case in cases) else " or others of their patients"
     sentence = (f"{metrics['split']}. Measured on another network (sha256 {measured.sha256}), trained on "
                 f"{len(measured.training['trained_on'])} cases, these not among them. This network was trained with the same recipe and "
                 f"number of steps on {len(own)} cases, "
-                + (f"{'all' if seen == len(cases) else seen} of these {len(cases)} among them: it has no held-out numbers of its own."
+                + (f"{'all' if seen == len(cases) else seen} of these {len(cases)}{also} among them: it has no held-out numbers of its own."
                    if seen else "these not among them either."))
     begun = [card.training.get("recipe", {}).get("init", "") for card in (shipped, measured)]
     if begun[0] != begun[1]:

@@ -62,19 +62,25 @@ class Progress:
 
 
 def save_checkpoint(out: Path, config: RunConfig, processes: int, progress: Progress, network: nn.Module, average: nn.Module,
-                    optimiser: torch.optim.Optimizer, *, again: bool = False) -> None:
+                    optimiser: torch.optim.Optimizer, *, again: bool = False, learned_from: Sequence[str] | None = None) -> None:
     """Write out/checkpoint.pt; the one there becomes checkpoint.previous.pt. Raises OutputError, and both are as they were.
 
     again: the one there is of this same step (before its validation): it is replaced, so that the previous one stays that of an earlier step.
+    learned_from: names of cases, for whoever begins from these weights; None where they are not known.
     """
     _save(out / CHECKPOINT, {"config": plain_fields(config), "processes": processes, "step": progress.step, "progress": asdict(progress),
-                             "network": network.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict()},
+                             "network": network.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict(),
+                             **_known(learned_from)},
           keep=None if again else out / PREVIOUS)
 
 
-def save_best(out: Path, config: RunConfig, step: int, scores: dict[str, float], average: nn.Module) -> None:
-    """Write out/best.pt: `config`, `step`, `scores` of that validation by name, `average` (a state_dict). Raises OutputError; the old one stays."""
-    _save(out / BEST, {"config": plain_fields(config), "step": step, "scores": scores, "average": average.state_dict()})
+def save_best(out: Path, config: RunConfig, step: int, scores: dict[str, float], average: nn.Module, *,
+              learned_from: Sequence[str] | None = None) -> None:
+    """Write out/best.pt: `config`, `step`, `scores` of that validation by name, `average` (a state_dict), `learned_from` as above.
+
+    Raises OutputError; the old one stays.
+    """
+    _save(out / BEST, {"config": plain_fields(config), "step": step, "scores": scores, "average": average.state_dict(), **_known(learned_from)})
 
 
 def save_average(out: Path, saved: dict, mean: dict[str, torch.Tensor], parts: Sequence[str]) -> None:
@@ -170,6 +176,10 @@ def writing(path: Path) -> Iterator[None]:
         name = path.name.removeprefix(".").removesuffix(".partial")
         fix = ("Make room on the disk" if refusal.errno in _FULL else "Put that right") + " and run the same command again: it goes on from there."
         raise OutputError(f"{name} could not be written ({refusal.strerror or refusal}); the checkpoint before is untouched.", fix) from None
+
+
+def _known(learned_from: Sequence[str] | None) -> dict:
+    return {} if learned_from is None else {"learned_from": list(learned_from)}
 
 
 def _save(path: Path, content: dict, keep: Path | None = None) -> None:

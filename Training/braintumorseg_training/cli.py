@@ -11,7 +11,7 @@ from braintumorseg.terminal import escape_unknown_letters
 
 from . import verbs_data, verbs_fit, verbs_reports, verbs_transfer, verbs_variants
 from .verbs_data import add_case_options, case_folder
-from .verbs_fit import HEADS_SPLIT, OWN_SPLIT
+from .verbs_fit import HEADS_SPLIT, OWN_SPLIT, print_nowhere
 
 __all__ = ["main"]
 
@@ -24,6 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     try:
         args.run(args)
+        print(end="", flush=True)    # here, where it is answered, when nobody reads what a verb said at its end
     except BrainTumorSegError as error:
         print(f"braintumorseg-train: {error}", file=sys.stderr)
         return 130 if isinstance(error, Cancelled) else 1
@@ -33,6 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         print(f"braintumorseg-train: Training needs the package {package}, which is not installed. "
               f"Run in a clone of BrainTumorSeg: pip install '.[cpu,training]'", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        print_nowhere()
         return 1
     except KeyboardInterrupt:
         print("braintumorseg-train: interrupted; fit goes on from its last checkpoint and prepare from its last case when run again", file=sys.stderr)

@@ -27,7 +27,8 @@ class Group:
     """One recipe: as many validations as it has seeds.
 
     cases: names, in one order for all groups. et_ml: (N,) true enhancing tumour. dice: region -> (seeds, N).
-    by_sequences: 't1ce + flair' -> region -> (seeds, N); {} unless every seed has it.
+    by_sequences: 't1ce + flair' -> region -> (seeds, N); {} unless every seed has it. trained_on: the cases that any seed learned from, or whose
+    patients it did: nothing there is accuracy.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Group:
     et_ml: np.ndarray
     dice: dict[str, np.ndarray]
     by_sequences: dict[str, dict[str, np.ndarray]]
+    trained_on: tuple[str, ...] = ()
 
     def chosen(self, region: str) -> np.ndarray:
         """(N,) bool: the cases that count for the region; ET only where there is enough of it."""
@@ -57,6 +59,7 @@ def compare(groups: Sequence[Group], out: Path, say: Callable[[str], None]) -> d
     shared = [key for key in groups[0].by_sequences if all(key in group.by_sequences for group in groups)]
     found = {
         "cases": list(groups[0].cases), "against": groups[0].name,
+        "trained_on": {group.name: list(group.trained_on) for group in groups if group.trained_on},
         "groups": {group.name: {region: summary(group, region) for region in REGIONS} for group in groups},
         "differences": {group.name: {region: _plain(difference(groups[0], group, region)) for region in REGIONS} for group in groups[1:]},
         "by_sequences": {key: {group.name: {region: _mean(group.by_sequences[key][region][:, group.chosen(region)]) for region in REGIONS}
@@ -121,6 +124,7 @@ def _read(folder: Path) -> dict:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         found["results"] = {row["case"]: row["structures"] for row in found["results"]}
+        found["trained_on"] = list(found.get("trained_on", ()))
     except FileNotFoundError:
         raise MissingFile(f"There is no validation.json in {folder.name}.", "Give a folder that 'braintumorseg-train validate' wrote.") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -144,7 +148,8 @@ def _group(name: str, runs: Sequence[dict]) -> Group:
     return Group(
         name, cases, np.array([runs[0]["results"][case]["ET"]["truth_ml"] for case in cases]),
         {region: np.array([[run["results"][case][region]["dice"] for case in cases] for run in runs]) for region in REGIONS},
-        {key: {region: np.array([[run["by_sequences"][key][case][region] for case in cases] for run in runs]) for region in REGIONS} for key in keys})
+        {key: {region: np.array([[run["by_sequences"][key][case][region] for case in cases] for run in runs]) for region in REGIONS} for key in keys},
+        tuple(case for case in cases if any(case in run["trained_on"] for run in runs)))
 
 
 def _write_csv(groups: Sequence[Group], path: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from braintumorseg.labels import REGIONS
 
 from .markdown import markdown_table, shown
+from .splits import some_of
 from .validation_pictures import new_figure
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ def format_markdown(found: Mapping) -> str:
     """Markdown of what `compare` returns."""
     first = found["against"]
     parts = [f"# {len(found['groups'])} networks on the same {len(found['cases'])} cases",
+             *(f"> **{name} was trained on {len(cases)} of these cases, or on others of their patients** ({some_of(cases)}): its numbers there show "
+               "how well they were learned, not accuracy, and no difference to it tells which network is better."
+               for name, cases in found["trained_on"].items()),
              "Dice over whole cases; both empty counts 1, one empty 0; ET over cases with at least 1 ml. ± is the standard deviation over seeds."]
     for region in REGIONS:
         rows = [[name, row[region]["seeds"], row[region]["n"],
@@ -67,5 +71,7 @@ def draw_pairs(groups: Sequence[Group], path: Path) -> None:
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].set_ylabel("Dice")
-    figure.suptitle("Each line is a case; red: mean" + (", crosses: single seeds" if any(len(g.dice["WT"]) > 1 for g in groups) else ""), fontsize=10)
+    seen = [group.name for group in groups if group.trained_on]
+    figure.suptitle("Each line is a case; red: mean" + (", crosses: single seeds" if any(len(g.dice["WT"]) > 1 for g in groups) else "")
+                    + (f"\ntrained on some of these cases: {', '.join(seen)}" if seen else ""), fontsize=10)
     canvas.print_png(str(path))

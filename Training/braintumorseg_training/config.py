@@ -19,6 +19,7 @@ NETWORKS = ("resunet", "unet", "attention_unet", "segresnet")     # what each is
 NORMS = ("instance", "none")                                      # why one would do without: fold.py
 OPTIMISERS = ("adamw", "sgd")
 LARGEST_ELASTIC = 3.0   # voxels
+_DIGITS = 18            # of a whole number: more do not go into 64 bits, as torch's random numbers want them
 SCHEDULES = ("constant_then_linear", "poly", "cosine")
 
 
@@ -94,6 +95,8 @@ class RunConfig:
 
     def _check_type(self, name: str, value, default) -> None:
         """As the default: bool, int, float (an int will do), str, or a tuple of one of them; as long as the default, but for `channels`."""
+        if any(isinstance(one, int) and abs(one) >= 10**_DIGITS for one in (value if isinstance(value, tuple) else (value,))):
+            self._refuse(f"{name} has more than {_DIGITS} digits")
         if isinstance(default, tuple):
             fits = isinstance(value, tuple) and all(_is_a(type(default[0]), one) for one in value) and (name == "channels"
                                                                                                         or len(value) == len(default))

@@ -20,6 +20,8 @@ from torch.distributed.rendezvous import rendezvous
 
 from braintumorseg.errors import Cancelled, InputError, ModelError, ResourceError
 
+from .failures import failure_of
+
 __all__ = ["Ranks", "is_first", "join", "pick_device", "together"]
 
 # The others wait while the first one validates: hours on a large cohort.
@@ -140,10 +142,12 @@ def together(device: str) -> Iterator[None]:
 
 @contextmanager
 def _among_the_living() -> Iterator[None]:
-    """Around a message between processes: a peer that has gone becomes a ResourceError."""
+    """Around a message between processes: a peer that has gone becomes a ResourceError. What is wrong with this one is told as it is."""
     try:
         yield
     except RuntimeError as error:
+        if failure_of(error) is not None:
+            raise
         reason = (str(error).splitlines() or [""])[0]
         raise ResourceError(f"Another process of this run has ended ({reason}).",
                             "Read what it said; the same command goes on from the last checkpoint.") from error

@@ -27,7 +27,7 @@ from .checkpoints import BEST, CHECKPOINT, load_checkpoint, load_weights
 from .config import Config, RunConfig, config_from
 from .data import Split, load_cases, load_made_up
 from .networks import build
-from .run_split import refuse_untrained_split
+from .run_split import trained_split
 from .splits import refuse_shared_patients
 
 __all__ = ["LABELS", "LARGEST_DIFFERENCE", "bytes_per_voxel", "draft_card", "export", "halve", "largest_difference", "pack_zip", "write_checked",
@@ -71,27 +71,28 @@ def export(run: Path, packed: Path, split: Split, out: Path, name: str, version:
            best: bool = False, words: Mapping | None = None) -> Path:
     """Write out/NAME.onnx and NAME.json from the averaged weights of a run, its last ones or its `best`; returns the .onnx path.
 
-    `split` trains on the run's own cases, which the card counts. `remark` goes into the card's account of the training; `words` are what
-    `card_words.read_words` gives.
+    `split` trains on the run's own cases, which the card counts, with the cases that the weights had learned from that the run began from, and its
+    made-up ones. `remark` goes into the card's account of the training; `words` are what `card_words.read_words` gives.
 
     Raises ModelError, and leaves nothing, when the run was trained on other cases than the split says, or when ONNX Runtime and torch differ by
     more than LARGEST_DIFFERENCE anywhere on a real crop.
     """
     saved = load_checkpoint(run / (BEST if best else CHECKPOINT))
-    refuse_untrained_split(run, split)
+    split = trained_split(run, split)
     config = config_from(Config, saved["config"])
     refuse_shared_patients(packed, split)
-    trained_on = [*load_cases(packed, split.train), *load_made_up(packed)]
+    cases = load_cases(packed, split.train)
     multiple = config.size_multiple if config.norm == "instance" else min(CROPPING_MULTIPLE, config.size_multiple)
     card = draft_card(
         name=name, version=version, size_multiple=multiple, spacing_mm=config.spacing_mm, bytes_per_voxel=bytes_per_voxel(config),
-        **words_of((case.cohort for case in trained_on), words or {}, say),
-        training={"steps": saved["step"], "recipe": saved["config"], "remark": remark, "trained_on": list(split.train),
+        **words_of([*(case.cohort for case in cases), *_made_up_cohorts(packed, split)], words or {}, say),
+        training={"steps": saved["step"], "recipe": saved["config"], "remark": remark, "trained_on": [*split.train, *split.inherited],
+                  **({"inherited": list(split.inherited)} if split.inherited else {}),
                   "held_out": [*split.validation, *split.test], **_patches_a_step(run, saved),
                   **{key: saved[key] for key in ("average_of",) if key in saved}})
     network = build(config)
     load_weights(network, saved["average"], f"the checkpoint of {run.name}")
-    return write_checked(network, saved["average"], _middle(np.array(trained_on[0].channels), multiple), card, out, say)
+    return write_checked(network, saved["average"], _middle(np.array(cases[0].channels), multiple), card, out, say)
 
 
 def write_checked(network: nn.Module, weights: dict, crop: np.ndarray, card: ModelCard, out: Path, say: Callable[[str], None]) -> Path:
@@ -135,6 +136,12 @@ def pack_zip(weights: Path, path: Path) -> Path:
         partial.unlink(missing_ok=True)
         raise OutputError(f"{path.name} cannot be written ({error.strerror}).", "Choose a folder that is there and has room.") from None
     return path
+
+
+def _made_up_cohorts(packed: Path, split: Split) -> list[str]:
+    """An entry a made-up case of the run, be it still packed or not; of an older run, which kept no names, of those that are packed now."""
+    names = [case.name for case in load_made_up(packed)] if split.made_up is None else split.made_up
+    return [name.partition("_")[0] for name in names]    # phantom_10000, as `load_made_up` finds them
 
 
 def _patches_a_step(run: Path, saved: dict) -> dict[str, int]:

@@ -25,13 +25,14 @@ HELD_OUT_SEED = 1_000_000  # images of the heads that are held out: the same one
 _LOOKS = 12
 
 
-def fit_brain(config: BrainConfig, maps: Path, split: Split, out: Path, *, device: str = "auto", say: Callable[[str], None] = print) -> Path:
+def fit_brain(config: BrainConfig, maps: Path, split: Split, out: Path, *, device: str = "auto", workers: int | None = None,
+              say: Callable[[str], None] = print) -> Path:
     """Train the brain network until `config.steps` and return the checkpoint's path.
 
     Args:
         maps: folder of label maps NAME.nii.gz (SynthSeg's).
         split: names to train on and to watch; those to watch are never trained on.
-        out: run folder, as in `fit_task`.
+        out, workers: as in `fit_task`.
     """
     say(f"reading {len(split.train) + len(split.validation)} label maps")
     heads, held_out = read_heads(maps, split.train), read_heads(maps, split.validation)
@@ -39,7 +40,7 @@ def fit_brain(config: BrainConfig, maps: Path, split: Split, out: Path, *, devic
                 loss=OverlapLoss(config.deep_supervision),
                 watch=_watcher(SyntheticHeads(held_out, config, HELD_OUT_SEED, _LOOKS), config) if held_out else None,
                 scores=("mean", "worst"), about=f"{len(heads)} heads", split=split)
-    return fit_task(config, task, out, device=device, say=say)
+    return fit_task(config, task, out, device=device, workers=workers, say=say)
 
 
 def _watcher(images: SyntheticHeads, config: BrainConfig):

@@ -10,8 +10,9 @@ Training goes on from there (`fit --init WEIGHTS --set norm=none`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,23 +21,27 @@ from torch import nn
 from braintumorseg.errors import ModelError
 
 from .config import RunConfig
+from .data import load_cases
 from .networks import build, normed_convolutions, without_norms
 from .transfer import match_weights
 
-__all__ = ["ENOUGH", "fold", "folded_start", "whole_image"]
+__all__ = ["ENOUGH", "fold", "folded_start", "typical_images", "whole_image"]
 
 ENOUGH = 0.99   # of a normed network's numbers: an export lacks the head of deep supervision, and nothing else may be a guess
+_TYPICAL = 50   # cases whose mean statistics are those of all; each takes some seconds on a CPU
+_SAY_EVERY = 10
 
 
 def folded_start(config: RunConfig, found: dict[str, torch.Tensor], name: str, images: Callable[[], Iterable[torch.Tensor]],
-                 say: Callable[[str], None]) -> dict[str, torch.Tensor]:
+                 say: Callable[[str], None], device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
     """The weights `found`, folded where they are a normed network's and the configuration wants none; as they are otherwise.
 
     Args:
         config: of the run that begins; a norm of "none" asks for folding.
         found: of `transfer.read_weights`.
         name: of their file, for people.
-        images: the training cases, (1, C, I, J, K) each; called where they are needed.
+        images: the training cases, (1, C, I, J, K) each; called where they are needed (`typical_images`).
+        device: what looks at them.
 
     Raises ModelError when norms are there and the rest of that network is not, or when norms are asked for and were folded away.
     """
@@ -56,7 +61,7 @@ def folded_start(config: RunConfig, found: dict[str, torch.Tensor], name: str, i
         raise ModelError(f"{name} gives {100 * before.share:.0f} % of the weights of the network whose norms are to be folded.",
                          "Give --init weights of the same network and channels, trained with norms; or set norm to instance.")
     normed.load_state_dict({**normed.state_dict(), **before.fits})
-    folded = fold(normed, images(), say)
+    folded = fold(normed.to(device), images(), say)
     return {key: value for key, value in folded.items() if key in biases or key in before.fits}
 
 
@@ -87,6 +92,7 @@ def fold(network: nn.Module, images: Iterable[torch.Tensor], say: Callable[[str]
 
 def _statistics(network: nn.Module, norms: list[nn.Module], images: Iterable[torch.Tensor]) -> list[tuple[list[torch.Tensor], list[torch.Tensor]]]:
     """For each image: the means and the variances, (F,) each, of what came to each norm."""
+    device = next(network.parameters()).device
     found: dict[nn.Module, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def look(norm: nn.Module, given: tuple[torch.Tensor]) -> None:
@@ -98,12 +104,25 @@ def _statistics(network: nn.Module, norms: list[nn.Module], images: Iterable[tor
     try:
         with torch.inference_mode():
             for image in images:
-                network(image)
+                network(image.to(device))
                 seen.append(([found[norm][0] for norm in norms], [found[norm][1] for norm in norms]))
     finally:
         for hook in hooks:
             hook.remove()
     return seen
+
+
+def typical_images(packed: Path, names: Sequence[str], config: RunConfig, say: Callable[[str], None]) -> Iterator[torch.Tensor]:
+    """The whole images of these packed cases, (1, C, I, J, K) each; of many, those of some drawn by chance (config.seed). How far it is, is said.
+
+    Raises MissingFile for a case that is not packed.
+    """
+    drawn = sorted(np.random.default_rng(config.seed).permutation(len(names))[:_TYPICAL])
+    say(f"folding norms: looking at {len(drawn)} of {len(names)} training cases")
+    for done, case in enumerate(load_cases(packed, [names[at] for at in drawn])):
+        if done and done % _SAY_EVERY == 0:
+            say(f"folding norms: {done} of {len(drawn)} cases seen")
+        yield whole_image(case.channels, config.size_multiple)
 
 
 def whole_image(channels: np.ndarray, multiple: int) -> torch.Tensor:

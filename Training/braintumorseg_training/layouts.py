@@ -65,7 +65,10 @@ def plain(folder: Path) -> list[Source]:
 
 
 def msd(folder: Path) -> list[Source]:
-    """Medical Segmentation Decathlon, Task01_BrainTumour: dataset.json lists pairs of a 4-D image and its labels."""
+    """Medical Segmentation Decathlon, Task01_BrainTumour: dataset.json lists pairs of a 4-D image and its labels.
+
+    nnU-Net 1 lists them likewise, and has files NAME_0000 and so on where NAME is listed: that is `nnunet`'s.
+    """
     if not (folder / "dataset.json").is_file():
         return []
     given = read_dataset_json(folder)
@@ -80,11 +83,13 @@ def msd(folder: Path) -> list[Source]:
         image, seg = folder / pair["image"], folder / pair["label"]
         images = {role: (image, channel) for role, channel in channels.items()} if image.is_file() else {}
         sources.append(Source(_stem(image), images, seg if seg.is_file() else None, table, "MSD Task01"))
+    if not any(source.images for source in sources) and nnunet(folder):
+        return []
     return sorted(sources, key=lambda source: source.name)
 
 
 def nnunet(folder: Path) -> list[Source]:
-    """nnU-Net: imagesTr/NAME_0000.nii.gz and so on, labelsTr/NAME.nii.gz, and dataset.json, which says what the channels and values are."""
+    """nnU-Net 1 and 2: imagesTr/NAME_0000.nii.gz and so on, labelsTr/NAME.nii.gz, and dataset.json, which says what the channels and values are."""
     images_folder = folder / "imagesTr"
     found: dict[str, dict[int, Path]] = {}
     for file in _image_files(images_folder) if images_folder.is_dir() else ():

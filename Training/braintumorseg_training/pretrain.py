@@ -19,6 +19,7 @@ from braintumorseg.errors import InputError, MissingFile
 from braintumorseg.study import ROLES
 
 from .brain_view import Brain
+from .case_table import patient_of
 from .config import PretrainConfig
 from .cut import cut
 from .data import PHANTOM, SYNTHETIC, Case, Split, load_cases
@@ -34,19 +35,21 @@ _LOOKS = 8
 
 
 def pretrain(config: PretrainConfig, folders: list[Path], split: Split, out: Path, *, device: str = "auto",
-             say: Callable[[str], None] = print) -> Path:
+             say: Callable[[str], None] = print, workers: int | None = None) -> Path:
     """Train until `config.steps` and return the checkpoint's path. What is learned from, and what is left out, is said.
 
     Args:
         folders: packed cases, labelled or not; labels are not looked at.
         split: its validation and test cases are left out, whichever folder they are in.
-        out: run folder, as in `fit_task`.
+        workers: as in `fit_task`.
+        out: run folder, as in `fit_task`; its split.json says what is learned from and what is held out to watch.
     """
     learnt, held_out = choose_volumes(folders, split, config, say)
     task = Task(build=lambda: build(config, outputs=len(ROLES)), stream=lambda first, count: HiddenPatches(learnt, config, first, count),
                 loss=ReconstructionLoss(config.deep_supervision), watch=_watcher(held_out, config) if held_out else None,
-                scores=("cubes", "sequences"), about=f"{len(learnt)} volumes without their labels", measure="share restored")
-    return fit_task(config, task, out, device=device, say=say)
+                scores=("cubes", "sequences"), about=f"{len(learnt)} volumes without their labels", measure="share restored",
+                split=Split(tuple(case.name for case in learnt), tuple(case.name for case in held_out), "for pretraining, labels not looked at"))
+    return fit_task(config, task, out, device=device, say=say, workers=workers)
 
 
 def choose_volumes(folders: list[Path], split: Split, config: PretrainConfig, say: Callable[[str], None]) -> tuple[list[Case], list[Case]]:
@@ -60,8 +63,10 @@ def choose_volumes(folders: list[Path], split: Split, config: PretrainConfig, sa
         raise MissingFile(f"There is no packed case in {', '.join(empty)}.", "Run braintumorseg-train prepare or prepare-unlabelled first.")
     found = {name: (folder, read_facts(folder, name)) for folder in folders for name in packed_names(folder)}
     real = {name: one for name, one in found.items() if one[1].cohort not in (PHANTOM, SYNTHETIC)}
-    barred = [facts for name, (_, facts) in real.items() if name in {*split.validation, *split.test}]
-    patients, images = {facts.patient for facts in barred}, {digest for facts in barred for digest in facts.digests if digest}
+    unseen = {*split.validation, *split.test}
+    barred = [facts for name, (_, facts) in real.items() if name in unseen]
+    patients = {facts.patient for facts in barred} | {patient_of(name) for name in unseen - set(real)}    # of those packed elsewhere the name tells
+    images = {digest for facts in barred for digest in facts.digests if digest}
     kept_away = sorted(name for name, (_, facts) in real.items() if facts.patient in patients or images & set(facts.digests))
     names = sorted(set(real) - set(kept_away))
     if not names:

@@ -27,7 +27,7 @@ from .curves import CURVES, draw_curves
 from .distributed import Ranks
 from .interrupt import Stop
 from .run_log import append_row, cut_log
-from .run_split import keep_split, refuse_another_split
+from .run_split import keep_split, learned_by, refuse_another_split
 from .schedule import build_optimiser, learning_rate
 from .task import Task
 
@@ -53,7 +53,7 @@ class Run:
         self.progress = Progress()
         self.saved_at = 0  # the step of the checkpoint on the disk
         saved = self._saved()
-        if saved is None and start is not None:
+        if saved is None and start is not None and ranks.first:
             start(self.network)
         ranks.copy_first(self.network)
         self.average = deepcopy(self.network).eval()
@@ -66,6 +66,7 @@ class Run:
                 write_config(config, out / "config.json")
             if saved is None and task.split is not None:
                 keep_split(out, task.split)
+            self.learned_from = learned_by(out)
             if find_spec("matplotlib") is None:
                 self.say(f"matplotlib is not installed, so {CURVES} is not drawn (pip install matplotlib)")
         self.began, self.began_at = time.time(), self.progress.step
@@ -88,13 +89,13 @@ class Run:
         step, loss = self.progress.step, float(np.mean(self.progress.recent))
         pace = (time.time() - self.began) / (step - self.began_at)
         self.say(f"step {step}/{self.config.steps}  loss {loss:.4f}  {pace:.2f} s/step  {_clock(pace * (self.config.steps - step))} left")
-        self._log({"step": step, "loss": round(loss, 5), "rate": f"{learning_rate(self.config, step):.2e}"})
+        self._log({"step": step, "loss": round(loss, 5), "rate": f"{learning_rate(self.config, step - 1):.2e}"})
         self.progress.recent.clear()
 
     def save(self) -> None:
         if self.ranks.first:
             save_checkpoint(self.out, self.config, self.ranks.size, self.progress, self.network, self.average, self.optimiser,
-                            again=self.saved_at == self.progress.step)
+                            again=self.saved_at == self.progress.step, learned_from=self.learned_from)
             self.saved_at = self.progress.step
 
     def validate(self, stop: Stop) -> None:
@@ -106,7 +107,7 @@ class Run:
         self.say(f"validation {self.task.measure}  " + "  ".join(f"{name} {value:.3f}" for name, value in found.items()))
         if self.ranks.first:
             if best:
-                save_best(self.out, self.config, self.progress.step, found, self.average)
+                save_best(self.out, self.config, self.progress.step, found, self.average, learned_from=self.learned_from)
             self._log({"step": self.progress.step, **{f"dice_{name}": round(value, 4) for name, value in found.items()}})
             self.save()
             self.draw()

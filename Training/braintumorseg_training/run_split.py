@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from braintumorseg.errors import ModelError
 
-from .splits import Split, read_split, write_splits
+from .splits import Split, read_split, some_of, write_splits
 
-__all__ = ["RUN_SPLIT", "keep_split", "refuse_another_split", "refuse_untrained_split", "split_of_run"]
+__all__ = ["RUN_SPLIT", "keep_split", "learned_by", "refuse_another_split", "refuse_untrained_split", "split_of_run", "trained_split"]
 
 RUN_SPLIT = "split.json"
-_SHOWN = 3
 
 
 def keep_split(out: Path, split: Split) -> None:
@@ -24,13 +24,30 @@ def split_of_run(run: Path) -> Split | None:
     return read_split(run / RUN_SPLIT) if (run / RUN_SPLIT).is_file() else None
 
 
+def learned_by(run: Path) -> list[str] | None:
+    """The cases that a run learned from, and those that the weights had that it began from; None for older runs, which kept no split."""
+    was = split_of_run(run)
+    return None if was is None else [*was.train, *was.inherited]
+
+
 def refuse_another_split(out: Path, split: Split) -> None:
     """Raises ModelError unless the run in `out` learns from and watches these cases, in this order: patches are drawn by number."""
     was = split_of_run(out)
-    different = was and _difference(was, split, ("train", "validation"))
-    if different:
+    if was is None:
+        return
+    if different := _difference(was, split, ("train", "validation")):
         raise ModelError(f"The run in {out.name} was made with another split: {different}.",
-                         f"Give another --out, or the split that lies in the run's folder, {RUN_SPLIT}.")
+                         f"Give another --out, or the --split and --data that it began with; {RUN_SPLIT} in its folder names the cases.")
+    if was.made_up is not None and split.made_up is not None and (different := _difference(was, split, ("made_up",))):
+        raise ModelError(f"The run in {out.name} was made with other made-up cases: {different}.",
+                         "Give another --out, or a --data folder that holds those it began with and no more: patches are drawn by number.")
+
+
+def trained_split(run: Path, split: Split) -> Split:
+    """The split with what the run's own says besides: inherited and made-up cases. Raises ModelError as `refuse_untrained_split` does."""
+    refuse_untrained_split(run, split)
+    was = split_of_run(run)
+    return split if was is None else replace(split, inherited=was.inherited, made_up=was.made_up)
 
 
 def refuse_untrained_split(run: Path, split: Split) -> None:
@@ -47,11 +64,7 @@ def _difference(was: Split, now: Split, parts: tuple[str, ...]) -> str:
     for part in parts:
         old, new = getattr(was, part), getattr(now, part)
         lacking, besides = [name for name in old if name not in new], [name for name in new if name not in old]
-        words = [f"{verb} {_some(names)}" for verb, names in (("lacks", lacking), ("adds", besides)) if names]
+        words = [f"{verb} {some_of(names)}" for verb, names in (("lacks", lacking), ("adds", besides)) if names]
         if old != new:
-            told.append(f"{part} {' and '.join(words) or 'has its cases in another order'}")
+            told.append(f"{part.replace('_', '-')} {' and '.join(words) or 'has its cases in another order'}")
     return "; ".join(told)
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

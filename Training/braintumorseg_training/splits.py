@@ -20,23 +20,34 @@ from braintumorseg.errors import InputError, MissingFile, OutputError
 from .case_table import CaseRow, patient_of
 from .packing import PHANTOM, SYNTHETIC, UNLABELLED, PackedFacts, packed_names, read_facts
 
-__all__ = ["Split", "leave_out", "make_folds", "make_split", "read_split", "refuse_shared_patients", "split_cases", "write_splits"]
+__all__ = ["Split", "folds_within", "leave_out", "make_folds", "make_split", "read_split", "refuse_shared_patients", "some_of",
+           "split_cases", "write_splits"]
 
+_WRITTEN = 'Write it as {"train": ["case", ...], "validation": ["case", ...]}.'
 _SHOWN = 3
 _SIZES = 4  # classes of tumour size within a cohort, equally many patients in each
 
 
 @dataclass(frozen=True)
 class Split:
-    """Names of cases. `test` may be empty. Raises InputError when a case is in two parts."""
+    """Names of cases. `test` may be empty. Raises InputError when a case is in two parts, or twice in one.
+
+    Of a run also `inherited`: what the weights that it began from had learned from, besides `train`; and `made_up`: the phantoms and synthetic
+    brains that it learns from, None where nobody kept their names.
+    """
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
     reason: str = ""
     test: tuple[str, ...] = ()
+    inherited: tuple[str, ...] = ()
+    made_up: tuple[str, ...] | None = None
 
     def __post_init__(self):
         parts = {"training": self.train, "validation": self.validation, "test": self.test}
+        for part, names in parts.items():
+            if twice := [name for name, count in Counter(names).items() if count > 1]:
+                raise InputError(f"The split has {some_of(twice)} more than once in {part}.", "Name each case once.")
         for one, other in (("training", "validation"), ("training", "test"), ("validation", "test")):
             both = sorted(set(parts[one]) & set(parts[other]))
             if both:
@@ -44,26 +55,35 @@ class Split:
 
 
 def read_split(path: Path) -> Split:
-    """A split file: JSON with `train`, `validation` and, better than not, `test` and the `reason` for the choice."""
+    """A split file: JSON with `train`, `validation` and, better than not, `test` and the `reason` for the choice. Raises InputError."""
     try:
         given = json.loads(path.read_text(encoding="utf-8"))
-        return Split(tuple(given["train"]), tuple(given["validation"]), given.get("reason", ""), tuple(given.get("test", ())))
     except (OSError, ValueError) as error:
         raise InputError(f"The split {path.name} cannot be read ({error.__class__.__name__}).", "Check its path and that it is JSON.") from None
-    except (KeyError, TypeError, AttributeError):
-        raise InputError(f"The split {path.name} lacks a list of train or validation cases.",
-                         'Write it as {"train": [...], "validation": [...]}.') from None
+    if not isinstance(given, dict) or not {"train", "validation"} <= set(given):
+        raise InputError(f"The split {path.name} lacks a list of train or validation cases.", _WRITTEN)
+    known = {"train": (), "validation": (), "test": (), "inherited": (), "made_up": None}
+    for part in known:
+        if part in given and not (isinstance(given[part], list) and all(isinstance(name, str) and name for name in given[part])):
+            raise InputError(f"In the split {path.name}, {part} is not a list of cases' names in quotation marks.", _WRITTEN)
+    return Split(**{part: tuple(given[part]) if part in given else empty for part, empty in known.items()}, reason=str(given.get("reason") or ""))
 
 
 def refuse_shared_patients(packed: Path, split: Split) -> None:
-    """Raises InputError when a patient to learn from is one to watch or to test on, too: packed cases say whose they are, of others the name does."""
-    trained = {_patient(packed, name): name for name in split.train}
-    for part in ("validation", "test"):
-        names = {name: trained.get(_patient(packed, name)) for name in getattr(split, part)}
-        shared = [f"{other} and {name}" for name, other in names.items() if other is not None]
-        if shared:
-            more = f" and {len(shared) - _SHOWN} more" if len(shared) > _SHOWN else ""
-            raise InputError(f"The split has one patient in training and in {part}: {', '.join(shared[:_SHOWN])}{more}.",
+    """Raises InputError when a patient is in two parts of the split, or when the weights that a run began from learned from one to watch or to
+    test on. Packed cases say whose they are, of others the name does."""
+    for one, part in (("train", "validation"), ("train", "test"), ("validation", "test"), ("inherited", "validation"), ("inherited", "test")):
+        there = {_patient(packed, name): name for name in getattr(split, one)}
+        names = {name: there.get(_patient(packed, name)) for name in getattr(split, part)}
+        pairs = [(other, name) for name, other in names.items() if other is not None]
+        if pairs and one == "inherited":
+            named = [name if other == name else f"{other} (whose patient is that of {name})" for other, name in pairs]
+            raise InputError(f"The weights to start from learned from {some_of(named)}: of patients in the split's {part}, whose scores would not be "
+                             "those of unseen patients.",
+                             "Start from weights that did not learn from them, or take them out of the split's validation and test.")
+        if pairs:
+            raise InputError(f"The split has one patient in {one.replace('train', 'training')} and in {part}: "
+                             f"{some_of([f'{other} and {name}' for other, name in pairs])}.",
                              "Keep each patient on one side, as braintumorseg-train split does; or, if they are different people, say so when they "
                              "are packed: prepare --table.")
 
@@ -114,6 +134,20 @@ def make_folds(cases: Sequence[PackedFacts], folds: int, *, test: float, seed: i
                   f"Seed {seed}, fold {number} of 0 to {folds - 1}") for number, part in enumerate(parts)]
 
 
+def folds_within(cases: Sequence[PackedFacts], split: Split, folds: int, *, seed: int) -> list[Split]:
+    """Folds of the split's training cases; its validation and test cases are the test of each, which no fold learns from or watches.
+
+    Raises MissingFile when a training case is not among `cases`, InputError for fewer patients than folds.
+    """
+    inner = [case for case in cases if case.name in set(split.train)]
+    if lacking := sorted(set(split.train) - {case.name for case in inner}):
+        raise MissingFile(f"Of the split's training cases {some_of(lacking)} {'are' if len(lacking) > 1 else 'is'} not packed.",
+                          "Run braintumorseg-train prepare first, or give the --data that the split was made of.")
+    kept = (*split.validation, *split.test)
+    return [replace(fold, test=kept, reason=f"{fold.reason} Of the training cases of another split; test is the {len(kept)} cases that it holds out.")
+            for fold in make_folds(inner, folds, test=0.0, seed=seed)]
+
+
 def leave_out(cases: Sequence[PackedFacts], cohort: str, *, validation: float, seed: int) -> Split:
     """Test is the whole cohort, and none of its patients is in the rest; validation is a share of the others.
 
@@ -143,7 +177,8 @@ def write_splits(splits: Sequence[Split], path: Path, *, force: bool = False) ->
         path.parent.mkdir(parents=True, exist_ok=True)
         for one, split in zip(paths, splits, strict=True):
             partial = one.with_name(f".{one.name}.partial")
-            fields = {"reason": split.reason, "validation": split.validation, "test": split.test, "train": split.train}
+            fields = {"reason": split.reason, "validation": split.validation, "test": split.test, "train": split.train,
+                      **({"inherited": split.inherited} if split.inherited else {}), **({} if split.made_up is None else {"made_up": split.made_up})}
             partial.write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
             partial.replace(one)
     except OSError as error:
@@ -199,3 +234,8 @@ def _told(split: Split, cases: Sequence[PackedFacts], how: str) -> Split:
             words.append(f"{name} {len(part)} cases of {len({known[case].patient for case in part})} patients ({cohorts}), "
                          f"median whole tumour {median(known[case].tumour_ml for case in part):.0f} ml")
     return replace(split, reason=f"{how}; by patient, stratified by cohort and size of the tumour: {'; '.join(words)}.")
+
+
+def some_of(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from braintumorseg.cores import granted_cores
 from braintumorseg.errors import Cancelled, InputError, ModelError
 from braintumorseg.labels import REGIONS, region_mask
 from braintumorseg.metrics import dice
@@ -21,6 +23,7 @@ from .checkpoints import CHECKPOINT, load_checkpoint
 from .config import Config, RunConfig
 from .data import UNLABELLED, Case, Patches, Split, load_cases, load_made_up
 from .distributed import Ranks, join, pick_device
+from .failures import naming_failures
 from .fold import whole_image
 from .interrupt import end_with, ignore_stops, noticing_stops
 from .losses import RegionLoss
@@ -32,19 +35,23 @@ from .schedule import learning_rate, set_rate
 from .splits import refuse_shared_patients
 from .task import Task
 
-__all__ = ["CHECKPOINT", "Task", "fit", "fit_task", "load_checkpoint", "pick_device"]
+__all__ = ["CHECKPOINT", "Task", "fit", "fit_task", "load_checkpoint", "pick_device", "usual_workers"]
+
+_MOST_WORKERS = 16   # one makes about 5 patches of 128 voxels a second, and holds four batches ready
 
 
-def fit(config: Config, packed: Path, split: Split, out: Path, *, device: str = "auto", say: Callable[[str], None] = print,
-        start: Callable[[torch.nn.Module], None] | None = None) -> Path:
+def fit(config: Config, packed: Path, split: Split, out: Path, *, device: str = "auto", workers: int | None = None,
+        say: Callable[[str], None] = print, start: Callable[[torch.nn.Module], None] | None = None) -> Path:
     """Train the tumour network until `config.steps` and return the checkpoint's path.
 
     Args:
         packed: folder of packed cases (`prepare`); cases of the cohort 'phantom' are used when they are there.
         split: names to train on and to watch; those to watch are never trained on, nor are others of their patients.
         out: run folder, as in `fit_task`.
-        start: as in `fit_task`.
+        workers, start: as in `fit_task`.
     """
+    if not split.train:
+        raise InputError("The split has no training cases.", "Name some under train.")
     made_up = load_made_up(packed)
     train_cases = load_cases(packed, split.train) + made_up
     watch_cases = load_cases(packed, split.validation) if split.validation else []
@@ -56,12 +63,14 @@ def fit(config: Config, packed: Path, split: Split, out: Path, *, device: str = 
     task = Task(build=lambda: build(config), stream=lambda first, count: Patches(train_cases, config, first, count),
                 loss=RegionLoss(config.deep_supervision),
                 watch=(lambda network, where: watch(network, watch_cases, config, where)) if watch_cases else None,
-                scores=tuple(REGIONS), about=f"{len(train_cases)} cases ({len(made_up)} made up)", split=split)
-    return fit_task(config, task, out, device=device, say=say, start=start)
+                scores=tuple(REGIONS), about=f"{len(train_cases)} cases ({len(made_up)} made up)",
+                split=replace(split, made_up=tuple(case.name for case in made_up)))
+    return fit_task(config, task, out, device=device, workers=workers, say=say, start=start)
 
 
-def fit_task(config: RunConfig, task: Task, out: Path, *, device: str = "auto", say: Callable[[str], None] = print,
-             start: Callable[[torch.nn.Module], None] | None = None) -> Path:
+@naming_failures()
+def fit_task(config: RunConfig, task: Task, out: Path, *, device: str = "auto", workers: int | None = None,
+             say: Callable[[str], None] = print, start: Callable[[torch.nn.Module], None] | None = None) -> Path:
     """Train until `config.steps` and return the checkpoint's path; a run that was stopped goes on from its last checkpoint.
 
     Killed at any moment and started again, a run gives the losses and weights that it would have given uninterrupted. In several processes
@@ -69,10 +78,11 @@ def fit_task(config: RunConfig, task: Task, out: Path, *, device: str = "auto", 
 
     Args:
         out: the run's folder: config.json, split.json, log.csv, curves.png and the files of `checkpoints`.
-        start: changes the fresh network in place, on its device (weights from elsewhere, parts frozen by `requires_grad`); called at the
-            beginning of a run only, not when a checkpoint is taken up.
+        workers: processes beside this one that make its patches; `usual_workers` without a number, and 0 for none: then this one makes them.
+        start: changes the weights of the fresh network in place, on its device; called in the first process and at the beginning of a run
+            only, not when a checkpoint is taken up.
 
-    Raises Cancelled after Ctrl-C or SIGTERM, when the step is finished and saved.
+    Raises Cancelled after Ctrl-C or SIGTERM, when the step is finished and saved; ResourceError when memory runs out.
     """
     ranks = join(device)
     if config.patience and not task.watch:
@@ -88,7 +98,7 @@ def fit_task(config: RunConfig, task: Task, out: Path, *, device: str = "auto", 
     if config.compile:
         run.network.to(memory_format=torch.channels_last_3d)  # faster only where the norms are compiled too
         forward = torch.compile(forward, dynamic=False)
-    with noticing_stops() as stop, closing(_batches(task, config, run.progress.step, ranks)) as batches:
+    with noticing_stops() as stop, closing(_batches(task, config, run.progress.step, ranks, workers)) as batches:
         if task.watch and run.is_due(config.validate_every) and run.progress.validated < run.progress.step:
             run.validate(stop)                                # it was stopped before
         while not run.is_over:
@@ -142,18 +152,22 @@ def watch(network: torch.nn.Module, cases: list[Case], config: Config, where: to
     return {region: float(np.mean(values)) for region, values in scores.items()}
 
 
-def _batches(task: Task, config: RunConfig, step: int, ranks: Ranks) -> Generator:
+def _batches(task: Task, config: RunConfig, step: int, ranks: Ranks, workers: int | None) -> Generator:
     """This process's batches from `step` on: of every `size` batches of the stream its own."""
     whole, left = config.batch * ranks.size, (config.steps - step) * config.accumulate
     stream = task.stream(step * config.accumulate * whole, left * whole)
     mine = [range(first, first + config.batch) for first in range(ranks.rank * config.batch, left * whole, whole)]
     own = torch.Generator().manual_seed(config.seed)          # or the loader, when it starts, draws from the network's
-    yield from DataLoader(stream, batch_sampler=mine, num_workers=_workers(), prefetch_factor=4, generator=own,
+    workers = usual_workers(ranks.device) if workers is None else workers
+    yield from DataLoader(stream, batch_sampler=mine, num_workers=workers, prefetch_factor=4 if workers else None, generator=own,
                           worker_init_fn=partial(_prepare_worker, os.getpid()))
 
 
-def _workers() -> int:
-    return max(1, (os.cpu_count() or 2) // 2 // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+def usual_workers(device: torch.device) -> int:
+    """How many processes make patches for a network on `device`: of the cores that this process may use all but its own where a GPU computes,
+    half where the network needs them, too. Several processes of a run on one machine share its cores."""
+    cores = granted_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, min(_MOST_WORKERS, cores // 2 if device.type == "cpu" else cores - 1))
 
 
 def _prepare_worker(trainer: int, _: int) -> None:

@@ -11,13 +11,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from braintumorseg.errors import MissingFile, ModelError
+from braintumorseg.errors import BrainTumorSegError, MissingFile, ModelError
+from braintumorseg.model_card import read_card
 from braintumorseg.model_zoo import sha256_of
 
-from .checkpoints import has_checkpoint
+from .checkpoints import BEST, CHECKPOINT, PREVIOUS, has_checkpoint
 from .config import RunConfig
+from .run_split import learned_by
+from .splits import Split
 
-__all__ = ["SMALLEST_SHARE", "Match", "begin_from", "match_weights", "read_weights", "take_weights"]
+__all__ = ["SMALLEST_SHARE", "Match", "begin_from", "inherit", "learned_from", "match_weights", "read_weights", "take_weights"]
 
 SMALLEST_SHARE = 0.25  # of the network's numbers; below it, the file is another network's and the start would be as good as fresh
 # Where tools keep the weights in their checkpoints; ours first, whose averaged weights are the better ones.
@@ -82,6 +85,38 @@ def _init_of(out: Path) -> str:
         return ""
 
 
+def inherit(split: Split, weights: Path | None, say: Callable[[str], None] = print) -> Split:
+    """The split with the cases `inherited` that `weights` (None: fresh ones) had learned from besides its own. What is not known is said."""
+    learned = () if weights is None else learned_from(weights)
+    if learned is None:
+        say(f"WARNING: what {weights.name} had learned from is not known. If patients of the split's validation or test are among it, their scores "
+            "are not those of unseen patients.")
+    inherited = tuple(name for name in dict.fromkeys(learned or ()) if name not in set(split.train))
+    if inherited:
+        say(f"{weights.name} had learned from {len(inherited)} case{'s' * (len(inherited) > 1)} that the split does not train on; the card will "
+            "count them as trained on")
+    return replace(split, inherited=inherited)
+
+
+def learned_from(weights: Path) -> tuple[str, ...] | None:
+    """The cases that these weights had learned from, those before them too: as the checkpoint, its run's split or the .onnx's card says.
+
+    None where none of them does, as for other tools' files. Raises what `read_weights` does for a file that cannot be read.
+    """
+    _require_file(weights)
+    if weights.suffix == ".onnx":
+        try:
+            learned = read_card(weights.with_suffix(".json")).training.get("trained_on")
+        except BrainTumorSegError:
+            return None
+    else:
+        saved = _torch_file(weights)
+        learned = saved.get("learned_from") if isinstance(saved, dict) else None
+        if learned is None and weights.name in (CHECKPOINT, PREVIOUS, BEST):    # of an older version, or an average
+            learned = learned_by(weights.parent)
+    return None if learned is None else tuple(learned)
+
+
 def take_weights(network: torch.nn.Module, found: dict[str, torch.Tensor], name: str, say: Callable[[str], None]) -> Match:
     """Copy what fits into the network, in place, and say so. Raises ModelError when less than SMALLEST_SHARE does; then nothing is changed."""
     match = match_weights(network, found)
@@ -116,8 +151,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
     Raises MissingFile, or ModelError when it cannot be read, holds no weights, or holds NaN.
     """
-    if not path.is_file():
-        raise MissingFile(f"There are no weights {path.name}.", "Give a checkpoint.pt that fit or pretrain wrote, a torch state dict, or an .onnx.")
+    _require_file(path)
     found = _from_onnx(path) if path.suffix == ".onnx" else _from_torch(path)
     if not found:
         raise ModelError(f"{path.name} holds no weights by name.", "Give a checkpoint.pt, a torch state dict, or an .onnx that export wrote.")
@@ -127,17 +161,26 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     return found
 
 
+def _require_file(path: Path) -> None:
+    if not path.is_file():
+        raise MissingFile(f"There are no weights {path.name}.", "Give a checkpoint.pt that fit or pretrain wrote, a torch state dict, or an .onnx.")
+
+
 def _from_torch(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever the damaged pickle or zip raises
-        raise ModelError(f"{path.name} cannot be read as torch weights ({type(error).__name__}); files that hold more than tensors and plain "
-                         "values are not opened, for they can run code.",
-                         "Save the state dict alone: torch.save(network.state_dict(), FILE).") from None
+    saved = _torch_file(path)
     for key in _NESTED:
         if isinstance(saved, dict) and _tensors(saved.get(key)):
             return _tensors(saved[key])
     return _tensors(saved)
+
+
+def _torch_file(path: Path):
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever the damaged pickle or zip raises
+        raise ModelError(f"{path.name} cannot be read as torch weights ({type(error).__name__}); files that hold more than tensors and plain "
+                         "values are not opened, for they can run code.",
+                         "Save the state dict alone: torch.save(network.state_dict(), FILE).") from None
 
 
 def _tensors(given) -> dict[str, torch.Tensor]:

@@ -43,6 +43,7 @@ class Validation:
 
     cohorts: case -> cohort. by_sequences: 't1ce + flair' -> case -> region -> Dice; {} where subsets were not asked for.
     trained_on: those of the cases that the network learned from, or whose patients it did (nothing of it is accuracy then).
+    sureness: case -> how sure the network was of its whole tumour (see the engine's `signs`); without those where it found none.
     """
 
     card: ModelCard
@@ -53,6 +54,7 @@ class Validation:
     trained_on: tuple[str, ...]
     provider: str
     definition: str = DEFINITION
+    sureness: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def cases(self) -> tuple[str, ...]:
@@ -68,10 +70,13 @@ class _Tally:
     by_sequences: dict[str, dict[str, Mapping[str, float]]] = field(default_factory=dict)
     worst: dict[str, tuple[CaseResult, Study, Volume, Segmentation]] = field(default_factory=dict)
     provider: str = ""
+    sureness: dict[str, float] = field(default_factory=dict)
 
     def take(self, result: CaseResult, by_subset: Mapping[str, Mapping[str, float]], study: Study, truth: Volume, found: Segmentation) -> None:
         self.results.append(result)
         self.provider = found.provenance.provider
+        if "sureness" in found.provenance.signs:
+            self.sureness[result.case] = found.provenance.signs["sureness"]
         for key, scores in by_subset.items():
             self.by_sequences.setdefault(key, {})[result.case] = scores
         for region in REGIONS:
@@ -106,7 +111,7 @@ def validate(weights: Path, folder: CaseFolder, split: Split, out: Path, *, subs
         tally = _run(model, cases, subsets, device, say)
         found = Validation(model.card, part, Evaluation(tuple(tally.results), refused=tuple(tally.refused)),
                            {name: case.row.cohort for name, case in cases.items()}, tally.by_sequences, trained_on, tally.provider,
-                           DEFINITION + _without({name: case.missing for name, case in cases.items() if case.missing}))
+                           DEFINITION + _without({name: case.missing for name, case in cases.items() if case.missing}), tally.sureness)
         _write(found, tally, out, say)
     if tally.refused and (write or write_of):
         raise ModelError(f"{len(tally.refused)} of {len(cases)} cases could not be scored, so the card is as it was; the tables are in {out.name}.",
@@ -114,7 +119,7 @@ def validate(weights: Path, folder: CaseFolder, split: Split, out: Path, *, subs
     if write:
         _rewrite(with_metrics(model.card, card_metrics(found)), weights.with_suffix(".json"), say)
     if write_of:
-        _rewrite(with_metrics_of(read_card(write_of), model.card, card_metrics(found), found.cases), write_of, say)
+        _rewrite(with_metrics_of(read_card(write_of), model.card, card_metrics(found), found.cases, folder.patient_of), write_of, say)
     return found
 
 

@@ -101,13 +101,16 @@ def write_heat_map(found: Validation, path: Path) -> None:
 
 
 def draw_error(region: str, result: CaseResult, study: Study, truth: Volume, found: Segmentation, path: Path) -> None:
-    """A PNG of the three planes with most of the region's error: the truth's outline beside the one that was found, on two sequences."""
+    """A PNG of the three planes with most of the region's error: the truth's outline beside the one that was found, on two sequences.
+
+    Error counts where the patient is, for a slice through nothing but air would be black.
+    """
     true, labels = truth.canonical().voxels, found.labels.canonical().voxels                     # (I, J, K) uint8
-    brain = shown_brain(study, found)
-    wrong = region_mask(true, region) != region_mask(labels, region)
-    where = _most(wrong) if wrong.any() else middle(true != 0)
+    patient = shown_brain(study, found) | (true != 0)
+    wrong = patient & (region_mask(true, region) != region_mask(labels, region))
+    where = _most(wrong) if wrong.any() else middle(true != 0 if true.any() else patient)
     reference = study.reference.canonical()
-    crop = crop_to(brain | (true != 0) | (labels != 0), reference.grid)
+    crop = crop_to(patient | (labels != 0), reference.grid)
     rows = []
     windows = grey_windows(study, found)
     sights = {role: Sight.of(role, study, found, windows[role]) for role in [role for role in _SHOWN if role in study.volumes][:2]}

@@ -49,7 +49,7 @@ class Trial:
 
     samples: makes the inputs (C, I, J, K) float32 of training cases that INT8's ranges come from.
     inputs: held-out case -> its input. score: (case, probabilities (R, I, J, K)) -> region -> Dice.
-    trained_on: those of the held-out cases that the network learned from.
+    trained_on: those of the held-out cases that the network learned from, or whose patients it did.
     """
 
     samples: Callable[[], list[np.ndarray]]
@@ -77,8 +77,9 @@ def tumour_trial(card: ModelCard, packed: Path, folder: CaseFolder, split: Split
         labels = onto_native(probabilities, grids[name], truths[name].grid, card)
         return {region: dice(region_mask(truths[name].voxels, region), region_mask(labels, region)) for region in REGIONS}
 
+    patients = {folder.patient_of(name) for name in card.training.get("trained_on", split.train)}
     return Trial(lambda: [_middle(case.channels, card.size_multiple) for case in training], inputs, score,
-                 tuple(name for name in split.validation if name in card.training.get("trained_on", split.train)))
+                 tuple(name for name, case in cases.items() if case.row.patient in patients))
 
 
 def brain_trial(card: ModelCard, maps: Path, split: Split, images: int = _BRAIN_IMAGES, config: BrainConfig | None = None) -> Trial:
@@ -108,7 +109,7 @@ def make_variants(weights: Path, trial: Trial, kinds: Sequence[str], say: Callab
         exact = _scores(model, trial, (), machine)
         say(f"float32: {_points_text(_means(exact))} on {len(exact)} cases")
         if trial.trained_on:
-            say(f"WARNING: {len(trial.trained_on)} of them were trained on: the network is surer there than elsewhere.")
+            say(f"WARNING: {len(trial.trained_on)} of them were trained on, or others of their patients: the network is surer there than elsewhere.")
         found = []
         for kind in (kind for kind in KINDS if kind in kinds):
             passed = next(_passing(kind, model, trial, exact, machine, say), None)

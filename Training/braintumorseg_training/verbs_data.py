@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
+from braintumorseg.cores import granted_cores
 from braintumorseg.labels import CONVENTIONS
 
 __all__ = ["add_case_options", "add_verbs", "case_folder"]
@@ -25,7 +25,8 @@ def add_verbs(verbs) -> None:
     verb.add_argument("--phantoms", type=int, default=0, metavar="N", help="also make N made-up patients")
     verb.add_argument("--heads", type=Path, metavar="MAPS", help="also make brains from SynthSeg's label maps of heads (.nii.gz) in this folder")
     verb.add_argument("--each", type=_count, default=2, metavar="N", help="with --heads: brains of each label map (default 2)")
-    verb.add_argument("--workers", type=_count, default=os.cpu_count() or 1, metavar="N", help="processes (default: one a core)")
+    verb.add_argument("--workers", type=_count, default=granted_cores(), metavar="N",
+                      help="processes (default: one for each core that this one may use)")
     verb.add_argument("--force", action="store_true", help="pack again what is packed already, from another folder too")
     verb.set_defaults(run=_prepare, refuse=verb.error)
 
@@ -34,6 +35,8 @@ def add_verbs(verbs) -> None:
     verb.add_argument("--out", type=Path, required=True, help="the split, a JSON file; with --folds NAME_fold0.json and so on")
     verb.add_argument("--validation", type=_share, help=f"share of the patients (default {_SHARE:g})")
     verb.add_argument("--test", type=_share, help=f"share of the patients (default {_SHARE:g}; 0 with --folds)")
+    verb.add_argument("--within", type=Path, metavar="SPLIT",
+                      help="with --folds: of this split's training cases alone; what it holds out is the test of every fold (for calibrate)")
     ways = verb.add_mutually_exclusive_group()
     ways.add_argument("--folds", type=_folds, metavar="K", help="K splits; every patient is in validation once")
     ways.add_argument("--leave-out", metavar="COHORT", help="test is this whole cohort; validation is a share of the others")
@@ -71,12 +74,12 @@ def _prepare(args) -> None:
     from .export import draft_card
     from .phantoms import pack_phantoms
     from .prepare import prepare_folder, summary
+    from .verbs_fit import say
 
     if not args.cases and args.phantoms < 1 and not args.heads:
         args.refuse("give a folder of cases, --phantoms N or --heads MAPS")
     card = draft_card(spacing_mm=(args.spacing,) * 3)
     table = read_table(args.table) if args.table else {}
-    say = lambda line: print(line, flush=True)  # noqa: E731
     outcomes = []
     if args.cases:
         outcomes = prepare_folder(args.cases, args.out, card, table=table, labels=args.labels, layout=args.layout, missing_ok=args.missing_ok,
@@ -92,15 +95,21 @@ def _prepare(args) -> None:
 
 def _split(args) -> None:
     from .case_table import read_table
-    from .splits import leave_out, make_folds, make_split, split_cases, write_splits
+    from .splits import folds_within, leave_out, make_folds, make_split, read_split, split_cases, write_splits
 
     if args.folds and args.validation is not None:
         args.refuse("argument --validation: not with --folds, whose number says it")
+    if args.within and not args.folds:
+        args.refuse("argument --within: only with --folds")
+    if args.within and args.test is not None:
+        args.refuse("argument --test: not with --within, whose validation and test cases are the test")
     if args.leave_out and args.test is not None:
         args.refuse("argument --test: not with --leave-out, whose cohort is the test")
     cases = split_cases(args.data, read_table(args.cohorts) if args.cohorts else None)
     validation = _SHARE if args.validation is None else args.validation
-    if args.folds:
+    if args.within:
+        splits = folds_within(cases, read_split(args.within), args.folds, seed=args.seed)
+    elif args.folds:
         splits = make_folds(cases, args.folds, test=args.test or 0.0, seed=args.seed)
     elif args.leave_out:
         splits = [leave_out(cases, args.leave_out, validation=validation, seed=args.seed)]

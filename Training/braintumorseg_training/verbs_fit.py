@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from argparse import ArgumentTypeError
 from pathlib import Path
 
-__all__ = ["HEADS_SPLIT", "OWN_SPLIT", "add_common", "add_verbs", "configuration", "say"]
+__all__ = ["HEADS_SPLIT", "OWN_SPLIT", "add_common", "add_verbs", "add_workers", "configuration", "print_nowhere", "say"]
 
 OWN_SPLIT = Path(__file__).parent / "split_24.json"
 HEADS_SPLIT = Path(__file__).parent / "split_heads.json"
@@ -18,13 +21,16 @@ def add_verbs(verbs) -> None:
     verb.add_argument("--split", type=Path, default=OWN_SPLIT, help="JSON with train and validation (default: the 24 cases' own)")
     add_common(verb)
     verb.add_argument("--init", type=Path, metavar="WEIGHTS",
-                      help="start from these: checkpoint.pt of fit or pretrain, a torch state dict (.pt, .pth), or an .onnx that export wrote")
+                      help="start from these: checkpoint.pt of fit or pretrain, a torch state dict (.pt, .pth), or an .onnx that export wrote; "
+                           "refused where they are known to have learned from patients of the split's validation or test")
+    add_workers(verb)
     verb.set_defaults(run=_fit)
 
     verb = verbs.add_parser("fit-brain", help="train the network that finds the brain, from label maps of heads; goes on like fit")
     verb.add_argument("maps", type=Path, help="folder of SynthSeg's label maps of whole heads (.nii.gz)")
     verb.add_argument("--split", type=Path, default=HEADS_SPLIT, help="JSON with train and validation (default: 17 and 3 of the 20 heads)")
     add_common(verb)
+    add_workers(verb)
     verb.set_defaults(run=_fit_brain)
 
     verb = verbs.add_parser("curves", help="draw loss, Dice and learning rate of one run, or of several over each other")
@@ -43,19 +49,33 @@ def add_common(verb) -> None:
     verb.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
 
 
+def add_workers(verb) -> None:
+    """How many processes make what the network sees."""
+    verb.add_argument("--workers", type=_count, metavar="N",
+                      help="processes beside this one that make the patches; 0: this one makes them (default: as many as the cores that it may use, "
+                           "less one, with a GPU, and half of them without; shared out among processes of one run; at most 16)")
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if not 0 <= count <= 1024:
+        raise ArgumentTypeError(f"{text} is not between 0 and 1024")
+    return count
+
+
 def _fit(args) -> None:
     from .config import Config
-    from .data import load_cases, read_split
-    from .distributed import together
-    from .fold import folded_start, whole_image
+    from .data import read_split
+    from .distributed import join, together
+    from .fold import folded_start, typical_images
     from .train import fit
-    from .transfer import begin_from
+    from .transfer import begin_from, inherit
 
     with together(args.device):
-        asked, split = configuration(args, Config), read_split(args.split)
-        images = lambda: (whole_image(case.channels, asked.size_multiple) for case in load_cases(args.data, split.train))  # noqa: E731
-        config, start = begin_from(asked, args.init, args.out, say, lambda found: folded_start(asked, found, args.init.name, images, say))
-        fit(config, args.data, split, args.out, device=args.device, say=say, start=start)
+        asked, split = configuration(args, Config), inherit(read_split(args.split), args.init, say)
+        where, images = join(args.device).device, lambda: typical_images(args.data, split.train, asked, say)
+        config, start = begin_from(asked, args.init, args.out, say, lambda found: folded_start(asked, found, args.init.name, images, say, where))
+        fit(config, args.data, split, args.out, device=args.device, workers=args.workers, say=say, start=start)
 
 
 def _fit_brain(args) -> None:
@@ -65,7 +85,7 @@ def _fit_brain(args) -> None:
     from .fit_brain import fit_brain
 
     with together(args.device):
-        fit_brain(configuration(args, BrainConfig), args.maps, read_split(args.split), args.out, device=args.device, say=say)
+        fit_brain(configuration(args, BrainConfig), args.maps, read_split(args.split), args.out, device=args.device, workers=args.workers, say=say)
 
 
 def _curves(args) -> None:
@@ -85,8 +105,17 @@ def configuration(args, kind: type):
 
 
 def say(line: str) -> None:
-    """Print a line at once, in the first of several processes."""
+    """Print a line at once, in the first of several processes. Long work goes on though nobody reads it any more (`fit ... | head`)."""
     from .distributed import is_first
 
     if is_first():
-        print(line, flush=True)
+        try:
+            print(line, flush=True)
+        except BrokenPipeError:
+            print_nowhere()
+
+
+def print_nowhere() -> None:
+    """Whoever read stdout has gone: from now on what is printed there is lost, and no error at every line or when the process ends."""
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())

@@ -49,7 +49,8 @@ def add_verbs(verbs: argparse._SubParsersAction) -> None:
     _add_cases(verb)
     verb.add_argument("--fold", action="append", required=True, metavar="MODEL.onnx=SPLIT.json",
                       help="a network and the split it was trained with; its validation cases are used (repeat for each fold)")
-    verb.add_argument("--fixed", type=Path, default=OWN_SPLIT, help="the fixed split, whose validation and test cases are refused")
+    verb.add_argument("--fixed", type=Path, required=True,
+                      help="the split of the final numbers, whose validation and test cases are refused; split --folds K --within it makes the folds")
     verb.add_argument("--part", choices=("validation", "train"), default="validation",
                       help="'train': the cases that were learned from, which flatters; for want of folds only")
     verb.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .verbs_data import add_spacing
-from .verbs_fit import OWN_SPLIT, add_common, configuration, say
+from .verbs_fit import OWN_SPLIT, add_common, add_workers, configuration, say
 
 __all__ = ["add_verbs"]
 
@@ -23,6 +23,7 @@ def add_verbs(verbs) -> None:
                       help="folder that prepare or prepare-unlabelled wrote (may be repeated); labels are not looked at")
     verb.add_argument("--split", type=Path, default=OWN_SPLIT, help="the split that fit will be given: its validation cases are left out")
     add_common(verb)
+    add_workers(verb)
     verb.set_defaults(run=_pretrain)
 
     verb = verbs.add_parser("preview", help="draw what a network will see in training: patches with their labels, or made-up heads")
@@ -62,7 +63,8 @@ def _pretrain(args) -> None:
     from .pretrain import pretrain
 
     with together(args.device):
-        pretrain(configuration(args, PretrainConfig), args.data, read_split(args.split), args.out, device=args.device, say=say)
+        pretrain(configuration(args, PretrainConfig), args.data, read_split(args.split), args.out, device=args.device, say=say,
+                 workers=args.workers)
 
 
 def _preview(args) -> None:
