@@ -106,8 +106,8 @@ def _numbers(metrics: Mapping) -> list[str]:
         rows = [[name, *(shown(row.get(region)) for region in regions)] for name, row in subsets.items()]
         parts += ["### By sequences (mean Dice; ET over cases with at least 1 ml)", markdown_table(("Sequences", *regions), rows)]
     if sure := metrics.get("sureness", {}).get("WT"):
-        parts.append(f"How sure it was of the whole tumour, as the Dice that its probabilities promise: {shown(sure['mean'])} on average, seldom below "
-                     f"{shown(sure['low'])} (N = {sure['n']}). A result of which it is clearly less sure is flagged.")
+        parts.append(f"How sure it was of the whole tumour, as the Dice that its probabilities promise: {shown(sure['mean'])} on average, seldom "
+                     f"below {shown(sure['low'])} (N = {sure['n']}). A result of which it is clearly less sure is flagged.")
     known = {"definition", "split", "dice", "dice_by_cohort", "other_scores", "definitions", "dice_by_sequences", "sureness"}
     for key, value in metrics.items():
         if key not in known:
