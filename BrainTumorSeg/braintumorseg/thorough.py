@@ -1,7 +1,7 @@
 """Several looks at one brain: with all its sequences, and with each of them withheld in turn.
 
 The mean of the looks hangs less on what one scanner did to one sequence, and where they disagree the network is not to be believed. A single
-pass does not show that: its probabilities are as sure of a wrong outline as of a right one.
+pass shows less of that: its probabilities are nearly as sure of a wrong outline as of a right one (see `signs`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Do the report's warnings tell results that are wrong? Counts of each sign of `signs.doubts`, over runs that are right and runs that are not.
+"""Do the report's warnings tell results that are wrong? Counts of those that judge an outline, over runs that are right and runs that are not.
 
     python doubts.py PACKED [--healthy FOLDER] [--phantoms 2] --out DIR
 
@@ -20,7 +20,7 @@ from measured import machine
 from robustness import AS_IT_IS, CHANGES, Images, uneven
 
 BAD, GOOD = 0.6, 0.75
-CODES = ("on_both_sides", "dark_in_flair", "unsure")
+CODES = ("on_both_sides", "dark_in_flair", "unsure", "weak_sequences", "empty_result")
 WITH_FLAIR = [(*others, "flair") for size in range(3, -1, -1) for others in combinations(("t1", "t1ce", "t2"), size)]
 WITHOUT_FLAIR = [("t1", "t1ce", "t2"), ("t1", "t2"), ("t1",)]
 
@@ -72,6 +72,7 @@ MISTAKES = {"T1 and FLAIR exchanged": exchanged("t1", "flair"), "T2 and FLAIR ex
 
 
 def _packed(model, packed: Path, split) -> Iterator[dict]:
+    from braintumorseg.quality import LEAST_DICE
     from braintumorseg.runtime import open_session
     from braintumorseg_training.data import load_cases
 
@@ -87,7 +88,10 @@ def _packed(model, packed: Path, split) -> Iterator[dict]:
                 images = original if change == AS_IT_IS else {**CHANGES, **MISTAKES}[change](original, card)
                 images = images.padded(card.size_multiple)
                 images.channels[[role not in subset for role in card.roles]] = 0
-                yield {"part": part, "case": case.name, "change": change, "sequences": " + ".join(subset), **_judged(images, session, card)}
+                row = _judged(images, session, card)
+                if card.metrics["dice_by_sequences"][" + ".join(subset)]["WT"] < LEAST_DICE:
+                    row["warnings"].append("weak_sequences")
+                yield {"part": part, "case": case.name, "change": change, "sequences": " + ".join(subset), **row}
 
 
 def _judged(images: Images, session, card) -> dict:
@@ -100,7 +104,8 @@ def _judged(images: Images, session, card) -> dict:
     ready = Prepared(images.channels, (images.channels != 0).any(axis=0), Grid(images.labels.shape, np.diag([*card.spacing_mm, 1.0])))
     found = signs(ready, probabilities, card)
     outline = probabilities[card.regions.index("WT")] >= card.post_processing.thresholds["WT"]
-    return _row(outline, images.labels > 0, np.prod(card.spacing_mm) / 1000, found, [code for code, _ in doubts(found, 1, card)])
+    return _row(outline, images.labels > 0, np.prod(card.spacing_mm) / 1000, found,
+                [code for code, _ in doubts(found, 1, card)] + ["empty_result"] * (not outline.any()))
 
 
 def _row(outline: np.ndarray, truth: np.ndarray, voxel_ml: float, found: dict, codes: list[str]) -> dict:
@@ -158,7 +163,7 @@ def as_markdown(result: dict) -> str:
         "no tumour, 1 ml or more found": [row for row in rows if not row["true_ml"] and row["ml"] >= 1],
     }
     lines = ["# Which results are told as doubtful", "",
-             f"{network['name']} {network['version']}; runs by the Dice of the whole tumour, and how many of them each sign tells. What a run is: "
+             f"{network['name']} {network['version']}; runs by the Dice of the whole tumour, and of how many each warning is told. What a run is: "
              "`Testing/benchmarks/doubts.py`; the limits were chosen on runs like these.", "",
              "| runs | N | " + " | ".join(f"`{code}`" for code in CODES) + " | any of them |", "|---" * (len(CODES) + 3) + "|"]
     for name, of in groups.items():
