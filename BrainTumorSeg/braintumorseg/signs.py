@@ -14,8 +14,9 @@ from .thorough import expected_dice
 
 __all__ = ["LEAST_FLAIR_EDGE", "MOST_OPPOSITE", "doubts", "signs"]
 
-# Limits, chosen on the runs that Testing/benchmarks/results/doubts.md counts. Of outlines with a Dice of 0.75 or more from the right files at most
-# 0.19 lay opposite tumour, and FLAIR was at least 0.44 brighter; a network's sureness is its own, and its card says what is usual.
+# Limits, chosen on runs like those that Testing/benchmarks/results/doubts.md counts. Of outlines with a Dice of 0.75 or more from the right files at
+# most 0.2 lay opposite tumour (0.45 of one tumour near the middle of a head tilted by 15 degrees), and FLAIR was at least 0.44 brighter; a network's
+# sureness is its own, and its card says what is usual.
 MOST_OPPOSITE = 0.3
 LEAST_FLAIR_EDGE = 0.3
 SURENESS_BELOW_USUAL = 0.02
