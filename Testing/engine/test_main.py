@@ -49,6 +49,8 @@ def test_an_interrupt_while_it_is_being_imported_exits_130_in_one_line(begins):
 HURT = """
 import os, signal, sys
 
+signal.signal(signal.SIGINT, signal.default_int_handler)   # whoever runs the tests may ignore it
+
 class Numpy:
     def find_spec(self, name, path=None, target=None):
         if name == "braintumorseg.cli":
