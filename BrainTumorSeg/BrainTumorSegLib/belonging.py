@@ -54,14 +54,14 @@ def name_words(name: str) -> frozenset:
 
 def sets_of(origins: Sequence[Origin]) -> list[frozenset]:
     """Indices of the volumes that may all be of one examination; the largest sets. A volume that tells nothing is in several."""
-    telling = sorted(range(len(origins)), key=lambda index: -len(origins[index].words))  # who tells most decides whom the others join
+    telling = sorted(dict.fromkeys(origins), key=lambda origin: -len(origin.words))  # who tells most decides whom the others join
     found = []
     for first in telling:
         members = [first]
         for other in telling:
-            if other != first and all(_may_be_together(origins[other], origins[member]) for member in members):
+            if other != first and all(_may_be_together(other, member) for member in members):
                 members.append(other)
-        found.append(frozenset(members))
+        found.append(frozenset(index for index, origin in enumerate(origins) if origin in members))
     return list(dict.fromkeys(found))
 
 

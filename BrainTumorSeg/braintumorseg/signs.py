@@ -10,7 +10,7 @@ from scipy import ndimage
 from .metrics import bounding_box
 from .model_card import ModelCard
 from .preprocess import Prepared
-from .thorough import expected_dice
+from .thorough import sureness
 
 __all__ = ["LEAST_FLAIR_EDGE", "MOST_OPPOSITE", "doubts", "signs"]
 
@@ -36,12 +36,13 @@ def signs(ready: Prepared, probabilities: np.ndarray, card: ModelCard) -> dict[s
     left for right about the middle of the brain; `flair_edge`, how much brighter FLAIR is in its outer 3 mm than from 1 to 4 mm outside, in standard
     deviations of the brain's FLAIR, where there is one.
     """
-    sure = expected_dice(probabilities, card).get("WT")
+    probability, threshold = probabilities[card.regions.index("WT")], card.post_processing.thresholds["WT"]
+    sure = sureness(probability, threshold)
     if sure is None:
         return {}
     every = tuple(slice(None, None, max(1, round(_COARSE_MM / mm))) for mm in ready.grid.spacing_mm)
     mm = [spacing * one.step for spacing, one in zip(ready.grid.spacing_mm, every, strict=True)]
-    tumour = (probabilities[card.regions.index("WT")] >= card.post_processing.thresholds["WT"])[every]
+    tumour = probability[every] >= threshold
     found = {"sureness": sure}
     if not tumour.any():
         return found

@@ -15,7 +15,7 @@ from .model_card import ModelCard
 from .runtime import Session
 from .tiling import predict
 
-__all__ = ["TOLD", "expected_dice", "look_again", "looks_at"]
+__all__ = ["TOLD", "expected_dice", "look_again", "looks_at", "sureness"]
 
 # Regions whose expected Dice a report tells: that of the others had next to nothing to do with the true one (rank correlation 0.2, the whole
 # tumour's 0.66, over 72 pairs of network and patient; Testing/benchmarks/results/thorough_other_hospitals.md).
@@ -57,10 +57,13 @@ def expected_dice(probabilities: np.ndarray, card: ModelCard) -> Mapping[str, fl
 
     2 sum(p within) / (sum(p) + voxels within): the ratio of what overlap and sizes are expected to be.
     """
-    found = {}
-    for region, probability in zip(card.regions, probabilities, strict=True):
-        within = probability >= card.post_processing.thresholds[region]
-        voxels = int(np.count_nonzero(within))
-        if voxels:
-            found[region] = 2 * float(probability[within].sum(dtype=float)) / (float(probability.sum(dtype=float)) + voxels)
-    return found
+    found = {region: sureness(probability, card.post_processing.thresholds[region])
+             for region, probability in zip(card.regions, probabilities, strict=True)}
+    return {region: dice for region, dice in found.items() if dice is not None}
+
+
+def sureness(probability: np.ndarray, threshold: float) -> float | None:
+    """The expected Dice of one region, (I, J, K) probabilities outlined at `threshold`; None where nothing is."""
+    within = probability >= threshold
+    voxels = int(np.count_nonzero(within))
+    return 2 * float(probability[within].sum(dtype=float)) / (float(probability.sum(dtype=float)) + voxels) if voxels else None
