@@ -96,21 +96,22 @@ def _segment_checks(segmentation, table) -> list:
 
 def write_nifti(segmentation, path: Path) -> None:
     """The labels on the grid of the source volume's own file, as .nii.gz. Raises OSError."""
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        write_labels(labels_on(segmentation, label_values(segmentation)), placement_of(segmentation).local, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    from braintumorseg.io.replacing import replacing
+
+    with replacing(path) as partial:
+        write_labels(labels_on(segmentation, label_values(segmentation)), placement_of(segmentation).local, partial)
 
 
 def write_seg_nrrd(segmentation, path: Path) -> None:
     """The segmentation as Slicer keeps it (names, colours, terminology), as .seg.nrrd. Raises OSError."""
+    from braintumorseg.io.replacing import replacing
+
     storage = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationStorageNode")
     try:
-        storage.SetFileName(str(path))
-        if not storage.WriteData(segmentation):
-            raise OSError(None, _("Slicer could not write {name}").format(name=path.name))
+        with replacing(path) as partial:
+            storage.SetFileName(str(partial))
+            if not storage.WriteData(segmentation):
+                raise OSError(None, _("Slicer could not write {name}").format(name=path.name))
     finally:
         slicer.mrmlScene.RemoveNode(storage)
 
@@ -172,11 +173,12 @@ class DicomExport:
             self._end(failure_of(error))
 
     def _keep(self, seg: Mapping) -> Exported:
+        from braintumorseg.io.replacing import replacing
+
         written = self._folder.path / "segmentation.dcm"
         if self._path is not None:
-            partial = self._path.with_name(f".{self._path.name}.partial")
-            partial.write_bytes(written.read_bytes())
-            os.replace(partial, self._path)
+            with replacing(self._path) as partial:
+                partial.write_bytes(written.read_bytes())
         stored = dicom.add_file(written, seg["sop_uid"])
         return Exported(self._path, stored, len(seg["segments"]), tuple(seg.get("left_out", ())))
 

@@ -34,12 +34,14 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """All or nothing."""
+        from braintumorseg.io.replacing import put
+
         partial = folder / f"{_NAME}.partial"
         with partial.open("w", encoding="utf-8") as stream:
             json.dump(asdict(self), stream)
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(partial, folder / _NAME)
+        put(partial, folder / _NAME)
 
     @staticmethod
     def remove(folder: Path) -> None:

@@ -6,10 +6,8 @@ import base64
 import csv
 import io
 import os
-import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,6 +15,7 @@ from .cohort_manifest import Record, manifests_in, read_records
 from .cohort_workers import THUMBNAIL
 from .errors import OutputError
 from .html_page import Html, Number, join, page, section, table, tag, text
+from .io.replacing import replacing
 from .labels import REGIONS
 from .measure import LABEL_VALUES
 from .progress import Update
@@ -155,13 +154,9 @@ def _sizes(folder: Path) -> list[int]:
 
 
 def _replace(path: Path, content: str) -> None:
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        partial.write_text(content, encoding="utf-8", errors="backslashreplace")
-        os.replace(partial, path)
+        with replacing(path) as partial:
+            partial.write_text(content, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise OutputError(f"{path.name} cannot be written ({error.strerror or type(error).__name__}).",
                           "Free some space, or make the folder yours to write; then 'braintumorseg cohort --summary DIR' writes it.") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 
 from .errors import OutputError, ResourceError
 from .evaluate import STRUCTURES, CaseResult, Evaluation, Scores
+from .io.replacing import replacing
 from .labels import REGIONS
 from .lesions import LESION_DEFINITION
 
@@ -234,13 +234,9 @@ def _left_out(evaluation: Evaluation) -> list[str]:
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Write beside `path` and rename, so that a full disk leaves no half file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        write(temporary)
-        os.replace(temporary, path)
+        with replacing(path) as partial:
+            write(partial)
     except OSError as error:
         raise OutputError(f"{path.name} cannot be written: {error.strerror or error}.",
                           "Check that its folder exists, is writable and has room.") from None
-    finally:
-        temporary.unlink(missing_ok=True)

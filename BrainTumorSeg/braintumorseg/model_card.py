@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from .errors import ModelError
+from .io.atomic import refusal
+from .io.replacing import replacing
 from .labels import REGIONS
 from .study import ROLES
 
@@ -165,4 +167,9 @@ def read_card(path: Path) -> ModelCard:
 
 
 def write_card(card: ModelCard, path: Path) -> None:
-    path.write_text(json.dumps(asdict(card), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    """Write NAME.json; a card that was there is replaced whole or not at all. Raises OutputError."""
+    try:
+        with replacing(path) as partial:
+            partial.write_text(json.dumps(asdict(card), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise refusal(error, path) from error

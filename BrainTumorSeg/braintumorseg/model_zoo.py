@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import MissingFile, ModelError, OutputError
+from .io.replacing import put
 from .model_card import ModelCard, read_card
 from .weights import sha256_of, variant_problem
 
@@ -117,7 +118,7 @@ def add_model(archive: Path) -> Model:
             model = _model(card)
             _require_addable(model, archive.name, members)
             for name in model.files:  # the card last: a network is there when its card is
-                (Path(temporary) / name).replace(folder / name)
+                put(Path(temporary) / name, folder / name)
     except OSError as error:
         raise OutputError(f"The network cannot be stored in {folder} ({error.strerror}).",
                           "Set BRAINTUMORSEG_MODELS to a folder with room.") from None

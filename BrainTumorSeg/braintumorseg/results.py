@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from .errors import InputError, OutputError
 from .io.atomic import output_folder
 from .io.nifti import write_nifti
+from .io.replacing import put
 from .measure import Measurements, measure
 from .model_card import ModelCard
 from .overlay import draw_overlay, draw_thumbnail
@@ -77,6 +78,6 @@ def _write_dicom(study: Study, segmentation: Segmentation, measurements: Measure
         shutil.rmtree(partial)
         return (Flag("no_dicom_result", "warning", f"No DICOM result was written. {error}"),)
     for path in partial.iterdir():
-        path.rename(folder / path.name)
+        put(path, folder / path.name)
     partial.rmdir()
     return ()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from braintumorseg.errors import OutputError
+from braintumorseg.io import atomic
 from braintumorseg.io.atomic import MARKER, check_output, output_folder
 
 
@@ -115,14 +116,12 @@ def test_the_earlier_result_stays_when_the_work_fails(tmp_path, earlier):
 
 
 def test_the_earlier_result_comes_back_when_the_rename_fails(tmp_path, earlier, monkeypatch):
-    rename = Path.rename
+    def fails_for_the_new(source, target):
+        if ".partial-" in source.name:
+            raise OSError(errno.ENOSPC, "No space left on device", str(source))
+        source.rename(target)
 
-    def fails_for_the_new(self, target):
-        if ".partial-" in self.name:
-            raise OSError(errno.ENOSPC, "No space left on device", str(self))
-        return rename(self, target)
-
-    monkeypatch.setattr(Path, "rename", fails_for_the_new)
+    monkeypatch.setattr(atomic, "put", fails_for_the_new)
     with pytest.raises(OutputError, match="disk is full"), output_folder(earlier, force=True) as folder:
         fill(folder)
     assert listing(tmp_path) == ["out", f"out/{MARKER}", "out/sub", "out/sub/a.txt"]
@@ -192,8 +191,8 @@ def die():
     os.kill(os.getpid(), signal.SIGKILL)
 moment, out = sys.argv[1:]
 if moment == "between the renames":
-    rename = Path.rename
-    Path.rename = lambda self, target: die() if ".partial-" in self.name else rename(self, target)
+    put = atomic.put
+    atomic.put = lambda source, target: die() if ".partial-" in source.name else put(source, target)
 if moment == "before the old one is deleted":
     atomic.remove_folder = lambda folder: die()
 with atomic.output_folder(out, force=True) as folder:
@@ -271,3 +270,26 @@ def test_a_link_in_a_circle_is_one_line(tmp_path):
     for path in (tmp_path / "loop" / "x", tmp_path / "loop"):
         with pytest.raises(OutputError, match=r"in a circle|is a file|exists already"), output_folder(path):
             pass
+
+
+def test_a_folder_that_a_viewer_holds_open_is_refused_before_the_work_on_windows(tmp_path, monkeypatch):
+    def refuse(source, target):
+        error = PermissionError(13, "Access is denied", str(source))
+        error.winerror = 5
+        raise error
+
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / MARKER).write_text("old")
+    monkeypatch.setattr(atomic, "_RENAMES_WHAT_IS_OPEN", False)
+    monkeypatch.setattr(atomic, "put", refuse)
+    with pytest.raises(OutputError, match=r"another program has it open.*Close"):
+        check_output(tmp_path / "out", force=True)
+    assert (tmp_path / "out" / MARKER).read_text() == "old"
+
+
+def test_a_folder_that_can_be_moved_aside_is_back_in_its_place_on_windows(tmp_path, monkeypatch):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / MARKER).write_text("old")
+    monkeypatch.setattr(atomic, "_RENAMES_WHAT_IS_OPEN", False)
+    check_output(tmp_path / "out", force=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

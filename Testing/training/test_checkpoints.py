@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -64,7 +65,7 @@ def test_when_both_are_damaged_nothing_is_touched_and_the_best_weights_are_there
 
 
 def test_a_run_killed_between_the_two_renames_goes_on_from_the_previous_checkpoint(saved):
-    (saved / CHECKPOINT).rename(saved / f".{CHECKPOINT}.partial")   # as it lies there then
+    (saved / CHECKPOINT).rename(saved / f".partial-01234567-{CHECKPOINT}")   # as it lies there then
     said = []
     assert has_checkpoint(saved)
     assert find_checkpoint(saved, said.append)["step"] == 2
@@ -74,7 +75,7 @@ def test_a_run_killed_between_the_two_renames_goes_on_from_the_previous_checkpoi
 
 def test_a_failed_saving_leaves_both_checkpoints(saved, tiny, monkeypatch):
     def half(content, file):
-        file.write(b"half")
+        Path(file).write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoints.torch, "save", half)

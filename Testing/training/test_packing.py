@@ -100,7 +100,7 @@ def test_a_case_that_is_packed_again_does_not_count_while_its_arrays_are_exchang
         os.replace(partial, target)
 
     pack(tmp_path)
-    monkeypatch.setattr(Path, "replace", replace_or_break)
+    monkeypatch.setattr("braintumorseg_training.packing.put", replace_or_break)
     with pytest.raises(OutputError, match="p1 cannot be written"):
         pack(tmp_path, case=toy_case(1))
     assert packed_names(tmp_path) == []

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from braintumorseg.errors import ModelError, OutputError
+from braintumorseg.io.replacing import replacing
 
 from .config import RunConfig, config_from, plain_fields
 
@@ -99,7 +100,7 @@ def find_checkpoint(out: Path, say: Callable[[str], None]) -> dict:
 
     Raises ModelError when none is whole.
     """
-    for left in out.glob(".*.partial"):  # of a run that was killed while it wrote
+    for left in out.glob(".partial-*"):  # of a run that was killed while it wrote
         left.unlink(missing_ok=True)
     try:
         return load_checkpoint(out / CHECKPOINT)
@@ -163,19 +164,15 @@ def load_weights(network: nn.Module, weights: dict, source: str) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Around the writing of one file of a run: what the disk refuses becomes an OutputError, and a file PATH that is a '.partial' goes."""
+    """Around the writing of one file of a run: what the disk refuses becomes an OutputError."""
     try:
         yield
     except (OSError, RuntimeError) as error:  # torch's writer answers a failing file with a RuntimeError of its own
         refusal = next((one for one in (error, error.__context__) if isinstance(one, OSError)), None)
         if refusal is None:
             raise
-        if path.suffix == ".partial":
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
-        name = path.name.removeprefix(".").removesuffix(".partial")
         fix = ("Make room on the disk" if refusal.errno in _FULL else "Put that right") + " and run the same command again: it goes on from there."
-        raise OutputError(f"{name} could not be written ({refusal.strerror or refusal}); the checkpoint before is untouched.", fix) from None
+        raise OutputError(f"{path.name} could not be written ({refusal.strerror or refusal}); the checkpoint before is untouched.", fix) from None
 
 
 def _known(learned_from: Sequence[str] | None) -> dict:
@@ -183,16 +180,10 @@ def _known(learned_from: Sequence[str] | None) -> dict:
 
 
 def _save(path: Path, content: dict, keep: Path | None = None) -> None:
-    """Write `content` beside `path`, bring it to the disk, then rename; what is at `path` is renamed to `keep` before."""
-    partial = path.with_name(f".{path.name}.partial")
-    with writing(partial):
-        with partial.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        if keep and path.exists():
-            path.replace(keep)
-        partial.replace(path)
+    """Replace `path` by `content`; what is there is renamed to `keep` before."""
+    with writing(path):
+        with replacing(path, keep) as partial:
+            torch.save(content, partial)
         _sync_folder(path.parent)
 
 

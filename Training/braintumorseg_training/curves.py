@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from braintumorseg.errors import MissingFile, ResourceError
+from braintumorseg.io.replacing import replacing
 
 from .checkpoints import writing
 from .run_log import LOG, read_log
@@ -77,10 +78,8 @@ def draw_curves(runs: Sequence[Path], path: Path) -> None:
     if not dice.get_lines():
         dice.text(0.5, 0.5, "no validation yet", ha="center", va="center", transform=dice.transAxes, color="0.5")
     rate.set_ylim(bottom=0)
-    partial = path.with_name(f".{path.name}.partial")
-    with writing(partial):
+    with writing(path), replacing(path) as partial:
         canvas.print_png(str(partial))
-        partial.replace(path)
 
 
 def _draw_dice(axes, curves: dict[str, Curve], labels: dict[str, str], colours: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from braintumorseg.errors import ModelError, OutputError
+from braintumorseg.io.replacing import put, replacing
 from braintumorseg.labels import REGIONS
 from braintumorseg.model_card import Label, ModelCard, PostProcessing, read_card, write_card
 from braintumorseg.model_zoo import Model, sha256_of
@@ -117,7 +118,7 @@ def write_checked(network: nn.Module, weights: dict, crop: np.ndarray, card: Mod
                   "on": f"a {' x '.join(map(str, crop.shape[1:]))} crop, float16-rounded weights in both"}
         write_card(replace(card, sha256=sha256_of(path), training={**card.training, "parity": parity}), path.with_suffix(".json"))
         for suffix in (".onnx", ".json"):
-            path.with_suffix(suffix).replace(out / f"{card.name}{suffix}")
+            put(path.with_suffix(suffix), out / f"{card.name}{suffix}")
     return out / f"{card.name}.onnx"
 
 
@@ -126,14 +127,11 @@ def pack_zip(weights: Path, path: Path) -> Path:
 
     Raises OutputError, and leaves no half file.
     """
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+        with replacing(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
             for name in Model(read_card(weights.with_suffix(".json")), weights).files:
                 archive.write(weights.with_name(name), name)
-        partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise OutputError(f"{path.name} cannot be written ({error.strerror}).", "Choose a folder that is there and has room.") from None
     return path
 

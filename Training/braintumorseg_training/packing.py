@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from braintumorseg.errors import InputError, OutputError
+from braintumorseg.io.replacing import put
 from braintumorseg.labels import ED, ET, NCR
 from braintumorseg.model_card import ModelCard
 from braintumorseg.preprocess import prepare
@@ -194,7 +195,7 @@ def _write(facts: PackedFacts, channels: np.ndarray, labels: np.ndarray, spots: 
                             source=facts.source, warnings=np.array(facts.warnings, str), origin=facts.origin, spacing_mm=facts.spacing_mm, **spots)
         (out / f"{facts.name}.npz").unlink(missing_ok=True)  # while its arrays are exchanged the case is not packed
         for end in _ENDS:
-            partial[end].replace(out / f"{facts.name}{end}")
+            put(partial[end], out / f"{facts.name}{end}")
     except OSError as error:
         raise OutputError(f"{facts.name} cannot be written to {out.name}: {error.strerror or error}.",
                           "Make room there, or choose another --out; the same command again goes on where this one stopped.") from None

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from braintumorseg.errors import InputError, OutputError, ResourceError
+from braintumorseg.io.replacing import replacing
 from braintumorseg.model_card import ModelCard
 
 from .case_checks import ODD_LABELS, check_case, declared_table
@@ -213,7 +214,7 @@ def _line(outcomes: list[Outcome], count: int, seconds: float) -> str:
 
 def _write_table(outcomes: list[Outcome], out: Path) -> None:
     """prepare.csv with these cases' rows; those of cases that other folders brought into the same one stay."""
-    path, partial = out / TABLE, out / f".{TABLE}.partial"
+    path = out / TABLE
     rows = {}
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -227,12 +228,9 @@ def _write_table(outcomes: list[Outcome], out: Path) -> None:
             ml = [f"{value:.2f}" for value in outcome.facts.ml] if outcome.facts else ["", "", ""]
             values = (outcome.case, outcome.cohort, outcome.patient, outcome.status, outcome.reason, *ml)
             rows[outcome.case] = dict(zip(_COLUMNS, values, strict=True))
-        with partial.open("w", newline="", encoding="utf-8") as file:
+        with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, _COLUMNS, extrasaction="ignore")
             writer.writeheader()
             writer.writerows(rows[name] for name in sorted(rows))
-        partial.replace(path)
     except (OSError, KeyError, csv.Error) as error:
         raise OutputError(f"{TABLE} cannot be written to {out.name} ({error}).", "Make room there, or move the file away.") from None
-    finally:
-        partial.unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from textwrap import wrap
@@ -10,6 +9,7 @@ from textwrap import wrap
 import numpy as np
 
 from braintumorseg.errors import InputError, MissingFile, OutputError
+from braintumorseg.io.replacing import replacing
 from braintumorseg.overlay_page import LegendEntry, Panel, draw_page
 from braintumorseg.quality import TITLES
 from braintumorseg.study import ROLES
@@ -111,12 +111,9 @@ def _on_screen(piece: np.ndarray) -> np.ndarray:
 
 
 def _save(page, path: Path) -> None:
-    partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        page.save(partial, "PNG")
-        partial.replace(path)
+        with replacing(path) as partial:
+            page.save(partial, "PNG")
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise OutputError(f"{path.name} cannot be written ({error.strerror or error}).", "Make room there, or choose another --out.") from None

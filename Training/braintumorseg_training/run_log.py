@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from braintumorseg.io.replacing import replacing
+
 from .checkpoints import writing
 
 __all__ = ["LOG", "append_row", "cut_log", "read_log"]
@@ -30,13 +32,10 @@ def cut_log(out: Path, scores: Sequence[str], step: int, validated: int) -> None
     if not (out / LOG).exists():
         return
     rows = [row for row in read_log(out) if int(row["step"]) <= (step if row.get("loss") else validated)]
-    partial = out / f".{LOG}.partial"
-    with writing(partial):
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, _columns(scores), extrasaction="ignore")
-            writer.writeheader()
-            writer.writerows(rows)
-        partial.replace(out / LOG)
+    with writing(out / LOG), replacing(out / LOG) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, _columns(scores), extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def read_log(out: Path) -> list[dict[str, str]]:

@@ -16,6 +16,7 @@ from statistics import median
 import numpy as np
 
 from braintumorseg.errors import InputError, MissingFile, OutputError
+from braintumorseg.io.replacing import replacing
 
 from .case_table import CaseRow, patient_of
 from .packing import PHANTOM, SYNTHETIC, UNLABELLED, PackedFacts, packed_names, read_facts
@@ -176,11 +177,10 @@ def write_splits(splits: Sequence[Split], path: Path, *, force: bool = False) ->
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for one, split in zip(paths, splits, strict=True):
-            partial = one.with_name(f".{one.name}.partial")
             fields = {"reason": split.reason, "validation": split.validation, "test": split.test, "train": split.train,
                       **({"inherited": split.inherited} if split.inherited else {}), **({} if split.made_up is None else {"made_up": split.made_up})}
-            partial.write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
-            partial.replace(one)
+            with replacing(one) as partial:
+                partial.write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise OutputError(f"The split {path.name} cannot be written: {error.strerror or error}.", "Choose another place.") from None
     return paths

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..errors import OutputError
 from .owner import MARK, is_abandoned, owner_mark, remove_folder
+from .replacing import put
 
 __all__ = ["MARKER", "check_output", "output_folder", "refusal"]
 
@@ -30,6 +31,10 @@ _WORDS = {
     errno.ELOOP: ("a link in its path leads in a circle", "Choose another folder."),
     errno.ENAMETOOLONG: ("its name is too long", "Choose a shorter name."),
 }
+
+# Windows' codes for what another program has open: access denied (also to a folder with such a file in it), sharing and lock violation.
+_HELD = (5, 32, 33)
+_RENAMES_WHAT_IS_OPEN = os.name != "nt"
 
 
 @contextmanager
@@ -83,6 +88,8 @@ def _real(path: Path | str) -> Path:
 def refusal(error: OSError, path: Path) -> OutputError:
     """What the system's refusal to write to `path` is to a user."""
     what, fix = _WORDS.get(error.errno, (error.strerror or type(error).__name__, "Choose another folder."))
+    if getattr(error, "winerror", None) in _HELD:
+        what, fix = "another program has it open, or this user may not write there", "Close what shows its files, or choose another folder."
     return OutputError(f"{path.name} cannot be written: {what}.", fix)
 
 
@@ -98,6 +105,10 @@ def _check_output(path: Path, force: bool) -> None:
     if any(path.iterdir()) and not (path / MARKER).is_file():
         raise OutputError(f"The folder {path.name} holds files but no {MARKER}: it is not one of our results and is left alone.",
                           "Choose another name, or empty the folder yourself.")
+    if not _RENAMES_WHAT_IS_OPEN:  # whether it can be moved aside is seen now, not after the work
+        aside = _beside(path, "old")
+        put(path, aside)
+        put(aside, path)
 
 
 def _flush(folder: Path) -> None:
@@ -111,14 +122,14 @@ def _flush(folder: Path) -> None:
 def _put(partial: Path, path: Path) -> None:
     """Rename `partial` to `path`; a folder there is moved aside before and deleted after, or moved back."""
     if not path.exists():
-        partial.rename(path)
+        put(partial, path)
         return
     old = _beside(path, "old")
-    path.rename(old)
+    put(path, old)
     try:
-        partial.rename(path)
+        put(partial, path)
     except BaseException:
-        old.rename(path)
+        put(old, path)
         raise
     remove_folder(old)
 

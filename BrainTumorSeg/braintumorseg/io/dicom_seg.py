@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from .dicom_planes import headers_to_copy, planes
 from .dicom_quiet import quiet
 from .dicom_seg_reader import read_dicom_seg
 from .dicom_source import MANUFACTURER, SourceSeries, put_character_set, series_number, source_series
+from .replacing import replacing
 
 if TYPE_CHECKING:
     from highdicom.seg import Segmentation, SegmentDescription
@@ -88,13 +88,9 @@ def write_dicom_seg(labels: Volume, source: SourceSeries | Sequence[Dataset], ta
 
 
 def _save(seg: Segmentation, path: Path, labels: Volume, kept: Sequence[SegmentLabel]) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    try:
+    with replacing(path) as partial:
         seg.save_as(partial)
         _check(partial, path.name, labels, kept)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _check(written: Path, name: str, labels: Volume, kept: Sequence[SegmentLabel]) -> None:

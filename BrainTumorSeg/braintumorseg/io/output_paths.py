@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..errors import OutputError
 from .atomic import refusal
+from .replacing import put
 
 __all__ = ["check_paths", "output_paths"]
 
@@ -38,7 +39,7 @@ def output_paths(paths: Sequence[Path | str], force: bool = False, ours: Callabl
                 _move(partial, target, moved)
     except BaseException as error:
         for now, before in reversed(moved):
-            now.rename(before)
+            put(now, before)
         if isinstance(error, OSError):
             raise OutputError(f"The results cannot be written: {error.strerror or type(error).__name__}.",
                               "Choose a folder of your own on a disk with room.") from error
@@ -78,7 +79,7 @@ def _check_path(target: Path, force: bool, ours: Callable[[Path], bool]) -> None
 
 
 def _move(path: Path, to: Path, moved: list[tuple[Path, Path]]) -> None:
-    path.rename(to)
+    put(path, to)
     moved.append((to, path))
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import Cancelled, OutputError, PacsError, PartialRetrieve
+from ..io.replacing import put
 
 __all__ = ["Inbox"]
 
@@ -54,7 +54,7 @@ class Inbox:
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
             partial.write_bytes(content)
-            os.replace(partial, place)
+            put(partial, place)
         except OSError as error:
             raise OutputError(f"An image cannot be written ({error.strerror}).", "Free some space, or choose a folder on another disk.") from error
         with self._lock:
