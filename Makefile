@@ -16,7 +16,7 @@ demo: $(VENV)/.engine
 test: $(VENV)/.test
 	@.ci/system-packages $(DEBIAN)
 	@.ci/dcmjs $(VENV)/dcmjs
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
