@@ -17,6 +17,7 @@ from .confidentiality import option_codes, why_not_kept
 from .errors import InputError
 from .io.atomic import MARKER, output_folder
 from .io.dicom_facts import damage
+from .io.dicom_header import inflates_beyond_reason
 from .io.dicom_walk import find_files
 from .person_names import are_several_people, words_of_name
 from .pseudonyms import Pseudonyms
@@ -91,6 +92,9 @@ def _survey(paths: Iterable[Path], left_out: Counter[str]) -> tuple[list[_Image]
     left_out.update(f"a folder: {one.why}" for one in closed)
     for path in files:
         try:
+            with path.open("rb") as file:
+                if inflates_beyond_reason(file):
+                    raise ValueError("deflated from more than memory should hold")
             header = dcmread(path, stop_before_pixels=True)
             patient = str(header.get("PatientID") or "") or f"{header.get('PatientName', '')}\0{header.get('PatientBirthDate', '')}"
             birth = re.sub(r"\D", "", str(header.get("PatientBirthDate") or ""))

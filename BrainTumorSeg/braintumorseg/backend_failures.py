@@ -1,13 +1,13 @@
-"""What a runtime's own error means: memory that does not suffice, or a network that cannot be run."""
+"""What a runtime's own error means: a library that cannot be loaded, memory that does not suffice, or a network that cannot be run."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-from .errors import ModelError, OutOfMemory
+from .errors import ModelError, OutOfMemory, ResourceError
 
-__all__ = ["is_out_of_memory", "one_line", "pass_failure"]
+__all__ = ["is_out_of_memory", "load_failure", "one_line", "pass_failure"]
 
 # As ONNX Runtime, CUDA, cuBLAS, cuDNN, OpenVINO and C++ say it. "memory" alone is no sign: an illegal memory access is a fault, not a want.
 _OF_MEMORY = re.compile(r"out[ _]of[ _]memory|not enough (\w+ )?memory|bad[ _]alloc|alloc\w*[ _]failed|"
@@ -17,6 +17,14 @@ _OF_CUDA = re.compile(r"\bCU(DA|BLAS|DNN)\w* (failure|error) [^;]*")
 
 def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or _OF_MEMORY.search(str(error)) is not None
+
+
+def load_failure(name: str, package: str, error: ImportError) -> ResourceError:
+    """Why the runtime `name`, of a package that is installed, cannot be imported."""
+    if "DLL load failed" in str(error):   # mostly for want of a new enough C++ library, which Python itself brings only in part
+        return ResourceError(f"{name} is installed and its libraries cannot be loaded ({one_line(error)}).",
+                             "Install Microsoft's newest Visual C++ redistributable (https://aka.ms/vs/17/release/vc_redist.x64.exe) and try again.")
+    return ResourceError(f"{name} cannot be loaded ({one_line(error)}).", f"Install it again: pip install --force-reinstall {package}")
 
 
 def one_line(error: Exception, most: int = 200) -> str:

@@ -11,9 +11,9 @@ from types import FunctionType
 
 import numpy as np
 
-from .backend_failures import is_out_of_memory, one_line, pass_failure
+from .backend_failures import is_out_of_memory, load_failure, one_line, pass_failure
 from .errors import Cancelled, ModelError, ResourceError
-from .hardware import driver_cuda_version
+from .hardware import driver_cuda_version, installed_version
 
 __all__ = ["FIRST_CUDA_13", "OnnxRuntimeBackend", "gpu_command", "import_onnxruntime"]
 
@@ -75,12 +75,15 @@ class OnnxRuntimeBackend:
 
 def import_onnxruntime():
     """The package, told beforehand to report nothing: since 1.32 it otherwise makes a lasting identifier of this machine and sends
-    events of every run to Microsoft (its Privacy.md). Raises ResourceError when none is installed.
+    events of every run to Microsoft (its Privacy.md). Raises ResourceError when none is installed, or it cannot be loaded.
     """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read once, when it is loaded
     try:
         import onnxruntime
-    except ImportError:
+    except ImportError as error:
+        package = next((name for name in ("onnxruntime-gpu", "onnxruntime") if installed_version(name)), None)
+        if package is not None or not isinstance(error, ModuleNotFoundError) or error.name != "onnxruntime":
+            raise load_failure("ONNX Runtime", package or "onnxruntime", error) from None
         raise ResourceError("No ONNX Runtime is installed.",
                             "Add one of the two: pip install onnxruntime, or for an NVIDIA GPU: "
                             f"{gpu_command(driver_cuda_version())}.") from None
@@ -88,9 +91,12 @@ def import_onnxruntime():
 
 
 def gpu_command(driver_cuda: tuple[int, int] | None) -> str:
-    """What installs ONNX Runtime for an NVIDIA driver that runs this CUDA (None: the newest there will be), with the libraries it needs."""
+    """What installs ONNX Runtime for an NVIDIA driver that runs this CUDA (None: the newest there will be), with the libraries it needs.
+
+    In double quotes: to Windows' cmd.exe single ones are letters, and > sends what is printed into a file.
+    """
     older = driver_cuda is not None and driver_cuda < (13, 0)
-    return f"pip install 'onnxruntime-gpu[cuda,cudnn]>=1.23{',<1.27' if older else ''}'"
+    return f'pip install "onnxruntime-gpu[cuda,cudnn]>=1.23{",<1.27" if older else ""}"'
 
 
 def _preload(onnxruntime) -> list[str]:

@@ -20,7 +20,7 @@ from weakref import WeakSet
 
 import numpy as np
 
-from .backend_failures import one_line, pass_failure
+from .backend_failures import load_failure, one_line, pass_failure
 from .errors import Cancelled, ModelError, ResourceError
 
 __all__ = ["OpenVinoBackend", "import_openvino"]
@@ -106,7 +106,7 @@ def import_openvino():
     try:
         import openvino
     except ImportError as error:
-        raise ResourceError(f"OpenVINO cannot be loaded ({error}).", "Install it again: pip install --force-reinstall openvino") from None
+        raise load_failure("OpenVINO", "openvino", error) from None
     return openvino
 
 

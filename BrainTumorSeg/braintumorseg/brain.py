@@ -87,7 +87,7 @@ def brain_probability(image: Volume, finder: BrainFinder) -> Volume:
     # Zeros on both sides, as in training: nothing is seen beyond the field of view.
     pads = [(-side % card.size_multiple // 2, -(-(-side % card.size_multiple) // 2)) for side in shape]
     with finder.turn:
-        found, _ = predict(np.pad(channel, pads)[None], finder.session, card.size_multiple, card.bytes_per_voxel)
+        found, _ = predict(np.pad(channel, pads)[None], finder.session, card.size_multiple, card.bytes_per_voxel, regions=len(card.regions))
     return small.with_voxels(found[0][tuple(slice(low, low + side) for (low, _), side in zip(pads, shape, strict=True))])
 
 

@@ -8,7 +8,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .confidentiality import CODING_SCHEMES, DATES, KEPT, SEQUENCES, clean_description, option_codes
+from .clean_pixels import UnknownPixels, clean_pixels
+from .confidentiality import DATES, KEPT, SEQUENCES, clean_description, option_codes, published_meaning
 from .io.dicom_facts import contrast_agent, damage
 from .io.dicom_series import Facts
 from .pseudonyms import Pseudonyms
@@ -32,8 +33,10 @@ _TERMS = frozenset({"original", "derived", "primary", "secondary", "mixed", "yes
 _MAKERS = frozenset({"philips", "siemens", "healthineers", "general", "electric", "toshiba", "canon", "hitachi", "fujifilm", "bruker", "biospin",
                      "esaote", "paramed", "hyperfine", "neusoft", "alltech", "united", "imaging", "shimadzu", "fonar", "medical", "systems",
                      "healthcare", "health", "corporation", "gmbh"})
+# Where the name of the algorithm stands, who made the segment may: type 1 unless it was drawn by hand.
+_ALGORITHMS = {"AUTOMATIC": "Automatic", "SEMIAUTOMATIC": "Semiautomatic"}
 # Words that every copy holds, so that finding them says nothing.
-_OURS = " ".join([METHOD, "CONTRAST NONE UNKNOWN SEGMENTATION PYDICOM",
+_OURS = " ".join([METHOD, "CONTRAST NONE UNKNOWN SEGMENTATION PYDICOM", *_ALGORITHMS.values(),
                   *(meaning for keep_dates in (False, True) for _, meaning in option_codes(keep_dates, True))]).lower()
 _MOST_NUMBERS = 32   # where the standard sets no limit
 _TEXT = frozenset({"LO", "SH", "LT", "ST", "UT", "UC", "CS"})
@@ -62,6 +65,7 @@ class Cleaner:
     def __init__(self, pseudonyms: Pseudonyms, patient: str, identity: frozenset[str], keep_dates: bool, keep_age_sex: bool):
         self._pseudonyms, self._patient, self._identity = pseudonyms, patient, identity
         self._keep_dates, self._keep_age_sex = keep_dates, keep_age_sex
+        self._meanings: set[str] = set()   # of codes that the copy holds
 
     def copy(self, source: Path, target: Path) -> str:
         """Write a clean copy; returns '' or why there is none."""
@@ -69,11 +73,13 @@ class Cleaner:
 
         try:
             original = dcmread(source)
-            if not _fits(original):
-                return "an image whose pixel data do not have its size"
+            if "PixelData" in original:
+                original.PixelData = clean_pixels(original)
             clean = self.clean(original)
             self._finish(clean, original)
             content = _as_file(clean, original.file_meta.TransferSyntaxUID)
+        except UnknownPixels as error:
+            return str(error)
         except damage():
             return DAMAGED_HEADER
         if self._is_named_in(content):   # whatever way it came there: as numbers, in a comment of a compressed image
@@ -91,7 +97,7 @@ class Cleaner:
             if element.tag.is_private:
                 continue
             if element.keyword in SEQUENCES and element.VR == "SQ":
-                items = [self.clean(item) for item in element.value if _is_published(item)]
+                items = [self.clean(item) for item in element.value if _meaning(item) is not None]
                 if items or element.is_empty:
                     result.add(DataElement(element.tag, "SQ", items))
             elif element.keyword in DATES | KEPT and _is_regular(element):
@@ -130,7 +136,12 @@ class Cleaner:
         if agent := agent_given(Facts(contrast_agent=contrast_agent(original))):   # whether there was some decides which sequence it is
             result.ContrastBolusAgent = "CONTRAST" if agent == "yes" else "NONE"
         if "SegmentNumber" in original and result.get("SegmentedPropertyTypeCodeSequence"):
-            result.SegmentLabel = result.SegmentedPropertyTypeCodeSequence[0].get("CodeMeaning", "Segment")
+            result.SegmentLabel = str(result.SegmentedPropertyTypeCodeSequence[0].get("CodeMeaning", "Segment"))[:64]
+        if (kind := original.get("SegmentAlgorithmType")) in _ALGORITHMS:
+            result.SegmentAlgorithmName = _ALGORITHMS[kind]
+        if meaning := _meaning(original):
+            result.CodeMeaning = meaning
+            self._meanings.add(meaning.lower())
         if original.get("TrackingID"):
             result.TrackingID = f"Segment {original.get('SegmentNumber', '')}".strip()
         if "PositionReferenceIndicator" in original:
@@ -171,7 +182,8 @@ class Cleaner:
 
     def _is_named_in(self, content: bytes) -> bool:
         """Whether a file holds a word of the identity as text; digits and short words would be found by chance."""
-        found = [word for word in self._identity if len(word) > 4 and not word.isdigit() and word not in _OURS]
+        ours = " ".join([_OURS, *self._meanings])
+        found = [word for word in self._identity if len(word) > 4 and not word.isdigit() and word not in ours]
         return any(form.encode(coding, "replace") in content for word in found for form in (word, word.upper(), word.capitalize())
                    for coding in ("latin-1", "utf-8", "utf-16-le"))
 
@@ -205,9 +217,11 @@ def _is_number(value: object) -> bool:
     return True
 
 
-def _is_published(item: Dataset) -> bool:
-    """False for a code of a private scheme."""
-    return "CodingSchemeDesignator" not in item or item.CodingSchemeDesignator in CODING_SCHEMES
+def _meaning(item: Dataset) -> str | None:
+    """What the code in an item means in its vocabulary; '' when there is no code in it, None for one of no published vocabulary."""
+    if "CodingSchemeDesignator" not in item:
+        return ""
+    return published_meaning(str(item.get("CodeValue") or item.get("LongCodeValue") or ""), str(item.CodingSchemeDesignator))
 
 
 def _is_regular(element: DataElement) -> bool:
@@ -219,13 +233,3 @@ def _is_regular(element: DataElement) -> bool:
     most = dictionary_VM(element.tag).rpartition("-")[2]
     count = len(_values(element))
     return element.VR in ("DS", "IS", "CS", "UI") or count <= (int(most) if most.isdigit() else _MOST_NUMBERS)
-
-
-def _fits(original: Dataset) -> bool:
-    """Whether uncompressed pixel data have the length that rows, columns and frames say; more could be anything."""
-    pixels = original.get("PixelData")
-    if pixels is None or original.file_meta.TransferSyntaxUID.is_encapsulated:
-        return True
-    bits = original.Rows * original.Columns * original.SamplesPerPixel * original.BitsAllocated * int(original.get("NumberOfFrames") or 1)
-    size = -(-bits // 8)
-    return len(pixels) == size + size % 2 and not pixels[size:].strip(b"\0")

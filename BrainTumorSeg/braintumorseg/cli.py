@@ -36,6 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
                 owns_process=arguments is None)
     try:
         with _terminated_like_interrupted():
+            if hasattr(args, "out"):
+                _remove_leftovers()
             args.run(args, talk)
     except KeyboardInterrupt:
         talk.error(Cancelled("The run was cancelled; nothing half-written is left."))
@@ -56,17 +58,31 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _remove_leftovers() -> None:
+    """Patients' files that killed runs left in the place for temporary files go with the next run that writes, whatever its verb."""
+    from .io.private_temp import remove_leftovers
+
+    remove_leftovers()
+
+
 @contextmanager
 def _terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM, which a batch system or a shutdown sends, ends a run like Ctrl-C: temporary folders go with it."""
+    """SIGTERM, which a batch system or a shutdown sends, and SIGHUP, when a terminal closes, end a run like Ctrl-C: temporary folders go
+    with it. One that is ignored (nohup) stays so.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = {}
+    for name in ("SIGTERM", "SIGHUP"):   # Windows has no SIGHUP
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            before[number] = signal.signal(number, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -66,7 +66,8 @@ def run_cohort(entries: Sequence[Entry], workers: Workers, manifest: Manifest, *
                ended: Callable[[Record], None] = lambda record: None, cancel: threading.Event | None = None) -> None:
     """Have every one of `entries` segmented by `workers`, and write down what becomes of each.
 
-    One that does not fit into memory beside others is tried again alone; one whose worker is lost, by another. `listener` is told how
+    One that does not fit into memory beside others is tried again alone; one whose worker is lost, by another; one that a run or two
+    workers ended at, alone, so that no other pays for what it does. `listener` is told how
     far all are, `ended` of each study that ended. Raises Cancelled, or OutputError when the cohort's folder takes no more results; the
     workers have stopped then, in any case, what they finished meanwhile is written down too, and what they did not is as it was before.
     """
@@ -97,7 +98,10 @@ class _Run:
     """Which studies wait, are in work and have ended, and the manifest that says so."""
 
     def __init__(self, entries: Sequence[Entry], manifest: Manifest, ended: Callable[[Record], None]):
-        self._waiting, self._alone = deque(entries), deque()
+        suspects = {entry.id: record.begun for entry in entries if _suspect(record := manifest.records.get(entry.id))}
+        self._waiting = deque(entry for entry in entries if entry.id not in suspects)
+        # After the others, one at a time, first those that were there at fewest deaths.
+        self._alone = deque(sorted((entry for entry in entries if entry.id in suspects), key=lambda entry: suspects[entry.id]))
         self._in_work: dict[str, Record] = {}   # id -> what is written down of it if the run is cancelled now
         self.barred: OutputError | None = None  # why no study can be written any more
         self._manifest, self._ended = manifest, ended
@@ -124,8 +128,8 @@ class _Run:
             self.barred = refused(OSError(outcome.fields["errno"], os.strerror(outcome.fields["errno"])))
             return
         begun, others = self._manifest.records[entry.id], self._in_work.keys() - {entry.id}
-        if outcome.state == "lost" and begun.begun < MOST_DEATHS:
-            self._waiting.append(entry)
+        if outcome.state == "lost" and begun.begun < MOST_DEATHS:   # the first time its node may just have gone
+            (self._waiting if begun.begun == 1 else self._alone).append(entry)
         elif outcome.fields.get("kind") in _OF_MEMORY and others:
             self._alone.append(entry)
             self._manifest.write(replace(begun, begun=0, at=time.time()))
@@ -166,6 +170,11 @@ _OF_MEMORY = ("ResourceError", "OutOfMemory")
 def _begun(entry: Entry, before: Record | None) -> Record:
     deaths = before.begun if before is not None and before.state == "begun" else 0
     return Record(entry.id, entry.number, "begun", time.time(), files=fingerprint(entry), begun=deaths + 1)
+
+
+def _suspect(before: Record | None) -> bool:
+    """Whether the program died at this study, or at one beside it."""
+    return before is not None and (before.kind == "Died" or (before.state == "begun" and before.begun > 0))
 
 
 def _died(begun: Record) -> Record:

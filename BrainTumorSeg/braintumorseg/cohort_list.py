@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +15,13 @@ from .errors import ConfigError, MissingFile
 from .io.files import walk
 from .study import ROLES
 
-__all__ = ["COLUMNS", "Entry", "fingerprint", "list_folder", "read_list"]
+__all__ = ["COLUMNS", "SYSTEM_NAMES", "Entry", "fingerprint", "list_folder", "read_list"]
 
 COLUMNS = ("id", "path", *ROLES, "study")
+# What systems leave in folders and at the root of a disk, in lower case: Windows, macOS, Linux, and the servers of Synology and QNAP.
+SYSTEM_NAMES = frozenset({"$recycle.bin", "recycler", "system volume information", "desktop.ini", "thumbs.db", "__macosx", "lost+found",
+                          "@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot"})
+_NAMES_OF_DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\..*)?", re.IGNORECASE)   # on Windows, with any ending
 
 
 @dataclass(frozen=True)
@@ -32,11 +38,12 @@ class Entry:
 
 
 def list_folder(folder: Path, but: Path | None = None) -> list[Entry]:
-    """A study for every folder in `folder`, sorted by name; hidden ones and `but` (the results) are none. Raises MissingFile."""
+    """A study for every folder in `folder`, sorted by name; hidden ones, SYSTEM_NAMES and `but` (the results) are none. Raises MissingFile."""
     if not folder.is_dir():
         raise MissingFile("There is no folder of studies at the place given.", "Check the path, or give a table with --list.")
     but = but and but.resolve()
-    folders = [entry for entry in folder.absolute().iterdir() if entry.is_dir() and not entry.name.startswith(".") and entry.resolve() != but]
+    folders = [entry for entry in folder.absolute().iterdir()
+               if not entry.name.startswith(".") and entry.name.lower() not in SYSTEM_NAMES and entry.is_dir() and entry.resolve() != but]
     if not folders:
         raise MissingFile("The folder given holds no folders; each study must have its own.", "Give the folder above the studies' folders.")
     return [Entry(entry.name, (entry,)) for entry in sorted(folders)]
@@ -67,7 +74,7 @@ def read_list(table: Path) -> list[Entry]:
         raise ConfigError(f"{table.name} lists no study.", "Add a row for each.")
     first: dict[str, int] = {}
     for number, entry in enumerate(entries, start=1):
-        other = first.setdefault(entry.id.casefold(), number)  # as some disks see them
+        other = first.setdefault(unicodedata.normalize("NFC", entry.id).casefold(), number)  # as some disks see them
         if other != number:
             raise ConfigError(f"Rows {other} and {number} of {table.name} have one id.", "Each study needs its own.")
     return sorted(entries, key=lambda entry: entry.id)
@@ -81,7 +88,7 @@ def _entry(table: Path, number: int, row: Mapping[str, str | None]) -> Entry:
     if any("\0" in value for value in values.values()):
         raise ConfigError(f"{where} holds a character that no path can have.", "Write the table anew: it was damaged, or is not in UTF-8.")
     name = values["id"]
-    if not name or name.startswith(".") or set(name) & set('/\\:*?"<>|') or not name.isprintable():
+    if not name or name.startswith(".") or set(name) & set('/\\:*?"<>|') or not name.isprintable() or not _for_windows(name):
         raise ConfigError(f"{where} has an id that cannot name a folder.", "Use letters, digits, - and _.")
     if values.get("study") and not values["study"].isdecimal():
         raise ConfigError(f"{where}: the column 'study' counts the DICOM studies of a folder from 1.", "Give a number, or leave it empty.")
@@ -90,6 +97,11 @@ def _entry(table: Path, number: int, row: Mapping[str, str | None]) -> Entry:
     if not paths and not roles:
         raise ConfigError(f"{where} has neither a path nor a sequence.", "Give the study's folder, or its images.")
     return Entry(name, paths, roles, int(values["study"]) if values.get("study") else None)
+
+
+def _for_windows(name: str) -> bool:
+    """False for what Windows takes for another name, or for a device; results may go there later."""
+    return not name.endswith((".", " ")) and not _NAMES_OF_DEVICES.fullmatch(name)
 
 
 def fingerprint(entry: Entry) -> str:

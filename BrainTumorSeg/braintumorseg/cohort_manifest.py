@@ -14,13 +14,17 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from typing import TypedDict
 
 from . import __version__
+from .cohort_list import SYSTEM_NAMES
 from .cohort_shard import Shard
+from .declared import misfit, shaped
 from .errors import ConfigError, MissingFile, OutputError
 from .io.lock import hold
+from .labels import REGIONS
 from .measure import estimated
 
 __all__ = ["FORMAT", "Manifest", "Record", "manifests_in", "open_manifest", "read_records", "refused"]
@@ -28,7 +32,16 @@ __all__ = ["FORMAT", "Manifest", "Record", "manifests_in", "open_manifest", "rea
 FORMAT = "braintumorseg cohort 1"
 _MANIFEST = r"manifest(-\d+-of-\d+)?\.jsonl"
 _LOCK = ".cohort.lock"
+_STATES = ("begun", "done", "failed")
 _BEGIN_ANEW = "Choose another --out, or add --force to do all of it again."
+
+
+class Told(TypedDict):
+    """A flag of a study's report."""
+
+    code: str
+    severity: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -49,7 +62,7 @@ class Record:
     seconds: float = 0.0
     ml: Mapping[str, float] = field(default_factory=dict)
     estimated: tuple[str, ...] = ()
-    flags: tuple[Mapping[str, str], ...] = ()
+    flags: tuple[Told, ...] = ()
     provider: str = ""
     kind: str = ""
     reason: str = ""
@@ -142,28 +155,43 @@ def _said(name: str, value: object) -> str:
 
 
 def _read(path: Path) -> tuple[dict, dict[str, Record]]:
-    """(first line, id -> last record); a torn last line does not count."""
+    """(first line, id -> last record); a torn last line does not count. Raises ConfigError."""
     header, records = {}, {}
     for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
         try:
             value = json.loads(line)
             if number == 1:
                 if value["format"] != FORMAT:
-                    raise ConfigError(f"{path.name} is in the format {value['format']}, and this is {FORMAT}.", _BEGIN_ANEW)
+                    raise ConfigError(f"{path.name} is in the format {str(value['format'])[:40]}, and this is {FORMAT}.", _BEGIN_ANEW)
+                _require(isinstance(value.get("made", {}), Mapping))
                 header = value
                 continue
-            if value["state"] == "done" and "estimated" not in value:
-                value["estimated"] = _estimated_in(path.parent / value["id"])
-            record = Record(**{**{name: value[name] for name in _FIELDS if name in value}, "flags": tuple(value.get("flags", ())),
-                               "estimated": tuple(value.get("estimated", ()))})
-        except (ValueError, KeyError, TypeError):
+            record = shaped(Record, {name: value[name] for name in _FIELDS if name in value})
+            _require(not misfit(record, Record) and _stays_within(record.id) and record.state in _STATES)
+            _require(record.state != "done" or record.ml.keys() >= REGIONS.keys())
+            if record.state == "done" and "estimated" not in value:
+                record = replace(record, estimated=_estimated_in(path.parent / record.id))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise ConfigError(f"{path.name} is damaged at line {number}.", f"Put back a copy of it. {_BEGIN_ANEW}") from None
         records[record.id] = record
     return header, records
 
 
+def _require(sound: bool) -> None:
+    """Raises ValueError for a line that is not: another program's, or damaged."""
+    if not sound:
+        raise ValueError
+
+
+def _stays_within(name: str) -> bool:
+    """Whether a study's folder of this name is one in the cohort's."""
+    path = Path(name)
+    return bool(path.parts) and not path.is_absolute() and not path.drive and ".." not in path.parts
+
+
 def _require_ours(folder: Path) -> None:
-    names = [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")]   # listed once: shards begin at one moment
+    names = [entry.name for entry in folder.iterdir()   # listed once: shards begin at one moment
+             if not entry.name.startswith(".") and entry.name.lower() not in SYSTEM_NAMES]
     if names and not any(re.fullmatch(_MANIFEST, name) for name in names):
         raise OutputError(f"The folder {folder.name} holds files but no manifest: it is not a cohort of ours and is left alone.",
                           "Choose another --out.")

@@ -27,7 +27,7 @@ def add_cohort(verbs, research_only: str) -> argparse.ArgumentParser:
         description=f"""Segment many studies with one command. {research_only}
 
 Every folder in FOLDER is a study, DICOM or files, as 'segment' takes it; its results go into a folder of the same name in DIR. DIR also
-gets cohort.csv (volumes, warnings and errors of all), cohort.html (the same with pictures) and the manifest, by which a run that was
+gets cohort.csv (volumes, diameters, warnings and errors of all), cohort.html (the same with pictures) and the manifest, by which a run that was
 stopped or killed is continued: give the same command again. A study that fails is listed with the reason and does not stop the others.
 The terminal names studies by numbers only, for folders may be named for patients; cohort.csv says which is which.""",
         epilog=_SLURM)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +25,11 @@ from .report import RESEARCH_USE_ONLY
 __all__ = ["CSV_COLUMNS", "format_ended", "summarise", "write_summary"]
 
 _STRUCTURES = tuple(dict.fromkeys((*REGIONS, *LABEL_VALUES)))   # WT, TC, ET, NCR, ED: ET is both
-CSV_COLUMNS = ("number", "id", "state", *(f"{name.lower()}_ml" for name in _STRUCTURES), "flags", "seconds", "error", "estimated")
+CSV_COLUMNS = ("number", "id", "state", *(f"{name.lower()}_ml" for name in _STRUCTURES), "flags", "seconds", "error", "estimated",
+               "long_mm", "short_mm", "measurable", "measurable_lesions", "sum_of_products_mm2", "lesions", "expected_dice_wt", "missing",
+               "reference", "reference_spacing_mm", "model", "model_version")
+_FROM_REPORT = CSV_COLUMNS[CSV_COLUMNS.index("long_mm"):]
+_BEGINS_FORMULA = ("=", "+", "-", "@", "\t", "\r")   # of a cell that a spreadsheet computes (OWASP, CSV injection)
 _OVERLAY_PX, _QUALITY = (400, 500), 80   # of an overlay in the place of a thumbnail, width and height at most
 _TELL_EVERY_S = 0.5
 
@@ -36,11 +41,13 @@ def write_summary(folder: Path, listener: Callable[[Update], None] = lambda upda
     at hand. No more often: a shard that is still at work writes them at its end. `listener` is told how far it is if it takes a while.
     """
     pictures: dict[tuple[str, float], Html] = {}
+    reports: dict[tuple[str, float], Mapping[str, object]] = {}
     for _ in range(2):
         seen = _sizes(folder)
         records = sorted(read_records(folder).values(), key=lambda record: (record.number, record.id))
         _get_pictures(records, folder, pictures, listener)
-        _replace(folder / "cohort.csv", _as_csv(records))
+        reports |= {_key(record): _facts(folder / record.id) for record in records if record.state == "done" and _key(record) not in reports}
+        _replace(folder / "cohort.csv", _as_csv(records, reports))
         _replace(folder / "cohort.html", page("Cohort", _as_html(records, pictures)))
         if _sizes(folder) == seen:
             break
@@ -65,15 +72,40 @@ def format_ended(record: Record, total: int) -> str:
             + f"   {record.seconds:.1f} s" + (f"   {warnings} warning{'s' * (warnings > 1)}" if warnings else ""))
 
 
-def _as_csv(records: Sequence[Record]) -> str:
+def _as_csv(records: Sequence[Record], reports: Mapping[tuple[str, float], Mapping[str, object]]) -> str:
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
     for record in records:
-        writer.writerow([record.number, record.id, record.state, *(record.ml.get(name, "") for name in _STRUCTURES),
-                         ";".join(flag["code"] for flag in record.flags if flag["severity"] == "warning"), record.seconds or "", record.reason,
-                         ";".join(record.estimated)])
+        facts = reports.get(_key(record), {})
+        writer.writerow(map(_harmless, [
+            record.number, record.id, record.state, *(record.ml.get(name, "") for name in _STRUCTURES),
+            ";".join(flag["code"] for flag in record.flags if flag["severity"] == "warning"), record.seconds or "", record.reason,
+            ";".join(record.estimated), *(facts.get(name, "") for name in _FROM_REPORT)]))
     return out.getvalue()
+
+
+def _harmless(cell: object) -> object:
+    """A text that a spreadsheet would take for a formula with a ' before it, and in one line; numbers as they are."""
+    if not isinstance(cell, str):
+        return cell
+    return ("'" * cell.startswith(_BEGINS_FORMULA) + cell).replace("\r", " ")   # `csv` does not quote a lone carriage return
+
+
+def _facts(folder: Path) -> dict[str, object]:
+    """The columns that only a study's report.json has; fewer of an earlier version's, none where it is gone or damaged."""
+    try:
+        report = json.loads((folder / "report.json").read_bytes())
+        axes, spacing = report["enhancing_mm"] or {}, report["sequences"][report["reference"]].get("spacing_mm", ())
+        told = {"long_mm": axes.get("long"), "short_mm": axes.get("short"), "measurable": {True: "yes", False: "no"}.get(axes.get("measurable")),
+                "measurable_lesions": len(report["enhancing_lesions_mm"]) if "enhancing_lesions_mm" in report else None,
+                "sum_of_products_mm2": report.get("sum_of_products_mm2"), "lesions": len(report["lesions"]),
+                "expected_dice_wt": report.get("expected_dice", {}).get("WT"), "missing": ";".join(report["missing"]),
+                "reference": report["reference"], "reference_spacing_mm": ";".join(map(str, spacing)),
+                "model": report["model"]["name"], "model_version": report["model"]["version"]}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return {}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def _as_html(records: Sequence[Record], pictures: Mapping[tuple[str, float], Html]) -> Html:

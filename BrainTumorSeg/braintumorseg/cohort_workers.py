@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -39,6 +39,7 @@ class Options:
     """How every study of a cohort is segmented, as `segment` takes it. `device`, `threads` and `provider` change only how fast."""
 
     model: str = "glioma"
+    _: KW_ONLY
     device: str = "auto"
     threads: int = 0
     registered: bool = False

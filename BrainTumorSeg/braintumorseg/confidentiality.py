@@ -9,10 +9,12 @@ numbers; text must not hold a word of the patient's identity. A test holds this 
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from .sequence_words import CONTRAST_MARKS, read_words
 
-__all__ = ["CODING_SCHEMES", "DATES", "KEPT", "SEQUENCES", "clean_description", "option_codes", "why_not_kept"]
+__all__ = ["CODING_SCHEMES", "DATES", "KEPT", "SEQUENCES", "clean_description", "option_codes",
+           "published_meaning", "why_not_kept"]
 
 
 def _listed(words: str) -> frozenset[str]:
@@ -51,9 +53,9 @@ SmallestImagePixelValue LargestImagePixelValue PixelPaddingValue PixelPaddingRan
 RescaleIntercept RescaleSlope RescaleType RealWorldValueIntercept RealWorldValueSlope RealWorldValueFirstValueMapped
 RealWorldValueLastValueMapped PresentationLUTShape LossyImageCompression LossyImageCompressionRatio LossyImageCompressionMethod BurnedInAnnotation
 QualityControlImage PixelData
-CodeValue CodingSchemeDesignator CodeMeaning LongCodeValue CodingSchemeVersion ReferencedFrameNumber SpatialLocationsPreserved
-SegmentationType SegmentationFractionalType MaximumFractionalValue SegmentsOverlap SegmentNumber SegmentAlgorithmType SegmentAlgorithmName
-RecommendedDisplayGrayscaleValue RecommendedDisplayCIELabValue ReferencedSegmentNumber AlgorithmName AlgorithmVersion
+CodeValue CodingSchemeDesignator LongCodeValue ReferencedFrameNumber SpatialLocationsPreserved
+SegmentationType SegmentationFractionalType MaximumFractionalValue SegmentsOverlap SegmentNumber SegmentAlgorithmType RecommendedDisplayGrayscaleValue
+RecommendedDisplayCIELabValue ReferencedSegmentNumber
 """)
 
 # Shifted by one number of days per patient (Retain Longitudinal Temporal Information with Modified Dates).
@@ -73,11 +75,12 @@ AnatomicRegionSequence AnatomicRegionModifierSequence ContrastBolusAgentSequence
 ReferencedImageSequence SourceImageSequence DerivationImageSequence PurposeOfReferenceCodeSequence DerivationCodeSequence
 ReferencedSeriesSequence ReferencedInstanceSequence
 SegmentSequence SegmentIdentificationSequence SegmentedPropertyCategoryCodeSequence SegmentedPropertyTypeCodeSequence
-SegmentationAlgorithmIdentificationSequence AlgorithmFamilyCodeSequence
 """)
 
-# Of published vocabularies; a local code ("99...") carries the words of the hospital that made it.
-CODING_SCHEMES = frozenset({"DCM", "SCT", "SRT", "SNM3", "UCUM", "NCIt", "FMA", "RADLEX", "LN", "UMLS", "NEU"})
+# Published vocabularies and what their codes look like; a local code ("99...") carries the words of the hospital that made it.
+CODING_SCHEMES = {"DCM": r"[0-9]{4,6}", "SCT": r"[0-9]{6,18}", "SRT": r"[A-Z][A-Z0-9]?-[0-9A-F]{5}", "SNM3": r"[A-Z][A-Z0-9]?-[0-9A-F]{5}",
+                  "UCUM": r"[0-9A-Za-z%/.*^-]{1,8}", "NCIt": r"C[0-9]{3,7}", "FMA": r"[0-9]{3,7}", "RADLEX": r"RID[0-9]{1,6}",
+                  "LN": r"[0-9]{1,7}-[0-9]", "UMLS": r"C[0-9]{7}", "NEU": r"[0-9]{1,5}"}
 
 # Kinds of images whose every attribute we know: MR, enhanced and legacy converted enhanced MR, CT, enhanced CT, segmentations.
 _IMAGES = frozenset(f"1.2.840.10008.5.1.4.1.1.{n}" for n in ("4", "4.1", "4.4", "2", "2.1", "2.2"))
@@ -115,6 +118,30 @@ def why_not_kept(dataset) -> str:
     if any(dataset.get((group, 0x0102)) and dataset[group, 0x0102].value != 0 for group in range(0x6000, 0x6020, 2)):
         return "an image with an overlay hidden in its pixels"
     return ""
+
+
+def published_meaning(value: str, scheme: str) -> str | None:
+    """What a code means in its own vocabulary, for the words beside it in a file are free text; None when it is no published one.
+
+    A code that has the form of the vocabulary's and is not known here is its own meaning.
+    """
+    if known := _meanings().get((value, scheme)):
+        return known
+    return value if scheme in CODING_SCHEMES and re.fullmatch(CODING_SCHEMES[scheme], value) else None
+
+
+@cache
+def _meanings() -> dict[tuple[str, str], str]:
+    """(code, scheme) -> meaning, of all that DICOM itself refers to (PS3.16, as pydicom has it)."""
+    from pydicom.sr._concepts_dict import concepts
+    from pydicom.sr._snomed_dict import mapping
+
+    found: dict[tuple[str, str], str] = {}
+    for scheme in CODING_SCHEMES.keys() & concepts.keys():
+        for value, (meaning, _) in ((value, said) for codes in concepts[scheme].values() for value, said in codes.items()):
+            found.setdefault((value, scheme), meaning[:64])
+    older = {(old, scheme): found[new, "SCT"] for old, new in mapping["SRT"].items() if (new, "SCT") in found for scheme in ("SRT", "SNM3")}
+    return older | found
 
 
 def clean_description(text: str, forbidden: frozenset[str]) -> str:

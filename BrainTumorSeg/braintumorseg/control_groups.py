@@ -21,7 +21,10 @@ def control_groups(controller: str, root: Path = Path("/")) -> Iterator[tuple[Pa
     except OSError:
         return
     for line in lines:
-        _, controllers, group = line.split(":", 2)
+        _, *parts = line.split(":", 2)
+        if len(parts) < 2:   # an empty line, as some containers' made-up files have
+            continue
+        controllers, group = parts
         if controllers and controller not in controllers.split(","):
             continue
         folder = root / _FOLDER / controller if controllers else root / _FOLDER

@@ -1,9 +1,10 @@
-"""The long and short axis of the enhancing tumour on the slice where they lie, as the RANO criteria measure it.
+"""The long and short axis of each enhancing lesion on the slice where they lie, as the RANO criteria measure it.
 
 Wen PY et al., Updated response assessment criteria for high-grade gliomas: RANO working group. J Clin Oncol 2010;28:1963-72: a lesion's
-maximal diameter on one slice and the largest perpendicular to it on the same slice, in the slice with the largest product of the two.
-Measured is the convex hull, so that a ring that enhances around its necrosis is measured across. The products of one lesion in two planes
-differ by up to a quarter, and from a quarter on it is a progression: so the slices are axial, however the scanner stored them.
+maximal diameter on one slice and the largest perpendicular to it on the same slice, in the slice with the largest product of the two; the
+products of at most five measurable lesions are added up. A lesion is what one tumour core holds, so that a rim with gaps around its necrosis
+counts once. Measured is the convex hull, so that a ring that enhances around its necrosis is measured across. The products of one lesion in
+two planes differ by up to a quarter, and from a quarter on it is a progression: so the slices are axial, however the scanner stored them.
 """
 
 from __future__ import annotations
@@ -13,28 +14,36 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .labels import ET
+from .labels import ET, region_mask
 from .metrics import bounding_box
 from .volume import Grid, Volume
 
-__all__ = ["AXIAL_MM", "MEASURABLE_MM", "Axis", "Diameters", "Plane", "enhancing_diameters", "largest_diameters", "measure_piece", "rano_axis"]
+__all__ = ["AXIAL_MM", "HOLLOW", "MEASURABLE_MM", "MOST_LESIONS", "Axis", "Diameters", "Plane", "enhancing_diameters", "enhancing_lesions",
+           "largest_diameters", "lesion_diameters", "measure_piece", "position", "rano_axis"]
 
-MEASURABLE_MM = 10.0  # RANO takes a lesion for measurable from two perpendicular diameters of at least this
+# RANO takes a lesion for measurable from two perpendicular diameters of at least 10 mm, seen on two or more slices; where these are more than
+# 5 mm apart, of at least twice their distance.
+MEASURABLE_MM, LEAST_SLICES, THICK_MM = 10.0, 2, 5.0
+MOST_LESIONS = 5      # whose products RANO adds up
+HOLLOW = 0.5          # a lesion that fills less of its hull is measured across what does not enhance
 # Larger pixels are no slice to measure on: 2 mm more or less on both axes of a 20 mm lesion changes the product by a fifth, just less than the
 # quarter of a progression. 3-D images have 1 to 1.5 mm; slices cut across thick coronal or sagittal ones 3 to 6 mm.
 AXIAL_MM = 2.0
 _ALIKE = 1.25   # pixels up to so many times as large as the images' own are no reason to leave the axial plane
 _ON_LINE = 1e-9  # mm off a line that are nothing but rounding
 _PLANES = ("sagittal", "coronal", "axial")  # their normal points right, to the front, to the top
+_INNER = 0.6     # of an axis: what reaches the midline with its end alone does not lie across it
 
 
 @dataclass(frozen=True)
 class Plane:
-    """Slices across `axis` (0, 1, 2 for I, J, K) of a grid: called by the anatomical direction nearest to their normal, `tilt_deg` off it."""
+    """Slices across `axis` (0, 1, 2 for I, J, K) of a grid: called by the anatomical direction nearest to their normal, `tilt_deg` off it;
+    `apart_mm` from the middle of one to that of the next."""
 
     axis: int
     name: str
     tilt_deg: float
+    apart_mm: float
 
 
 @dataclass(frozen=True)
@@ -48,12 +57,18 @@ class Axis:
 
 @dataclass(frozen=True)
 class Diameters:
-    """The two axes of the piece of a mask with the largest product of both, and the slice across `plane.axis` in which it lies."""
+    """The two axes of the piece of a lesion with the largest product of both, and the slice across `plane.axis` in which it lies.
+
+    slices: on how many this part of the lesion is seen.
+    filled: share (0..1) of the piece's convex hull that the piece itself is.
+    """
 
     slice: int
     long: Axis
     short: Axis
     plane: Plane
+    slices: int
+    filled: float
 
     @property
     def product_mm2(self) -> float:
@@ -61,29 +76,71 @@ class Diameters:
         return self.long.mm * self.short.mm
 
     @property
+    def limit_mm(self) -> float:
+        """From what short axis on RANO takes the lesion for measurable."""
+        return _limit_mm(self.plane)
+
+    @property
     def measurable(self) -> bool:
-        """True when both diameters, as they are reported to 0.1 mm, reach RANO's 10 mm."""
-        return round(self.short.mm, 1) >= MEASURABLE_MM
+        """True when both diameters, as they are reported to 0.1 mm, reach `limit_mm`, and the lesion is seen on two slices or more."""
+        return round(self.short.mm, 1) >= self.limit_mm and self.slices >= LEAST_SLICES
+
+    @property
+    def hollow(self) -> bool:
+        """True when the axes lie across necrosis, a cavity or gaps for the most part."""
+        return self.filled < HOLLOW
+
+    def ends_mm(self, axis: Axis, grid: Grid) -> np.ndarray:
+        """(2, 3) world mm (RAS+): the two ends of `axis`, on the grid that was measured on."""
+        voxels = np.insert(np.array(axis.ends, dtype=float), self.plane.axis, self.slice, axis=1)
+        return voxels @ grid.affine[:3, :3].T + grid.affine[:3, 3]
 
     def middle_mm(self, grid: Grid) -> tuple[float, float, float]:
-        """The middle of the long axis in world mm (RAS+), on the grid that was measured on."""
-        voxel = np.insert(np.mean(self.long.ends, axis=0), self.plane.axis, self.slice)
-        r, a, s = grid.affine[:3, :3] @ voxel + grid.affine[:3, 3]
+        """The middle of the long axis in world mm (RAS+)."""
+        r, a, s = self.ends_mm(self.long, grid).mean(axis=0)
         return float(r), float(a), float(s)
 
+    def across_mm(self, grid: Grid) -> tuple[float, float]:
+        """World x (mm) of the outermost points, to the left and right, of the inner three fifths of both axes: for `midline.side`."""
+        x = np.array([self.ends_mm(axis, grid)[:, 0] for axis in (self.long, self.short)])   # (axis, end)
+        x = x.mean(axis=1, keepdims=True) + _INNER * (x - x.mean(axis=1, keepdims=True))
+        return float(x.min()), float(x.max())
+
     def position(self, grid: Grid) -> str:
-        """'S 14 mm': where the slice lies from right to left, front to back or top to bottom, for people and for other viewers."""
+        """'S +14 mm': where the slice lies, as `position` says it."""
         which = _PLANES.index(self.plane.name)
-        mm = self.middle_mm(grid)[which]
-        return f"{('RL', 'AP', 'SI')[which][mm < 0]} {abs(mm):.0f} mm"
+        return position(which, self.middle_mm(grid)[which])
+
+
+def _limit_mm(plane: Plane) -> float:
+    """10 mm; where the slices of `plane` are more than 5 mm apart, twice their distance."""
+    apart = round(plane.apart_mm, 1)
+    return max(MEASURABLE_MM, 2 * apart) if apart > THICK_MM else MEASURABLE_MM
+
+
+def position(axis: int, mm: float) -> str:
+    """'S +14 mm': a slice's place for people and for other viewers, on the world's axis 0 (right), 1 (front) or 2 (top), mm.
+
+    To right and left it is called x: the world's 0 may lie beside the head, and 'R -89 mm' within the right half.
+    """
+    return f"{'xAS'[axis]} {round(mm):+d} mm"
 
 
 def enhancing_diameters(labels: Volume, missing: Collection[str] = ()) -> Diameters | None:
-    """RANO's diameters of the enhancing tumour in `labels` (I, J, K).
+    """RANO's diameters of the largest enhancing lesion in `labels` (I, J, K), measurable or not.
 
     None where nothing enhances, and where T1ce is among the `missing` sequences: without it nobody sees what enhances.
     """
-    return None if "t1ce" in missing else largest_diameters(labels.voxels == ET, labels.grid, rano_axis(labels.grid))
+    return next(iter(enhancing_lesions(labels, missing)), None)
+
+
+def enhancing_lesions(labels: Volume, missing: Collection[str] = ()) -> tuple[Diameters, ...]:
+    """RANO's diameters of the largest enhancing lesion, and of every other that is measurable, by their product; () as in `enhancing_diameters`."""
+    if "t1ce" in missing:
+        return ()
+    found = lesion_diameters(labels.voxels == ET, labels.grid, rano_axis(labels.grid), region_mask(labels.voxels, "TC"))
+    first, *others = found or (None,)
+    return () if first is None else (first, *(one for one in others if one.measurable))
 
 
 def rano_axis(grid: Grid) -> int:
@@ -95,39 +152,56 @@ def rano_axis(grid: Grid) -> int:
 
 
 def largest_diameters(mask: np.ndarray, grid: Grid, axis: int = 2) -> Diameters | None:
-    """The axes of the largest piece in any slice of `mask` (I, J, K; bool, on `grid`); None when it is empty.
+    """The axes of the largest piece in any slice of `mask`, as `lesion_diameters` finds it; None when it is empty."""
+    return next(iter(lesion_diameters(mask, grid, axis)), None)
 
-    Slices lie across `axis` of the grid. A piece is what hangs together within its slice, corners included.
+
+def lesion_diameters(mask: np.ndarray, grid: Grid, axis: int = 2, core: np.ndarray | None = None) -> tuple[Diameters, ...]:
+    """The axes of each lesion in `mask` (I, J, K; bool, on `grid`), by their product; () when it is empty.
+
+    Slices lie across `axis` of the grid. A lesion is what hangs together in `core` (as `mask`, and holds all of it; the mask itself when None), a
+    piece of it what hangs together in the mask within a slice, both over corners, too. Small lesions that reach neither the largest one's
+    product nor what is measurable may be left out.
     """
     from scipy import ndimage
 
     order = [*(other for other in range(3) if other != axis), axis]
-    mask, turned = mask.transpose(order), Grid([grid.shape[one] for one in order], grid.affine[:, [*order, 3]])
-    box = bounding_box(mask)
-    if box is None:
-        return None
+    mask, turned, plane = mask.transpose(order), Grid([grid.shape[one] for one in order], grid.affine[:, [*order, 3]]), _plane(grid, axis)
+    core = mask if core is None else core.transpose(order)
+    if not mask.any():
+        return ()
+    box = bounding_box(core)
     part, to_mm = mask[box], _in_plane(turned)
-    pieces = []                                                  # (most that its product can be, slice, first voxel, piece)
+    lesions, _ = ndimage.label(core[box], np.ones((3, 3, 3), bool))            # (I, J, K)
+    parts, _ = ndimage.label(part, np.ones((3, 3, 3), bool))
+    on_slices = [0] + [place[2].stop - place[2].start for place in ndimage.find_objects(parts)]
+    pieces = []                                     # (most that its product can be, lesion, its part, slice, first voxel, piece)
     for k in range(part.shape[2]):
-        labelled, _ = ndimage.label(part[:, :, k], np.ones((3, 3), bool))  # (I, J)
+        labelled, _ = ndimage.label(part[:, :, k], np.ones((3, 3), bool))      # (I, J)
         for number, place in enumerate(ndimage.find_objects(labelled), 1):
             piece = labelled[place] == number
-            pieces.append((_most(piece.shape, to_mm), k, (place[0].start, place[1].start), piece))
-    best: Diameters | None = None
-    for most, k, first, piece in sorted(pieces, key=lambda one: -one[0]):   # of equals the lowest slice
-        if best is not None and most <= best.product_mm2:
-            break                                               # so a mask of a thousand specks costs as little as one of a lump
+            lesion, part_of_it = (int(numbers[:, :, k][place][piece][0]) for numbers in (lesions, parts))
+            pieces.append((_most(piece.shape, to_mm), lesion, part_of_it, k, (place[0].start, place[1].start), piece))
+    best: dict[int, Diameters] = {}
+    largest, least = 0.0, (_limit_mm(plane) - 0.05) ** 2                        # mm2: no smaller product is measurable
+    for most, lesion, part_of_it, k, first, piece in sorted(pieces, key=lambda one: -one[0]):   # of equals the lowest slice
+        if most <= min(largest, least):
+            break                                   # so a mask of a thousand specks costs as little as one of a lump
+        if lesion in best and most <= best[lesion].product_mm2:
+            continue
         long, short = measure_piece(piece, turned)
-        if best is None or long.mm * short.mm > best.product_mm2:
+        if lesion not in best or long.mm * short.mm > best[lesion].product_mm2:
             offset = (box[0].start + first[0], box[1].start + first[1])
-            best = Diameters(box[2].start + k, _moved(long, offset), _moved(short, offset), _plane(grid, axis))
-    return best
+            best[lesion] = Diameters(box[2].start + k, _moved(long, offset), _moved(short, offset), plane, on_slices[part_of_it],
+                                     _filled(piece))
+            largest = max(largest, best[lesion].product_mm2)
+    return tuple(sorted(best.values(), key=lambda one: -one.product_mm2))
 
 
 def _plane(grid: Grid, axis: int) -> Plane:
-    normal = np.abs(_normals(grid)[axis])
-    nearest = int(normal.argmax())
-    return Plane(axis, _PLANES[nearest], float(np.degrees(np.arccos(min(normal[nearest], 1.0)))))
+    normal = _normals(grid)[axis]
+    nearest = int(np.abs(normal).argmax())
+    return Plane(axis, _PLANES[nearest], float(np.degrees(np.arccos(min(abs(normal[nearest]), 1.0)))), float(abs(normal @ grid.affine[:3, axis])))
 
 
 def _normals(grid: Grid) -> np.ndarray:
@@ -145,9 +219,10 @@ def _most(shape: tuple[int, int], to_mm: np.ndarray) -> float:
 
 
 def measure_piece(piece: np.ndarray, grid: Grid) -> tuple[Axis, Axis]:
-    """The longest line within the convex hull of a piece (I, J; bool, not empty), edges of its voxels included, and the longest across it.
+    """The longest line within the convex hull of a piece (I, J; bool, not empty), and the longest across it.
 
-    Exact: the ends of the longest line are corners of the hull, and the longest line across passes through one.
+    The hull is that of the middles of its voxels' edges, which of a disc are as often outside as inside; their corners would add half a
+    voxel's diagonal at either end. Exact: the ends of the longest line are corners of the hull, and the longest line across passes through one.
     """
     corners = _hull(_edge_points(piece))                        # (N, 2) voxels, in order around the piece
     to_mm = _in_plane(grid)                                     # (2, 2)
@@ -161,13 +236,20 @@ def measure_piece(piece: np.ndarray, grid: Grid) -> tuple[Axis, Axis]:
             Axis(float(np.linalg.norm(last - first)), (_pair(to_voxels @ first), _pair(to_voxels @ last))))
 
 
+def _filled(piece: np.ndarray) -> float:
+    """Share (0..1) of the piece's convex hull that is the piece."""
+    (i, j) = _hull(_edge_points(piece)).T                       # in order around it
+    hull = abs(i @ np.roll(j, -1) - j @ np.roll(i, -1)) / 2     # voxels
+    return float(min(np.count_nonzero(piece) / hull, 1.0))
+
+
 def _edge_points(piece: np.ndarray) -> np.ndarray:
-    """(N, 2) corners, in voxels, of the first and last voxel of each row of the piece: its convex hull is that of the piece."""
+    """(N, 2) middles of the edges, in voxels, of the first and last voxel of each row of the piece: their convex hull is that of all."""
     rows = np.flatnonzero(piece.any(axis=1))
     first = piece[rows].argmax(axis=1)
     last = piece.shape[1] - 1 - piece[rows][:, ::-1].argmax(axis=1)
     return np.array([(row + i, column + j) for row, one, other in zip(rows, first, last, strict=True)
-                     for i in (-0.5, 0.5) for column, j in ((one, -0.5), (other, 0.5))])
+                     for column, out in ((one, -0.5), (other, 0.5)) for i, j in ((-0.5, 0), (0.5, 0), (0, out))])
 
 
 def _hull(points: np.ndarray) -> np.ndarray:

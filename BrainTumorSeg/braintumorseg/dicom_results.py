@@ -22,6 +22,8 @@ from .volume import Volume
 if TYPE_CHECKING:
     from pydicom import Dataset
 
+    from .quality import Flag
+
 __all__ = ["SC_FOLDER", "SEG_FILE", "SR_FILE", "DicomResults", "write_dicom_objects", "write_dicom_results"]
 
 SEG_FILE, SR_FILE, SC_FOLDER = "segmentation.dcm", "measurements.dcm", "overlay"
@@ -52,8 +54,7 @@ class DicomResults:
 
 
 def write_dicom_results(segmentation: Segmentation, measurements: Measurements, source: Stack | SourceSeries | Sequence[Dataset], folder: Path, *,
-                        sr: bool = False, sc: bool = False, reference_volume: Volume | None = None, edited: bool = False,
-                        labelmap: bool = False) -> DicomResults:
+                        sr: bool = False, sc: bool = False, reference_volume: Volume | None = None, flags: Sequence[Flag] = ()) -> DicomResults:
     """Write segmentation.dcm, with `sr` measurements.dcm and with `sc` overlay/overlay_0001.dcm ... into an existing folder.
 
     Args:
@@ -62,18 +63,19 @@ def write_dicom_results(segmentation: Segmentation, measurements: Measurements, 
         source: the series, as it was scanned or as `source_series` has it, or the headers of its slices.
         folder: is not left half filled only if the caller takes care of it (`output_folder`).
         reference_volume: the source series as it was read; needed for `sc`.
-        edited, labelmap: as for `write_dicom_seg`.
+        flags: of the result; each object tells its reader that there are warnings among them.
 
     Raises GridMismatch, BadImage, InputError or OutputError, as the writers do; OutputError too for headers that nobody foresaw.
     """
     return write_dicom_objects(segmentation, measurements, source, folder / SEG_FILE, sr=folder / SR_FILE if sr else None,
-                               sc=folder / SC_FOLDER if sc else None, reference_volume=reference_volume, edited=edited, labelmap=labelmap)
+                               sc=folder / SC_FOLDER if sc else None, reference_volume=reference_volume, flags=flags)
 
 
 def write_dicom_objects(segmentation: Segmentation, measurements: Measurements, source: Stack | SourceSeries | Sequence[Dataset], seg: Path, *,
-                        sr: Path | None = None, sc: Path | None = None, reference_volume: Volume | None = None, edited: bool = False,
-                        labelmap: bool = False) -> DicomResults:
-    """As `write_dicom_results`, each to a path of its own: the SEG and the report a file, the pictures a folder that is made."""
+                        sr: Path | None = None, sc: Path | None = None, reference_volume: Volume | None = None, flags: Sequence[Flag] = (),
+                        edited: bool = False, labelmap: bool = False) -> DicomResults:
+    """As `write_dicom_results`, each to a path of its own: the SEG and the report a file, the pictures a folder that is made. `edited` and `labelmap`
+    as for `write_dicom_seg`."""
     if sc is not None and reference_volume is None:
         raise ValueError("pictures are drawn on the source series: give reference_volume")
     made = segmentation.provenance
@@ -83,14 +85,14 @@ def write_dicom_objects(segmentation: Segmentation, measurements: Measurements, 
         series = source_of_stack(source) if isinstance(source, Stack) else source
         series = series if isinstance(series, SourceSeries) else source_series(series)
         written = write_dicom_seg(segmentation.labels, series, segmentation.table, seg, algorithm=algorithm, version=made.version,
-                                  sha256=made.sha256, edited=edited, labelmap=labelmap)
+                                  sha256=made.sha256, edited=edited, labelmap=labelmap, missing=made.missing, flags=flags)
         if sr is not None:
             report = write_dicom_sr(segmentation.labels, measurements, series, written, segmentation.table, sr, algorithm=algorithm,
-                                    version=made.version, sha256=made.sha256, missing=made.missing)
+                                    version=made.version, sha256=made.sha256, missing=made.missing, flags=flags)
         if sc is not None:
             sc.mkdir()
             pictures = write_dicom_sc(segmentation.labels, reference_volume, series, segmentation.table, sc, algorithm=algorithm,
-                                      version=made.version)
+                                      version=made.version, missing=made.missing, flags=flags)
             if not pictures.paths:
                 sc.rmdir()
     return DicomResults(written, report, pictures)

@@ -6,12 +6,11 @@ import os
 import platform
 import time
 from collections.abc import Callable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 
 from .errors import BrainTumorSegError
-from .hardware import FEATURES, Machine, nvidia_gpus, this_machine
+from .hardware import FEATURES, Machine, installed_version, nvidia_gpus, this_machine
 from .memory import free_bytes
 from .model_zoo import Model, Unreadable, list_models, load_model, unreadable_models
 from .providers import PROVIDERS
@@ -47,7 +46,7 @@ def examine(machine: Machine | None = None, gpus: Callable[[], list[dict]] = nvi
         "memory_free_gb": round(free_bytes() / 1e9, 1),
         "gpus": gpus(),
         "driver_cuda": None if machine.driver_cuda is None else ".".join(map(str, machine.driver_cuda)),
-        "packages": {name: v for name in _PACKAGES if (v := _version(name))} | dict(machine.packages),
+        "packages": {name: v for name in _PACKAGES if (v := installed_version(name))} | dict(machine.packages),
         "providers": [],
         "session": None,
         "problems": [],
@@ -107,10 +106,3 @@ def _try_session(open_it: Callable[..., Session], machine: Machine) -> tuple[Ses
     return session, {"model": model.card.name, "provider": session.provider, "precision": session.precision, "weights": session.weights.name,
                      "note": session.note, "seconds": round(min(times), 3), "voxels": " x ".join([str(_SIDE)] * 3),
                      "study_seconds": round(min(times) * float(np.prod(_STUDY)) / _SIDE**3, 2)}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

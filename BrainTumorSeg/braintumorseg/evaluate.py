@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -203,12 +204,12 @@ def _cases(folder: Path) -> dict[str, Path]:
         raise MissingFile(f"There is no folder {folder.name}.", "Check the path and its spelling.")
     claims: dict[str, list[Path]] = {}
     for file in _images(folder):
-        claims.setdefault(_case_name(file), []).append(file)
+        claims.setdefault(_alike(_case_name(file)), []).append(file)
     for entry in sorted(folder.iterdir()):
         if entry.is_dir() and not entry.name.startswith("."):
             for file in _images(entry):
                 if _without_word(_stem(file)) != _stem(file):
-                    claims.setdefault(entry.name, []).append(file)
+                    claims.setdefault(_alike(entry.name), []).append(file)
     return {case: _only(files, case) for case, files in claims.items()}
 
 
@@ -240,6 +241,11 @@ def _without_word(stem: str) -> str:
 
 def _case_name(file: Path) -> str:
     return _without_word(_stem(file)) or file.absolute().parent.name
+
+
+def _alike(name: str) -> str:
+    """One spelling of a name, whichever system wrote it: a Mac keeps ü as u and two dots."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _some(cases: Mapping[str, Path]) -> str:

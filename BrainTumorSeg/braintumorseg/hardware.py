@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-__all__ = ["FEATURES", "RUNTIMES", "Machine", "cpu_features", "driver_cuda_version", "has_tensorrt", "nvidia_gpus", "this_machine"]
+__all__ = ["FEATURES", "RUNTIMES", "Machine", "cpu_features", "driver_cuda_version", "has_tensorrt", "installed_version", "nvidia_gpus",
+           "this_machine"]
 
 RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "openvino")
 
@@ -43,7 +44,7 @@ class Machine:
 
 def this_machine() -> Machine:
     return Machine(platform.system(), platform.machine(), cpu_features(), driver_cuda_version(),
-                   {name: found for name in RUNTIMES if (found := _version(name))})
+                   {name: found for name in RUNTIMES if (found := installed_version(name))})
 
 
 def cpu_features(cpuinfo: Path = Path("/proc/cpuinfo"), numpy_features: Mapping[str, bool] | None = None) -> frozenset[str]:
@@ -59,7 +60,7 @@ def cpu_features(cpuinfo: Path = Path("/proc/cpuinfo"), numpy_features: Mapping[
 def driver_cuda_version(load: Callable = ctypes.CDLL) -> tuple[int, int] | None:
     """The newest CUDA that the installed NVIDIA driver runs, asked of the driver's own library; None without a driver.
 
-    Takes no time and touches no GPU (cuDriverGetVersion works before cuInit). The panel has the same lines, for it must not import the engine.
+    Takes no time and touches no GPU (cuDriverGetVersion works before cuInit).
     """
     try:
         library = load("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
@@ -78,6 +79,13 @@ def has_tensorrt(load: Callable = ctypes.CDLL) -> bool:
     except OSError:
         return False
     return True
+
+
+def installed_version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def nvidia_gpus(run: Callable = subprocess.run) -> list[dict]:
@@ -100,10 +108,3 @@ def _numpy_features() -> Mapping[str, bool]:
     except ImportError:  # it is NumPy's own affair; without it the processor counts as a plain one
         return {}
     return __cpu_features__
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Optional, TypedDict
 
+from .declared import misfit, shaped, walk
 from .errors import ModelError
 from .io.atomic import refusal
+from .io.dicom_codes import MEANT_BY_CODE
 from .io.replacing import replacing
 from .labels import REGIONS
 from .study import ROLES
@@ -19,6 +23,13 @@ __all__ = ["ANY", "FINDS", "Label", "ModelCard", "Normalisation", "PostProcessin
 FINDS = {"tumour": tuple(REGIONS), "brain": ("brain",)}
 PRECISIONS = ("bfloat16", "int8")
 ANY = "any"  # the only role of a network that reads one image of whatever sequence
+_LARGEST_MULTIPLE = 256        # voxels; a head of 1 mm voxels is no longer
+_MOST_BYTES_PER_VOXEL = 1e6
+_LARGEST_ISLAND_ML = 100.0     # that may be dropped: beyond, it is no speck
+_SHORT, _LONG = 16, 64         # letters of a code and of a name, as DICOM takes them
+# What a terminal obeys, but for line ends and tabs, and halves of letters, which no file takes.
+_UNWRITABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_Score = Optional[float]       # noqa: UP045, evaluated, and Slicer 5.8's Python cannot do the other
 
 
 @dataclass(frozen=True)
@@ -77,9 +88,43 @@ class Variant:
     parity: Mapping[str, object] = field(default_factory=dict)
 
 
+class DataSet(TypedDict, total=False):
+    """What a network learned from."""
+
+    name: str
+    licence: str
+    citation: str
+    cases: int
+
+
+class Scores(TypedDict, total=False):
+    """Of `n` cases; None where there was none to score."""
+
+    n: int
+    mean: _Score
+    median: _Score
+    worst: _Score
+
+
+class Sureness(TypedDict, total=False):
+    """What `thorough.sureness` was in validation: at least `low`."""
+
+    low: _Score
+
+
+class Metrics(TypedDict, total=False):
+    """What reports and warnings read of a network's measured quality; a card may say more."""
+
+    definition: str
+    split: str
+    dice: Mapping[str, Scores]                              # by region
+    dice_by_sequences: Mapping[str, Mapping[str, float]]    # 't1ce + flair' -> region -> mean
+    sureness: Mapping[str, Sureness]                        # by region
+
+
 @dataclass(frozen=True)
 class ModelCard:
-    """See the fields. Raises ModelError when they contradict each other."""
+    """See the fields. Raises ModelError when one is of another type or they contradict each other."""
 
     name: str
     version: str
@@ -98,8 +143,8 @@ class ModelCard:
     licence: str = ""
     intended_use: str = ""
     limits: tuple[str, ...] = ()
-    training_data: tuple[Mapping[str, object], ...] = ()   # name, licence, cases, citation
-    metrics: Mapping[str, object] = field(default_factory=dict)  # definition, split, N, values
+    training_data: tuple[DataSet, ...] = ()
+    metrics: Metrics = field(default_factory=dict)
     minimum_onnxruntime: str = "1.23"
     training: Mapping[str, object] = field(default_factory=dict)  # recipe, steps, how to repeat it
     finds: str = "tumour"                    # one of FINDS; a network that finds the brain prepares images for the others
@@ -107,11 +152,19 @@ class ModelCard:
 
     def __post_init__(self):
         def refuse(why: str):
-            raise ModelError(f"The card of {self.name or 'a network'} is not usable: {why}.", "Get the network again from its maker.")
+            whose = self.name if _is_name(self.name) else "a network"
+            raise ModelError(f"The card of {whose} is not usable: {why}.", "Get the network again from its maker.")
 
+        if wrong := misfit(self, ModelCard):
+            refuse(wrong)
+        for text, _, where in walk(self, ModelCard):
+            if isinstance(text, str) and _UNWRITABLE.search(text):
+                refuse(f"{where} holds characters that cannot be shown")
         if not self.name or not self.version:
             refuse("name and version must be there")
-        if len(self.sha256) != 64 or set(self.sha256) - set("0123456789abcdef"):
+        if not _is_name(self.name) or not _is_name(self.version):
+            refuse(f"name and version are not one line of at most {_LONG} letters")
+        if not _is_sha256(self.sha256):
             refuse("sha256 is not 64 hexadecimal digits")
         if self.finds not in FINDS:
             refuse(f"it finds {self.finds}, which is unknown to this version")
@@ -123,13 +176,17 @@ class ModelCard:
             refuse("may_be_missing names a sequence that is not an input")
         if len(self.spacing_mm) != 3 or not all(0.2 <= s <= 10 for s in self.spacing_mm):
             refuse(f"spacing_mm {list(self.spacing_mm)} is not three lengths between 0.2 and 10")
-        if self.size_multiple < 1 or self.bytes_per_voxel <= 0:
-            refuse("size_multiple or bytes_per_voxel is not positive")
+        if not 1 <= self.size_multiple <= _LARGEST_MULTIPLE:
+            refuse(f"size_multiple {self.size_multiple} is not from 1 to {_LARGEST_MULTIPLE}")
+        if not 1 <= self.bytes_per_voxel <= _MOST_BYTES_PER_VOXEL:
+            refuse(f"bytes_per_voxel {self.bytes_per_voxel:g} is not from 1 to {_MOST_BYTES_PER_VOXEL:g}")
         if self.regions != FINDS[self.finds]:
             refuse(f"regions {list(self.regions)} are not {', '.join(FINDS[self.finds])}, in this order")
         values = [1] if self.finds == "brain" else [1, 2, 3]
         if sorted(label.value for label in self.labels) != values:
             refuse(f"labels do not name the values {values} once each")
+        for label in self.labels:
+            self._check_label(label, refuse)
         if self.normalisation.kind != ("volume_percentiles" if self.finds == "brain" else "brain_zscore"):
             refuse(f"normalisation {self.normalisation.kind} is not known for a network that finds the {self.finds}")
         low, high = self.normalisation.clip_percentiles
@@ -137,31 +194,48 @@ class ModelCard:
             refuse("clip_percentiles are not two growing numbers from 0 to 100")
         if set(self.post_processing.thresholds) != set(self.regions) or not all(0 < t < 1 for t in self.post_processing.thresholds.values()):
             refuse("thresholds do not give one number between 0 and 1 for each region")
+        for name in ("smallest_lesion_ml", "smallest_et_ml"):
+            if not 0 <= getattr(self.post_processing, name) <= _LARGEST_ISLAND_ML:
+                refuse(f"{name} is not from 0 to {_LARGEST_ISLAND_ML:g}")
+        if not re.fullmatch(r"\d{1,6}(\.\d{1,6})*", self.minimum_onnxruntime):
+            refuse("minimum_onnxruntime is not a version, such as 1.23")
         for one in self.variants:
-            if Path(one.file).name != one.file or not one.file.endswith(".onnx") or len(one.sha256) != 64:
+            if Path(one.file).name != one.file or not one.file.endswith(".onnx") or not _is_sha256(one.sha256):
                 refuse(f"the variant {one.file} is not named by a file beside it and a SHA-256")
+            if one.file == f"{self.name}.onnx" and one.sha256 != self.sha256:
+                refuse(f"the variant {one.file} is the network's own file, and has another SHA-256")
             if one.precision not in PRECISIONS:
                 refuse(f"the variant {one.file} is of precision {one.precision}, which is unknown to this version")
+
+    def _check_label(self, label: Label, refuse: Callable[[str], None]) -> None:
+        if not all(0 <= shade <= 255 for shade in label.rgb):
+            refuse(f"the colour of label {label.value} is not three numbers from 0 to 255")
+        if not all(_is_name(part, most) for part, most in zip((label.name, *label.code), (_LONG, _SHORT, _SHORT, _LONG))):  # noqa: B905, as above
+            refuse(f"the name and code of label {label.value} are not four short texts: name, and value, scheme and meaning of its code")
+        if self.finds == "tumour" and MEANT_BY_CODE.get(label.code[:2]) != label.value:
+            refuse(f"label {label.value} has the code {label.code[0]} ({label.code[1]}), and a code of what this version means by {label.value} is "
+                   + " or ".join(f"{code} ({scheme})" for (code, scheme), value in MEANT_BY_CODE.items() if value == label.value))
+
+
+def _is_name(text: object, most: int = _LONG) -> bool:
+    return isinstance(text, str) and 0 < len(text.strip()) == len(text) <= most and text.isprintable()
+
+
+def _is_sha256(text: str) -> bool:
+    return re.fullmatch("[0-9a-f]{64}", text) is not None
 
 
 def read_card(path: Path) -> ModelCard:
     """The card in a JSON file. Raises ModelError for JSON that is damaged, lacks a field or has one that is unknown."""
     try:
         given = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"The model card {path.name} cannot be read ({error}).", "Get the network again from its maker.") from None
     try:
-        given = {**given,
-                 "labels": tuple(Label(**{**label, "code": tuple(label["code"]), "rgb": tuple(label["rgb"])}) for label in given["labels"]),
-                 "normalisation": Normalisation(**{**given.get("normalisation", {}),
-                                                   "clip_percentiles": tuple(given.get("normalisation", {}).get("clip_percentiles", (0.5, 99.5)))}),
-                 "post_processing": PostProcessing(**given.get("post_processing", {})),
-                 "variants": tuple(Variant(**{**one, "needs": tuple(one.get("needs", ()))}) for one in given.get("variants", ()))}
-        for name in ("roles", "may_be_missing", "spacing_mm", "regions", "limits", "training_data"):
-            if name in given:
-                given[name] = tuple(given[name])
-        return ModelCard(**given)
-    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        if not isinstance(given, dict):
+            raise TypeError("it has no fields")
+        return shaped(ModelCard, given)
+    except (TypeError, RecursionError) as error:
         raise ModelError(f"The model card {path.name} does not fit this version ({error}).",
                          f"Its fields are {', '.join(f.name for f in fields(ModelCard))}.") from None
 

@@ -5,20 +5,23 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import struct
 import sys
-import tempfile
 import zipfile
 import zlib
-from collections.abc import Collection
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path, PurePosixPath
 
 from .errors import MissingFile, ModelError, OutputError
+from .io.private_temp import private_folder
 from .io.replacing import put
 from .model_card import ModelCard, read_card
+from .onnx_inside import why_not_whole
 from .weights import sha256_of, variant_problem
 
 __all__ = ["DEFAULT_MODEL", "Model", "Unreadable", "add_model", "list_models", "load_model", "model_folders", "remove_model", "sha256_of",
@@ -26,6 +29,7 @@ __all__ = ["DEFAULT_MODEL", "Model", "Unreadable", "add_model", "list_models", "
 
 DEFAULT_MODEL = "glioma"
 _EMBEDDED = Path(__file__).parent / "models"
+_MOST_BYTES, _MOST_BYTES_OF_A_CARD = 10**9, 10**6   # of what a zip unpacks to
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,8 @@ def unreadable_models() -> list[Unreadable]:
 def load_model(name: str | Path = DEFAULT_MODEL) -> Model:
     """The network of this name (or of a path to an .onnx file with its .json beside it), its weights checked against the card.
 
-    Raises ModelError when there is none of that name (and lists those there are), its card cannot be read, or the hash does not match.
+    Raises ModelError when there is none of that name (and lists those there are), its card cannot be read, the hash does not match, or it
+    needs a newer ONNX Runtime than is installed.
     """
     if str(name).endswith(".onnx"):
         weights = Path(name)
@@ -103,6 +108,7 @@ def load_model(name: str | Path = DEFAULT_MODEL) -> Model:
     else:
         model = _named(str(name))
     _check(model)
+    _require_runtime(model)
     return model
 
 
@@ -113,36 +119,54 @@ def add_model(archive: Path) -> Model:
     folder = _user_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as temporary:
-            card, members = _unpack(archive, Path(temporary))
-            model = _model(card)
-            _require_addable(model, archive.name, members)
+        with private_folder("models", folder) as temporary:
+            model = _unpack(archive, temporary)
+            _require_usable(model, archive.name)
             for name in model.files:  # the card last: a network is there when its card is
-                put(Path(temporary) / name, folder / name)
-    except OSError as error:
-        raise OutputError(f"The network cannot be stored in {folder} ({error.strerror}).",
+                put(temporary / name, folder / name)
+    except (OSError, OutputError) as error:
+        why = error.__cause__ if isinstance(error, OutputError) else error
+        raise OutputError(f"The network cannot be stored in {folder} ({getattr(why, 'strerror', None) or type(error).__name__}).",
                           "Set BRAINTUMORSEG_MODELS to a folder with room.") from None
     return Model(model.card, folder / model.weights.name)
 
 
-def _unpack(archive: Path, folder: Path) -> tuple[Path, list[str]]:
-    """(card, names of all files) of a zip, which then lie in `folder`."""
+def _unpack(archive: Path, folder: Path) -> Model:
+    """The network in a zip, whose files then lie in `folder`: first the card, and then what it names if that is all there is."""
     try:
         with zipfile.ZipFile(archive) as file:
-            members = {Path(info.filename).name: info for info in file.infolist() if not info.is_dir()}
+            members = {Path(info.filename).name: info for info in file.infolist() if not info.is_dir() and not _left_by_system(info.filename)}
             cards = [name for name in members if name.endswith(".json")]
             if len(cards) != 1 or f"{Path(cards[0]).stem}.onnx" not in members or not all(name.endswith(".onnx") for name in members.keys() - cards):
                 raise ModelError(f"{archive.name} does not hold just NAME.onnx, its variants and NAME.json.", "Zip the files that export wrote.")
-            for name, info in members.items():
-                with file.open(info) as source, (folder / name).open("wb") as target:
-                    shutil.copyfileobj(source, target)
-            return folder / cards[0], list(members)
+            if members[cards[0]].file_size > _MOST_BYTES_OF_A_CARD:
+                raise ModelError(f"{cards[0]} in {archive.name} is too large to be the card of a network.", "Zip the files that export wrote.")
+            _extract(file, members[cards[0]], folder / cards[0])
+            model = _model(folder / cards[0])
+            _require_addable(model, archive.name, members)
+            for name in members.keys() - cards:
+                _extract(file, members[name], folder / name)
+            return model
     except _damage():
         pass
     except OSError as error:
         if error.errno not in (None, errno.EINVAL):   # bzip2 raises it without a number; a place before the file's start is invalid
             raise
     raise ModelError(f"{archive.name} is not a zip file, or a damaged or encrypted one.", "Download it again, or zip its files without a password.")
+
+
+def _extract(file: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> None:
+    """No more than `member.file_size` bytes, whatever is in the zip."""
+    with file.open(member) as source, path.open("wb") as target:
+        shutil.copyfileobj(source, target)
+
+
+def _left_by_system(member: str) -> bool:
+    """Finder and Explorer put files of their own into folders, and Finder into zips, too."""
+    from .cohort_list import SYSTEM_NAMES
+
+    path = PurePosixPath(member)
+    return path.name.startswith(".") or not SYSTEM_NAMES.isdisjoint(part.lower() for part in path.parts)
 
 
 def _damage() -> tuple[type[Exception], ...]:
@@ -155,9 +179,10 @@ def _damage() -> tuple[type[Exception], ...]:
     return found
 
 
-def _require_addable(model: Model, archive: str, members: Collection[str]) -> None:
+def _require_addable(model: Model, archive: str, members: Mapping[str, zipfile.ZipInfo]) -> None:
+    """Before anything but the card is unpacked."""
     card = model.card
-    if Path(card.name).name != card.name or card.name.startswith("."):
+    if set(card.name) & set('/\\:*?"<>|') or card.name.startswith(".") or card.name.endswith("."):
         raise ModelError(f"The network's name '{card.name}' cannot be a file name.", "Ask its maker for another.")
     if card.name in _cards(_EMBEDDED):
         raise ModelError(f"A network named {card.name} comes with BrainTumorSeg and is not replaced.",
@@ -171,12 +196,22 @@ def _require_addable(model: Model, archive: str, members: Collection[str]) -> No
         if shared := {name.casefold() for name in model.files} & {name.casefold() for name in other.files}:
             raise ModelError(f"{archive} holds {', '.join(sorted(shared))}, and a file of that name belongs to the network {other.name}.",
                              f"Remove that network first (braintumorseg models remove {other.name}), or ask the maker for another file name.")
-    _check(model)
-    for variant in card.variants:
-        if problem := variant_problem(model.weights, variant):
-            raise ModelError(f"{archive}: {problem}.", "Zip it again with every file that the card's variants name.")
     if unknown := set(members) - set(model.files):
         raise ModelError(f"{archive} holds {', '.join(sorted(unknown))}, which its card does not name.", "Zip the files that export wrote, only.")
+    if (total := sum(info.file_size for info in members.values())) > _MOST_BYTES:
+        raise ModelError(f"{archive} unpacks to {total / 1e9:.1f} GB, and a network may have {_MOST_BYTES / 1e9:.0f} GB.",
+                         "Get the network again from its maker.")
+
+
+def _require_usable(model: Model, archive: str) -> None:
+    from .trial import try_out
+
+    _check(model)
+    _require_runtime(model)
+    for variant in model.card.variants:
+        if problem := variant_problem(model.weights, variant):
+            raise ModelError(f"{archive}: {problem}.", "Zip it again with every file that the card's variants name.")
+    try_out(model.weights, model.card)
 
 
 def remove_model(name: str) -> None:
@@ -233,6 +268,26 @@ def _check(model: Model) -> None:
     if found != model.card.sha256:
         raise ModelError(f"The weights of {model.card.name} are not those its card describes (SHA-256 {found[:12]}... instead of "
                          f"{model.card.sha256[:12]}...): damaged or exchanged.", _again(model))
+    if problem := why_not_whole(model.weights):
+        raise ModelError(f"The file {model.weights.name} of {model.card.name} {problem}.", "Have it exported again, as one file.")
+
+
+def _require_runtime(model: Model) -> None:
+    """Compared where ONNX Runtime is installed; OpenVINO alone needs none."""
+    for package in ("onnxruntime", "onnxruntime-gpu"):
+        try:
+            there = version(package)
+        except PackageNotFoundError:
+            continue
+        if _number(there) < _number(model.card.minimum_onnxruntime):
+            raise ModelError(f"The network {model.card.name} needs ONNX Runtime {model.card.minimum_onnxruntime} or newer, and {there} is installed.",
+                             f"Run: python -m pip install --upgrade {package}")
+
+
+def _number(version: str) -> list[int]:
+    """For comparing: 1.23 is 1.23.0."""
+    digits = [int(part) for part in re.match(r"[\d.]*", version)[0].split(".") if part]
+    return [*digits, 0, 0, 0][:max(3, len(digits))]
 
 
 def _again(model: Model) -> str:

@@ -1,4 +1,4 @@
-"""Grey pictures with outlined labels, laid out on one dark page with orientation marks, a legend and a scale bar."""
+"""Grey pictures with outlined labels and lines of measurement, laid out on one dark page with orientation marks, a legend and a scale bar."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["LegendEntry", "Panel", "draw_outlines", "draw_page", "draw_small", "save_page", "text_font"]
+from .labels import ED, ET, NCR
+
+__all__ = ["OUTLINES", "LegendEntry", "Line", "Panel", "draw_outlines", "draw_page", "draw_small", "save_page", "text_font"]
 
 WIDEST_PX, TALLEST_PX = 1600, 1700  # about: the panels' rows are at most that high
 LARGEST_SCALE = 3.0   # pixels a mm: more shows no more of a brain
@@ -18,6 +20,20 @@ GAP, MARGIN = 6, 14   # pixels
 SCALE_BAR_MM = 50
 BACKGROUND, TEXT, FAINT = (14, 14, 16), (236, 236, 240), (150, 150, 158)
 MARK = (240, 200, 90)
+RULER = (255, 255, 255)
+# A tumour's parts in every picture: vermillion, sky blue and yellow of Okabe and Ito's colours (https://jfly.uni-koeln.de/color), which people with
+# deuteranopia or protanopia tell apart (33 and more in CIELAB; those that DICOM recommends, 5). On bright tissue the dark halo shows them.
+OUTLINES = {NCR: (213, 94, 0), ED: (86, 180, 233), ET: (240, 228, 66)}
+HALO = 0.15   # of the grey that is left beside an outline
+
+
+@dataclass(frozen=True)
+class Line:
+    """A straight line on a panel and what is written beside its first end; the ends are (column, row) of the panel's grey, pixel centres at whole
+    numbers."""
+
+    ends: tuple[tuple[float, float], tuple[float, float]]
+    text: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +41,7 @@ class Panel:
     """One slice as it is shown: rows run down, columns to the right.
 
     grey: (rows, columns) uint8. labels: (rows, columns) uint8 to outline, or None for the plain image. pixel_mm: (across, down).
-    marks: anatomical letters at the left, right, top and bottom.
+    marks: anatomical letters at the left, right, top and bottom. lines: drawn on it, on a page.
     """
 
     title: str
@@ -33,6 +49,7 @@ class Panel:
     labels: np.ndarray | None
     pixel_mm: tuple[float, float]
     marks: tuple[str, str, str, str]
+    lines: tuple[Line, ...] = ()
 
     @property
     def size_mm(self) -> tuple[float, float]:
@@ -111,7 +128,9 @@ def _draw_panel(page, draw, panel: Panel, box: tuple[int, int, int, int], scale:
     x, y, width, height = box
     size = tuple(max(1, min(limit, round(mm * scale))) for mm, limit in zip(panel.size_mm, (width, height), strict=True))
     draw.rectangle((x, y, x + width - 1, y + height - 1), fill=(0, 0, 0))
-    page.paste(Image.fromarray(_picture(panel, size, colours, fill)), (x + (width - size[0]) // 2, y + (height - size[1]) // 2))
+    corner = x + (width - size[0]) // 2, y + (height - size[1]) // 2
+    page.paste(Image.fromarray(_picture(panel, size, colours, fill)), corner)
+    _draw_lines(draw, panel, corner, size)
 
     left, right, up, down = panel.marks
     font, middle_x, middle_y = text_font(15), x + width // 2, y + height // 2
@@ -119,6 +138,21 @@ def _draw_panel(page, draw, panel: Panel, box: tuple[int, int, int, int], scale:
                              (up, (middle_x, y + 4), "mt"), (down, (middle_x, y + height - 4), "mb")):
         draw.text(at, text, fill=MARK, font=font, anchor=anchor, stroke_width=1, stroke_fill=(0, 0, 0))
     draw.text((x + 6, y + 4), panel.title, fill=TEXT, font=text_font(15), stroke_width=1, stroke_fill=(0, 0, 0))
+
+
+def _draw_lines(draw, panel: Panel, corner: tuple[int, int], size: tuple[int, int]) -> None:
+    rows, columns = panel.grey.shape
+    scale = size[0] / columns, size[1] / rows
+    places = [[np.array(corner) + (np.array(end) + 0.5) * scale for end in line.ends] for line in panel.lines]
+    for colour, width in (((0, 0, 0), 3), (RULER, 1)):   # no line's halo cuts another
+        for ends in places:
+            draw.line([tuple(end) for end in ends], fill=colour, width=width)
+    for line, (first, last) in zip(panel.lines, places, strict=True):
+        away = (first - last) / max(np.linalg.norm(first - last), 1e-6)
+        half = np.array([text_font(13).getlength(line.text) / 2 + 2, 8])
+        middle = first + away * (4 + np.abs(away) @ half)   # of the text, which ends short of the line
+        middle = np.clip(middle, np.array(corner) + half, np.array(corner) + size - half)
+        draw.text(tuple(middle), line.text, fill=RULER, font=text_font(13), anchor="mm", stroke_width=2, stroke_fill=(0, 0, 0))
 
 
 def _picture(panel: Panel, size: tuple[int, int], colours: dict[int, tuple[int, int, int]], fill: float) -> np.ndarray:
@@ -133,15 +167,22 @@ def _picture(panel: Panel, size: tuple[int, int], colours: dict[int, tuple[int, 
 
 
 def draw_outlines(image: np.ndarray, labels: np.ndarray, colours: dict[int, tuple[int, int, int]], fill: float = FILL) -> np.ndarray:
-    """`image` (rows, columns, 3) with each label filled by a share of its colour and its rim, one pixel wide and inside it, in full colour."""
+    """`image` (rows, columns, 3) with each label filled by a share of its colour and its rim, one pixel wide and inside it, in full colour; what
+    is just outside all of them is darkened."""
     out = image.astype(np.float32)
+    every = np.isin(labels, list(colours))
+    out[_grown(every) & ~every] *= HALO
     for value, rgb in colours.items():
         inside = labels == value
-        padded = np.pad(inside, 1)
-        core = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
         out[inside] += fill * (np.array(rgb, np.float32) - out[inside])
-        out[inside & ~core] = rgb
+        out[inside & _grown(~inside, beyond=True)] = rgb
     return out.round().astype(np.uint8)
+
+
+def _grown(mask: np.ndarray, beyond: bool = False) -> np.ndarray:
+    """`mask` (rows, columns) and the pixels beside it; `beyond` the edge of the picture it is taken to go on, or not."""
+    padded = np.pad(mask, 1, constant_values=beyond)
+    return mask | padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
 
 
 def _flow(legend: Sequence[LegendEntry], width: int) -> list[list[LegendEntry]]:

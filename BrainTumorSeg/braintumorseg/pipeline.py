@@ -64,26 +64,20 @@ def segment(study: Study, model: Model, *, device: str = "auto", threads: int = 
     card = model.card
     _require_readable(study, card)
     whole = not stripped and card.brain_only  # heads may be shown, and the network would not know what to make of them
-    search = find or _finder(device, threads, provider)
-
-    @cache
-    def find(volume: Volume) -> Volume:
-        progress.check()
-        return search(volume)
-
+    found_in = _once_each(find or _finder(device, threads, provider), progress)
     with progress.timed("brain") if whole else nullcontext():
         _require_memory(study, _BYTES_OF_HEADS if whole and shows_heads(study) else _BYTES)
-        heads = shows_heads(study, find) if whole else ()
+        heads = shows_heads(study, found_in) if whole else ()
     progress.expect(**_expected(study, heads, registered, thorough))
     with _opening(model, device, threads, provider) as opened:
         with progress.step("align") as tell:
             alignments = _align(study, registered, tell)
         moved = {role: alignment.moved for role, alignment in alignments.items() if alignment.moved is not None}
+        doubtful = tuple(role for role, alignment in alignments.items() if alignment.doubtful)
         brain = None
         if heads:
             with progress.step("brain") as tell:
-                doubtful = [role for role, alignment in alignments.items() if alignment.doubtful]
-                brain = find_study_brain(study, heads, find, moved, doubtful, tell)
+                brain = find_study_brain(study, heads, found_in, moved, doubtful, tell)
         with progress.step("prepare"):
             ready = prepare(study, card, moved, brain and brain.mask)
         with turn or nullcontext(), progress.step("predict") as tell:
@@ -91,21 +85,22 @@ def segment(study: Study, model: Model, *, device: str = "auto", threads: int = 
             if thorough:
                 probabilities, passes, looks = look_again(ready.channels, session, card, progress=tell, cancel=progress.cancel)
             else:
-                probabilities, passes = predict(ready.channels, session, card.size_multiple, card.bytes_per_voxel, progress=tell,
-                                                cancel=progress.cancel)
+                probabilities, passes = predict(ready.channels, session, card.size_multiple, card.bytes_per_voxel, regions=len(card.regions),
+                                                progress=tell, cancel=progress.cancel)
                 looks = 1
     with progress.step("decide"):
-        labels = onto_native(probabilities, ready.grid, study.reference.grid, card)
-        seen = signs(ready, probabilities, card)
+        labels = study.reference.with_voxels(onto_native(probabilities, ready.grid, study.reference.grid, card))
+        found = bool(labels.voxels.any())   # without a tumour nobody asks how sure the network was of it
+        seen = signs(ready, probabilities, labels, card)
+        sure = {region: dice for region, dice in expected_dice(probabilities, card).items() if region in TOLD} if looks > 1 and found else {}
     provenance = Provenance(
         model=card.name, version=card.version, sha256=card.sha256, provider=session.provider, provider_note=session.note,
         precision=session.precision, weights=session.weights.name, passes=passes, looks=looks,
-        expected_dice={region: dice for region, dice in expected_dice(probabilities, card).items() if region in TOLD} if looks > 1 else {},
-        signs=seen,
+        expected_dice=sure, signs=seen,
         reference=study.reference_role, roles=dict(study.sources), missing=tuple(role for role in card.roles if role not in study.volumes),
-        alignment={role: alignment.text for role, alignment in alignments.items()},
+        alignment={role: alignment.text for role, alignment in alignments.items()}, doubtful=doubtful,
         brain=brain.text if brain else "", seconds=progress.seconds, software=_software())
-    return Segmentation(study.reference.with_voxels(labels), card.labels, provenance, moved, brain)
+    return Segmentation(labels, card.labels, provenance, moved, brain)
 
 
 @contextmanager
@@ -177,6 +172,16 @@ def _finder(device: str, threads: int, provider: str | None) -> Callable[[Volume
         return find_in_head(volume, finder)
 
     return find
+
+
+def _once_each(find: Callable[[Volume], Volume], progress: Progress) -> Callable[[Volume], Volume]:
+    """`find`, which looks at each volume once, and not any more when the run is cancelled."""
+    @cache
+    def found_in(volume: Volume) -> Volume:
+        progress.check()
+        return find(volume)
+
+    return found_in
 
 
 def _software() -> dict[str, str]:

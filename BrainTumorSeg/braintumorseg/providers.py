@@ -73,16 +73,16 @@ def _lacks_cuda(machine: Machine) -> Lack | None:
     if machine.driver_cuda is None:
         if wheel:
             return Lack("onnxruntime-gpu is installed, and this machine has no NVIDIA driver",
-                        "Install NVIDIA's driver, or the CPU's runtime: pip uninstall -y onnxruntime-gpu; pip install onnxruntime openvino",
+                        "Install NVIDIA's driver, or the CPU's runtime: pip uninstall -y onnxruntime-gpu, then pip install onnxruntime openvino",
                         notable=True)
-        return Lack("this machine has no NVIDIA driver", "Install NVIDIA's driver and then the runtime for it: pip uninstall -y onnxruntime; "
+        return Lack("this machine has no NVIDIA driver", "Install NVIDIA's driver and then the runtime for it: pip uninstall -y onnxruntime, then "
                                                          + gpu_command(None))
     has = ".".join(map(str, machine.driver_cuda))
     if machine.driver_cuda < (12, 0):
         return Lack(f"NVIDIA's driver runs CUDA {has}, and ONNX Runtime needs 12 or newer", "Update NVIDIA's driver to 525 or newer", notable=True)
     if not wheel:
         return Lack("there is an NVIDIA driver, and onnxruntime-gpu is not installed",
-                    "pip uninstall -y onnxruntime; " + gpu_command(machine.driver_cuda), notable=True)
+                    "pip uninstall -y onnxruntime, then " + gpu_command(machine.driver_cuda), notable=True)
     if _number(wheel) >= FIRST_CUDA_13 and machine.driver_cuda < (13, 0):
         return Lack(f"onnxruntime-gpu {wheel} needs CUDA 13, and NVIDIA's driver runs CUDA {has}",
                     f"Update NVIDIA's driver to 580 or newer, or take an older runtime: {gpu_command(machine.driver_cuda)}", notable=True)

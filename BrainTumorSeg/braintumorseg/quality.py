@@ -9,7 +9,7 @@ import numpy as np
 
 from .brain import background_of, brain_only_mask, sections
 from .looks import Looks
-from .measure import measure
+from .measure import Measurements, measure
 from .model_card import ModelCard
 from .segmentation import Segmentation
 from .signs import doubts
@@ -29,6 +29,8 @@ CUT_DEPTH_MM = 3.0
 CUT_SHARE = 0.18
 # Less contact than this with the image's edge may be a stray voxel.
 CONTACT_MM2 = 10.0
+# In experts' outlines every glioma has a core, of 0.8 ml at least (24 patients).
+LEAST_TUMOUR_ML, LEAST_CORE_ML = 1.0, 0.1
 LARGEST_TUMOUR_ML = 400.0
 LARGEST_TUMOUR_SHARE = 0.4
 # Experts' outlines have up to 4 islands of this size or more (24 patients); a network's noise has 10 and more.
@@ -74,7 +76,7 @@ class Flag:
             raise ValueError(f"a flag is {' or '.join(SEVERITIES)}, not {self.severity}")
 
 
-def check(study: Study, segmentation: Segmentation, card: ModelCard | None = None) -> tuple[Flag, ...]:
+def check(study: Study, segmentation: Segmentation, card: ModelCard | None = None, measurements: Measurements | None = None) -> tuple[Flag, ...]:
     """The flags of a result, warnings first; () when there is nothing to say.
 
     Args:
@@ -82,17 +84,20 @@ def check(study: Study, segmentation: Segmentation, card: ModelCard | None = Non
         segmentation: labels on the grid of the study's reference; its provenance says which sequences the network lacked, and its
             brain where that is (None: what differs from the reference's background).
         card: of the network, for what it was measured to do with these sequences.
+        measurements: of the segmentation, where they are known already.
     """
     reference = study.reference
     tumour = segmentation.labels.voxels != 0         # (I, J, K) bool
     shown = _brain(reference, segmentation.brain)     # (I, J, K) bool
     layers = sections(shown)                         # (I,), (J,), (K,) voxels
     looks = Looks(study, segmentation.moved)
+    measurements = measurements or measure(segmentation)
     flags = [
         *_empty(tumour),
         *_edges(reference, sections(tumour), layers),
         *_size(reference, tumour, shown),
-        *_islands(segmentation),
+        *_no_core(study, measurements),
+        *_islands(measurements),
         *_damaged(study),
         *_weak_sequences(card, study),
         *(Flag("missing_sequence", *_WITHOUT[role]) for role in segmentation.provenance.missing),
@@ -148,8 +153,17 @@ def _size(reference: Volume, tumour: np.ndarray, brain: np.ndarray) -> Iterator[
                    "check the outlines, and that the images show a whole brain and the right sequences.")
 
 
-def _islands(segmentation: Segmentation) -> Iterator[Flag]:
-    islands = sum(lesion.ml >= ISLAND_ML for lesion in measure(segmentation).lesions)
+def _no_core(study: Study, measurements: Measurements) -> Iterator[Flag]:
+    """Without T1ce the core is a guess anyway, and another flag says so."""
+    whole, core = measurements.region_ml["WT"], measurements.region_ml["TC"]
+    if "t1ce" in study.volumes and whole >= LEAST_TUMOUR_ML and core < LEAST_CORE_ML:
+        yield Flag("no_core", "warning",
+                   f"Oedema ({whole:.1f} ml) without a tumour core: either a core that does not enhance was missed, or this is another disease, such "
+                   "as inflammation; look for a core in the images, and do not take TC and ET of 0 ml for proof of absence.")
+
+
+def _islands(measurements: Measurements) -> Iterator[Flag]:
+    islands = sum(lesion.ml >= ISLAND_ML for lesion in measurements.lesions)
     if islands > MOST_ISLANDS:
         yield Flag("scattered", "warning",
                    f"The tumour lies in {islands} separate islands, more than gliomas usually have: some may be other bright "
@@ -170,20 +184,25 @@ def _weak_sequences(card: ModelCard | None, study: Study) -> Iterator[Flag]:
     used = [role for role in card.roles if role in study.volumes] if card else []
     dice = measured.get(" + ".join(used), {}).get("WT", 1.0)
     if dice < LEAST_DICE:
+        lacking = " and ".join(TITLES[role] for role in card.roles if role not in study.volumes)
+        if not lacking:
+            yield Flag("weak_sequences", "warning",
+                       f"This network finds the whole tumour badly even with all its sequences (Dice {dice:.2f} on average in its validation): do "
+                       "not rely on these volumes, or take another network.")
+            return
         of_all = measured.get(" + ".join(card.roles), {}).get("WT")
         beside = f", with all sequences {of_all:.2f}" if of_all is not None else ""
-        lacking = " and ".join(TITLES[role] for role in card.roles if role not in study.volumes)
         yield Flag("weak_sequences", "warning",
                    f"From {' and '.join(TITLES[role] for role in used)} alone this network finds the whole tumour badly (Dice {dice:.2f} on average "
                    f"in its validation{beside}): add {lacking} if there is any, and do not rely on these volumes.")
 
 
 def _doubtful(segmentation: Segmentation) -> Iterator[Flag]:
-    for role, text in segmentation.provenance.alignment.items():
-        if text.startswith("doubtful"):
-            yield Flag("doubtful_alignment", "warning",
-                       f"{TITLES[role]} may not lie where the other sequences do ({text}): look whether its outlines fit, "
-                       "or align it yourself and use --registered.")
+    made = segmentation.provenance
+    for role in made.doubtful:
+        yield Flag("doubtful_alignment", "warning",
+                   f"{TITLES[role]} may not lie where the other sequences do ({made.alignment[role]}): look whether its outlines fit, "
+                   "or align it yourself and use --registered.")
 
 
 def _doubtful_brain(brain: StudyBrain | None, ml: float, card: ModelCard | None) -> Iterator[Flag]:

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from .diameters import MEASURABLE_MM
+from .diameters import HOLLOW, MEASURABLE_MM
+from .diameters import MOST_LESIONS as MOST_MEASURED
 from .html_page import Html, Number, join, page, section, table, tag, text
 from .labels import REGIONS
 from .measure import LABEL_VALUES, estimated
 from .model_card import ModelCard
+from .overlay_page import OUTLINES
 from .quality import TITLES
 
 __all__ = ["write_report_html"]
@@ -29,7 +31,7 @@ def write_report_html(report: Mapping, overlay: Path, path: Path, card: ModelCar
     """Write one self-contained HTML file: nothing in it is loaded from elsewhere, and nothing in it runs.
 
     Args:
-        report: from `build_report`, or read back from report.json.
+        report: from `build_report`.
         overlay: the PNG of `draw_overlay`; its bytes go into the file.
         path: the file to write.
         card: of the network that made the segmentation.
@@ -38,6 +40,7 @@ def write_report_html(report: Mapping, overlay: Path, path: Path, card: ModelCar
     title = "Brain tumour segmentation report"
     whole = page(title, join([
         tag("h1", title),
+        tag("p", f"Made on {report['made_at'].replace('T', ' at ')}", "faint"),
         tag("p", report["research_use_only"], "use"),
         table("", (), list(map(list, report.get("patient", {}).items()))),
         _flags(report),
@@ -52,14 +55,16 @@ def write_report_html(report: Mapping, overlay: Path, path: Path, card: ModelCar
 
 
 def _flags(report: Mapping) -> Html:
-    items = [tag("li", join([tag("strong", _SEVERITIES.get(flag["severity"], flag["severity"]) + ":"), flag["text"]]),
+    items = [tag("li", join([tag("strong", _SEVERITIES[flag["severity"]] + ":"), flag["text"]]),
                  f"flag {flag['severity']}") for flag in report["flags"]]
     listed = tag("ul", join(items), "flags") if items else tag("p", "No check of this result raised a flag.")
     return section("What to be careful about", listed)
 
 
 def _overlay(report: Mapping, overlay: Path) -> Html:
-    what = ("Three planes through the largest lesion in each sequence, plain and with the outlines of the segmentation."
+    axes = report["enhancing_mm"]
+    through = f"the largest lesion, the {axes['plane']} one where the diameters lie," if axes else "the largest lesion"
+    what = (f"Three planes through {through} in each sequence, plain and with the outlines of the segmentation."
             if report["lesions"] else "Middle slices of each sequence; no tumour was found.")
     return _figure(overlay, f"{what} The volumes are in the tables below.", f"{what} Axial and coronal: the patient's right is on the left.")
 
@@ -76,9 +81,9 @@ def _volumes(report: Mapping, card: ModelCard) -> Html:
     volumes, by_value = report["volumes_ml"], {label.value: label for label in card.labels}
     regions = [[_marked(_REGIONS[name], name, report), " + ".join(label for label, value in LABEL_VALUES.items() if value in values),
                 _ml(volumes["regions"][name]), *_sure(report, name)] for name, values in REGIONS.items()]
-    labels = [[Html(f"{_swatch(by_value[value].rgb)}{text(_marked(f'{by_value[value].name} ({name})', name, report))}"),
+    labels = [[Html(f"{_swatch(OUTLINES[value])}{text(_marked(f'{by_value[value].name} ({name})', name, report))}"),
                _ml(volumes["labels"][name])] for name, value in LABEL_VALUES.items()]
-    heads = ("Region", "Labels", "ml", *(("Expected Dice",) if report.get("expected_dice") else ()))
+    heads = ("Region", "Labels", "ml", *(("Expected Dice",) if report["expected_dice"] else ()))
     tables = join([table("Regions", heads, regions), table("Labels", ("Label", "ml"), labels)])
     return section("Volumes", Html(tag("div", tables, "tables") + _enhancing(report)))
 
@@ -89,44 +94,74 @@ def _marked(words: str, structure: str, report: Mapping) -> str:
 
 
 def _sure(report: Mapping, region: str) -> list:
-    """The cell with the region's expected Dice, where several looks gave one."""
-    expected = report.get("expected_dice")
-    return [Number(f"{expected[region]:.2f}") if region in expected else ""] if expected else []
+    """The cell with the region's expected Dice, where several looks gave one for some region."""
+    expected = report["expected_dice"]
+    return [Number(f"{expected[region]:.2f}") if region in expected else "not estimated"] if expected else []
 
 
 def _enhancing(report: Mapping) -> Html:
     if estimated(report["missing"]):
         return tag("p", "Without T1 after contrast (T1ce) nobody can see what enhances: the numbers marked here are estimates from the other "
                         "sequences, not to be read as enhancement, and no diameters are given.", "use")
-    axes = report.get("enhancing_mm")
+    axes = report["enhancing_mm"]
     if not axes:
         return Html("")
-    small = f", not measurable by RANO (below {MEASURABLE_MM:.0f} mm)" if not axes["measurable"] else ""
-    if "plane" not in axes:  # a report of an earlier version
-        return tag("p", f"Largest enhancing lesion on one slice of the reference as stored: {_lengths(axes)}{small}.")
     tilt = f", {axes['tilt_deg']:.0f}° oblique" if axes["tilt_deg"] >= OBLIQUE_DEG else ""
     image = f", image {axes['image']} of the {_title(report['reference'])} series" if axes["image"] is not None else ""
     cut = f", reformatted from {_title(report['reference'])}" if axes["slice"] is None else ""
     other = "" if axes["plane"] == "axial" else " Not axial: not comparable with axial measurements."
-    return tag("p", f"Largest enhancing lesion on one {axes['plane']} slice: {_lengths(axes)} (longest diameter and the longest across it) at "
-                    f"{axes['position']}{tilt}{image}{cut}{small}.{other}")
+    hollow = " RANO does not measure across a cyst or the cavity of an operation: look what they lie across." if _across_gaps(axes) else ""
+    largest = tag("p", f"Largest enhancing lesion on one {axes['plane']} slice: {_lengths(axes)} (longest diameter and the longest across it"
+                       f"{_across_gaps(axes)}) at {axes['position']}{tilt}{image}{cut}{_why_not(axes)}.{hollow}{other}")
+    return Html(largest + _measurable(report))
+
+
+def _measurable(report: Mapping) -> Html:
+    """The lesions whose products RANO adds up; '' where that is the largest alone, or none is measurable."""
+    lesions = report["enhancing_lesions_mm"]
+    if lesions in ([], [report["enhancing_mm"]]):
+        return Html("")
+    counted = lesions[:MOST_MEASURED]
+    rows = [[number, *(Number(f"{one[axis]:.1f}") for axis in ("long", "short")), Number(f"{one['product_mm2']}"),
+             one["position"] + (f", {one['side']}" if one["side"] else "") + _across_gaps(one)] for number, one in enumerate(counted, 1)]
+    more = f" RANO counts {MOST_MEASURED} at most; {len(lesions) - MOST_MEASURED} more in report.json." if lesions[MOST_MEASURED:] else ""
+    return Html(table("Measurable enhancing lesions (RANO), largest first", ("No.", "Long axis, mm", "Short axis, mm", "Product, mm²", "Place"), rows)
+                + tag("p", f"Sum of their products: {report['sum_of_products_mm2']} mm².{more}"))
+
+
+def _across_gaps(axes: Mapping) -> str:
+    return ", across necrosis and gaps" if axes["filled"] < HOLLOW else ""
+
+
+def _why_not(axes: Mapping) -> str:
+    """', not measurable by RANO (...)', or '' where the lesion is."""
+    if axes["measurable"]:
+        return ""
+    limit = axes["measurable_from_mm"]
+    if axes["short"] < limit:
+        thick = ", twice the distance of its slices" if limit > MEASURABLE_MM else ""
+        return f", not measurable by RANO (below {limit:.3g} mm{thick})"
+    return f", not measurable by RANO ({limit:.3g} mm are reached, but on one slice)"
 
 
 def _lengths(axes: Mapping) -> str:
-    """To a millimetre, and to a tenth below RANO's 10 mm, so that 9.6 is not shown as 10."""
-    return " x ".join(f"{mm:.0f}" if mm >= MEASURABLE_MM else f"{mm:.1f}" for mm in (axes["long"], axes["short"])) + " mm"
+    """To a millimetre, and to a tenth below the limit of what is measurable, so that 9.6 is not shown as 10."""
+    return " x ".join(f"{mm:.0f}" if mm >= axes["measurable_from_mm"] else f"{mm:.1f}" for mm in (axes["long"], axes["short"])) + " mm"
 
 
 def _lesions(report: Mapping) -> Html:
     lesions = report["lesions"]
     if not lesions:
         return section("Lesions", tag("p", "No lesion was found."))
-    rows = [[number, *(_ml(lesion["regions_ml"][name]) for name in REGIONS), _place(lesion["centre_mm_ras"])]
+    with_side = lesions[0]["side"] is not None
+    rows = [[number, *(_ml(lesion["regions_ml"][name]) for name in REGIONS), *([lesion["side"]] if with_side else []),
+             ", ".join(str(round(mm)) for mm in lesion["centre_mm_ras"])]
             for number, lesion in enumerate(lesions[:MOST_LESIONS], 1) if number == 1 or lesion["ml"] >= SMALLEST_LESION_ML]
     more = len(lesions) - len(rows)
     return section("Lesions", join([
         table("Separate pieces of the whole tumour, largest first",
-              ("No.", *(_marked(f"{name} ml", name, report) for name in REGIONS), "Centre in scanner coordinates, mm"), rows),
+              ("No.", *(_marked(f"{name} ml", name, report) for name in REGIONS), *(["Side of the patient"] if with_side else []),
+               "Centre in world coordinates (RAS), mm"), rows),
         tag("p", f"And {more} smaller, in report.json.", "faint") if more else Html("")]))
 
 
@@ -135,27 +170,26 @@ def _provenance(report: Mapping, card: ModelCard, steps: Path | None) -> Html:
     facts = [["Network", f"{model['name']} {model['version']}"],
              ["SHA-256", model["sha256"]],
              ["Licence", card.licence or "not stated"],
-             ["Computed with", join(filter(None, (report["provider"], report.get("precision"), report["provider_note"])))],
+             ["Computed with", join(filter(None, (report["provider"], report["precision"], report["provider_note"])))],
              ["Forward passes", report["passes"]],
              ["Looks", _looks(report)],
              ["Result on the grid of", _title(report["reference"])],
              ["Missing sequences", ", ".join(map(_title, report["missing"])) or "none"],
-             ["Brain", _brain(report.get("brain"))],
+             ["Brain", _brain(report["brain"])],
              ["Software", ", ".join(f"{name} {number}" for name, number in report["software"].items()) or "not stated"]]
     images = [[_title(role), what["grid"], what["recognised"], report["alignment"].get(role, "reference")]
               for role, what in report["sequences"].items()]
     return section("How it came about", join([
         table("", (), facts),
         table("Images", ("Sequence", "Grid", "Recognised by", "Alignment"), images),
-        table("Not used", ("What", "Why"), [[one["what"], one["why"]] for one in report.get("left_out", ())]),
+        table("Not used", ("What", "Why"), [[one["what"], one["why"]] for one in report["left_out"]]),
         _figure(steps, "The brain's outline on each sequence, as scanned and as aligned; the table above says how far each was moved.",
                 "The brain's outline as it lies in the reference, on every sequence: where it fits, the sequence lies right.") if steps else Html(""),
         _times(report["seconds"])]))
 
 
 def _looks(report: Mapping) -> str:
-    """A report of an earlier version says nothing of looks: there was one."""
-    looks = report.get("looks", 1)
+    looks = report["looks"]
     return f"{looks}, each but the first without one sequence, averaged; where they disagree the expected Dice falls" if looks > 1 else "1"
 
 
@@ -232,11 +266,6 @@ def _words(key: object) -> str:
 
 def _title(role: str) -> str:
     return TITLES.get(role, role)
-
-
-def _place(centre: Sequence[float]) -> str:
-    """'L 34, A 12, S 71': how far towards the patient's left or right, front or back, top or bottom."""
-    return ", ".join(f"{letters[mm < 0]} {abs(mm):.0f}" for mm, letters in zip(centre, ("RL", "AP", "SI"), strict=True))
 
 
 def _ml(ml: float) -> Number:

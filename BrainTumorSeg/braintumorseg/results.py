@@ -14,7 +14,7 @@ from .io.nifti import write_nifti
 from .io.replacing import put
 from .measure import Measurements, measure
 from .model_card import ModelCard
-from .overlay import draw_overlay, draw_thumbnail
+from .overlay import draw_overlay
 from .parallel import at_once
 from .progress import Progress
 from .quality import Flag, check
@@ -47,16 +47,18 @@ def write_results(study: Study, segmentation: Segmentation, card: ModelCard, out
     progress = progress or Progress()
     with output_folder(out, force) as folder:
         with progress.step("measure"):
-            measurements, flags = measure(segmentation), check(study, segmentation, card)
+            measurements = measure(segmentation)
+            flags = check(study, segmentation, card, measurements)
         with progress.step("draw"):
-            windows = grey_windows(study, segmentation)
-            draws = [(draw_overlay, "overlay.png"), (draw_steps, "steps.png"), *([(draw_thumbnail, thumbnail)] if thumbnail else [])]
-            _, with_steps, *_ = at_once(lambda draw: draw[0](study, segmentation, folder / draw[1], windows), draws)
+            windows, small = grey_windows(study, segmentation), folder / thumbnail if thumbnail else None
+            draws = [lambda: draw_overlay(study, segmentation, folder / "overlay.png", windows, measurements, thumbnail=small),
+                     lambda: draw_steps(study, segmentation, folder / "steps.png", windows)]
+            _, with_steps = at_once(lambda draw: draw(), draws)
             steps = folder / "steps.png" if with_steps else None
         with progress.step("write"):
             write_nifti(segmentation.labels, folder / "segmentation.nii.gz")
             if dicom_source:
-                flags = (*flags, *_write_dicom(study, segmentation, measurements, dicom_source, folder, sr, sc))
+                flags = (*flags, *_write_dicom(study, segmentation, measurements, flags, dicom_source, folder, sr, sc))
         with progress.timed("measure"):   # the diameters, among others
             report = build_report(study, segmentation, measurements, flags, identity)
         report["seconds"] = {step: round(took, 3) for step, took in segmentation.provenance.seconds.items()}
@@ -65,15 +67,15 @@ def write_results(study: Study, segmentation: Segmentation, card: ModelCard, out
     return report
 
 
-def _write_dicom(study: Study, segmentation: Segmentation, measurements: Measurements, source: Stack | SourceSeries | Sequence[Dataset],
-                 folder: Path, sr: bool, sc: bool) -> tuple[Flag, ...]:
+def _write_dicom(study: Study, segmentation: Segmentation, measurements: Measurements, flags: Sequence[Flag],
+                 source: Stack | SourceSeries | Sequence[Dataset], folder: Path, sr: bool, sc: bool) -> tuple[Flag, ...]:
     """Write the DICOM results; the flag that tells why not when the series cannot carry them: minutes of work are not thrown away for it."""
     from .dicom_results import write_dicom_results
 
     partial = folder / ".dicom"
     partial.mkdir()
     try:
-        write_dicom_results(segmentation, measurements, source, partial, sr=sr, sc=sc, reference_volume=study.reference)
+        write_dicom_results(segmentation, measurements, source, partial, sr=sr, sc=sc, reference_volume=study.reference, flags=flags)
     except (InputError, OutputError) as error:
         shutil.rmtree(partial)
         return (Flag("no_dicom_result", "warning", f"No DICOM result was written. {error}"),)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .backend_failures import one_line
 from .backend_onnxruntime import import_onnxruntime
 from .errors import BrainTumorSegError, Cancelled, ModelError, OutOfMemory, ResourceError
 from .hardware import Machine, this_machine
@@ -111,9 +112,9 @@ class Session:
             weights, precision, remark = choose_weights(self._network, self._variants, provider.name, self._machine.features)
             try:
                 backend = provider.open(weights, precision, self._threads)
-            except BrainTumorSegError as error:
-                broken = error
-                self.broken[provider.name] = Lack(f"{provider.name} did not start: {error.what.rstrip('.')}", error.fix.rstrip("."))
+            except Exception as error:  # runtimes raise many kinds, and none of them keeps the next from being tried
+                broken = error if isinstance(error, BrainTumorSegError) else ResourceError(f"the runtime failed ({_told(error)})")
+                self.broken[provider.name] = Lack(f"{provider.name} did not start: {broken.what.rstrip('.')}", broken.fix.rstrip("."))
                 reasons.append(self.broken[provider.name].what)
                 continue
             if remark:
@@ -123,6 +124,10 @@ class Session:
         if broken is not None:
             raise broken
         raise ResourceError(f"{lack.what}.", f"{lack.fix}.")
+
+
+def _told(error: Exception) -> str:
+    return one_line(error) or type(error).__name__
 
 
 _sessions: OrderedDict[tuple, Session] = OrderedDict()

@@ -34,6 +34,7 @@ class Provenance:
     roles: Mapping[str, str] = field(default_factory=dict)          # role -> how it was recognised
     missing: tuple[str, ...] = ()
     alignment: Mapping[str, str] = field(default_factory=dict)      # role -> 'same grid', 'headers agree', 'registered: 3.1 mm, 1.2 degrees', ...
+    doubtful: tuple[str, ...] = ()                                  # roles that may not lie where the others do
     brain: str = ""                                # how it was found; empty where the images show it alone
     seconds: Mapping[str, float] = field(default_factory=dict)      # step -> wall-clock time
     software: Mapping[str, str] = field(default_factory=dict)       # package -> version

@@ -14,7 +14,8 @@ from .segmentation import Segmentation
 from .study import Study
 from .volume import Grid, Volume
 
-__all__ = ["PLANES", "Plane", "Sight", "Window", "crop_to", "grey_windows", "middle", "on_screen", "one_slice", "shown_brain"]
+__all__ = ["PLANES", "Plane", "Sight", "Window", "crop_to", "grey_windows", "middle", "on_screen", "one_slice", "place_on_screen",
+           "shown_brain"]
 
 WINDOW_PERCENTILES = (1.0, 99.5)
 
@@ -125,7 +126,7 @@ def crop_to(mask: np.ndarray, grid: Grid, margin_mm: float = 6.0) -> tuple[slice
     """The box around what `mask` (I, J, K) on `grid` shows, with a margin; all of the grid where it shows nothing."""
     box = bounding_box(mask) or tuple(slice(0, n) for n in mask.shape)
     margins = [int(np.ceil(margin_mm / mm)) for mm in grid.spacing_mm]
-    sides = [slice(max(0, side.start - margin), side.stop + margin) for side, margin in zip(box, margins, strict=True)]
+    sides = [slice(max(0, side.start - margin), min(n, side.stop + margin)) for side, margin, n in zip(box, margins, mask.shape, strict=True)]
     return sides[0], sides[1], sides[2]
 
 
@@ -139,3 +140,7 @@ def on_screen(image: np.ndarray, axis: int, crop: tuple[slice, slice, slice]) ->
     return np.ascontiguousarray(image[kept][::-1, ::-1].T)
 
 
+def place_on_screen(voxel: np.ndarray, axis: int, crop: tuple[slice, slice, slice]) -> tuple[float, float]:
+    """(column, row) in the picture of `on_screen` of a voxel (3,) of the volume; pixel centres at whole numbers."""
+    (across, right), (up, top) = ((voxel[other], side.stop) for other, side in enumerate(crop) if other != axis)
+    return float(right - 1 - across), float(top - 1 - up)

@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 import time
+import unicodedata
 
 from .errors import BrainTumorSegError
 from .progress import Progress, Update
@@ -33,7 +34,8 @@ class Talk:
         self.json_lines = json_lines
         self._owns_process = owns_process
         self.json_result = json_result
-        self._line_open = self._last_said = False
+        self._shown = 0   # letters of the line that says how far the run is
+        self._last_said = False
 
     def progress(self) -> Progress:
         """A Progress that is shown as it goes; with the child protocol, the end of stdin cancels it."""
@@ -53,7 +55,7 @@ class Talk:
         """For people: shown unless stdout carries JSON."""
         if not (self.json_lines or self.json_result):
             self._clear()
-            print(*lines, sep="\n", flush=True)
+            print(*map(_plain, lines), sep="\n", flush=True)
 
     def result(self, value: object, failure: BrainTumorSegError | None = None) -> None:
         """For programs: shown only where JSON was asked for. `failure`: what is wrong nevertheless, and about to be raised."""
@@ -69,7 +71,7 @@ class Talk:
         if self.json_lines and not self._last_said:
             _print_json(_as_json(error))
             self._last_said = True
-        print(f"braintumorseg: {error}", file=sys.stderr, flush=True)
+        print(_plain(f"braintumorseg: {error}"), file=sys.stderr, flush=True)
 
     def _json_update(self, update: Update) -> None:
         _print_json({"step": update.step, "done": round(update.done, 4), "eta_s": None if update.eta_s is None else round(update.eta_s, 1),
@@ -78,19 +80,29 @@ class Talk:
     def _text_update(self, update: Update) -> None:
         left = "" if update.eta_s is None else f", about {_span(update.eta_s)} left"
         counts = "".join(f", {name} {number}" for name, number in update.counts.items())
-        print(f"\r\033[K{update.done:4.0%} {_WORDS[update.step]}{counts}{left}", end="", file=sys.stderr, flush=True)
-        self._line_open = True
+        self._over_shown(f"{update.done:4.0%} {_WORDS[update.step]}{counts}{left}")
 
     def _clear(self) -> None:
-        if self._line_open:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
-            self._line_open = False
+        if self._shown:
+            self._over_shown("")
+            print("\r", end="", file=sys.stderr, flush=True)
+
+    def _over_shown(self, text: str) -> None:
+        """Write over what the line says, with spaces: an old Windows console prints the sign that deletes a line."""
+        print(f"\r{text:<{self._shown}}", end="", file=sys.stderr, flush=True)
+        self._shown = len(text)
 
 
 def escape_unknown_letters() -> None:
     """From now on write letters that the terminal's or file's encoding lacks (a name, ±) as their code: no good work ends in a traceback."""
     if hasattr(sys.stdout, "reconfigure"):   # stderr does so by itself
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _plain(text: str) -> str:
+    """Letters that a terminal would obey (in a name from a header, a card, an archive) as their code; our own ends of lines and tabs stay."""
+    return "".join(letter if letter in "\n\t" or letter.isprintable() or unicodedata.category(letter) == "Zs"
+                   else letter.encode("unicode_escape").decode() for letter in text)
 
 
 def _span(seconds: float) -> str:

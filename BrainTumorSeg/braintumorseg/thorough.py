@@ -42,7 +42,7 @@ def look_again(channels: np.ndarray, session: Session, card: ModelCard, *, progr
     for number, withheld in enumerate(looks):
         if withheld is not None:
             seen[withheld] = 0
-        found, here = predict(seen, session, card.size_multiple, card.bytes_per_voxel,
+        found, here = predict(seen, session, card.size_multiple, card.bytes_per_voxel, regions=len(card.regions),
                               progress=lambda done, number=number: progress((number + done) / len(looks)), cancel=cancel)
         if withheld is not None:
             seen[withheld] = channels[withheld]

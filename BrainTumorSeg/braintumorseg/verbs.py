@@ -100,7 +100,8 @@ def _accuracy(metrics) -> list[str]:
         return ["  not measured"]
     lines = [f"  {metrics.get('definition', '')}; {metrics.get('split', '')}"]
     for region, row in metrics.get("dice", {}).items():
-        lines.append(f"  Dice {region}: mean {row['mean']:.3f}, median {row['median']:.3f}, worst {row['worst']:.3f} (N = {row['n']})")
+        scores = [f"{name} {row[name]:.3f}" for name in ("mean", "median", "worst") if row.get(name) is not None]
+        lines.append(f"  Dice {region}: {', '.join(scores) or 'not measured'} (N = {row.get('n', 0)})")
     if subsets := metrics.get("dice_by_sequences"):
         regions = list(dict.fromkeys(region for row in subsets.values() for region in row))
         lines.append(f"  {'Mean Dice with these sequences':<30} " + "  ".join(f"{region:>4}" for region in regions) + "   (ET where at least 1 ml)")

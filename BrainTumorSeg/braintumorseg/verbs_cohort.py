@@ -31,8 +31,9 @@ def cohort(args, talk: Talk) -> None:
     if args.out is None:
         args.usage("--out is needed")
     network = str(Path(args.model).resolve()) if args.model.endswith(".onnx") else args.model
-    options = Options(network, args.device, args.threads, args.registered, args.stripped, args.fill_gaps, args.sr, args.sc,
-                      args.with_identity, args.provider, args.thorough)
+    options = Options(network, device=args.device, threads=args.threads, provider=args.provider, registered=args.registered,
+                      stripped=args.stripped, thorough=args.thorough, fill_gaps=args.fill_gaps, sr=args.sr, sc=args.sc,
+                      with_identity=args.with_identity)
     model = load_model(options.model)
     listed = read_list(args.list) if args.list is not None else list_folder(args.folder, args.out)
     _refuse_our_names(listed)

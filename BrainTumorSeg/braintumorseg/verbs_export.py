@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from .dicom_results import write_dicom_objects
 from .errors import GridMismatch, InputError, MissingFile
 from .io.dicom import read_stack, scan_dicom
@@ -19,6 +21,7 @@ from .labels import from_convention
 from .measure import measure
 from .model_card import Label
 from .model_zoo import DEFAULT_MODEL, load_model
+from .quality import Flag
 from .resample import resample
 from .segmentation import Provenance, Segmentation
 from .terminal import Talk
@@ -32,22 +35,22 @@ _OURS = re.compile(r"overlay_\d{4}\.dcm")
 def export(args, talk: Talk) -> None:
     outputs = [path for path in (args.out, args.sr, args.sc) if path is not None]
     check_paths(outputs, args.force, _ours)
-    table, provenance = _made_by(args)
+    table, provenance, flags = _made_by(args)
     scan = scan_dicom(args.source, fill_gaps=args.fill_gaps)
     labels, stack = _placed(args, scan)
     segmentation = Segmentation(labels, table, provenance)
     with output_paths(outputs, args.force, _ours) as partials:
         place = dict(zip(outputs, partials, strict=True))
         written = write_dicom_objects(segmentation, measure(segmentation), source_of_stack(stack), place[args.out], sr=place.get(args.sr),
-                                      sc=place.get(args.sc), reference_volume=read_stack(stack) if args.sc else None, edited=args.edited,
-                                      labelmap=args.labelmap)
+                                      sc=place.get(args.sc), reference_volume=read_stack(stack) if args.sc else None,
+                                      flags=() if args.edited else flags, edited=args.edited, labelmap=args.labelmap)
     result = written.to_json(args.out, args.sr, args.sc)
     talk.text(*_summary(result))
     talk.result(result)
 
 
-def _made_by(args) -> tuple[tuple[Label, ...], Provenance]:
-    """The label table, and who outlined the labels: a network by its report or its name, or a person."""
+def _made_by(args) -> tuple[tuple[Label, ...], Provenance, tuple[Flag, ...]]:
+    """The label table, who outlined the labels, a network by its report or its name, or a person, and the report's flags."""
     report = args.report or (args.labels.parent / "report.json" if not args.model and not args.manual else None)
     if report is not None and (args.report or report.is_file()):
         return _from_report(report)
@@ -57,15 +60,17 @@ def _made_by(args) -> tuple[tuple[Label, ...], Provenance]:
     card = load_model(args.model or DEFAULT_MODEL).card
     if card.finds != "tumour":
         raise InputError(f"The network {card.name} finds no tumours, so it did not make these labels.", "Give --model the one that did, or --manual.")
-    return card.labels, Provenance(card.name, card.version, card.sha256, "") if args.model else Provenance("", "", "", "")
+    return card.labels, Provenance(card.name, card.version, card.sha256, "") if args.model else Provenance("", "", "", ""), ()
 
 
-def _from_report(path: Path) -> tuple[tuple[Label, ...], Provenance]:
+def _from_report(path: Path) -> tuple[tuple[Label, ...], Provenance, tuple[Flag, ...]]:
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
         model = report["model"]
         table = tuple(Label(one["value"], one["name"], tuple(one["code"]), tuple(one["rgb"])) for one in model["labels"])
-        return table, Provenance(str(model["name"]), str(model["version"]), str(model["sha256"]), "", missing=tuple(report.get("missing", ())))
+        made = Provenance(str(model["name"]), str(model["version"]), str(model["sha256"]), "", missing=tuple(report.get("missing", ())))
+        flags = tuple(Flag(str(one["code"]), one["severity"], str(one["text"])) for one in report.get("flags", ()))
+        return table, made, tuple(flag for flag in flags if flag.code != "no_dicom_result")   # now there is one
     except FileNotFoundError:
         raise MissingFile(f"There is no file {path.name} at the place given.", "Check the path and its spelling.") from None
     except (OSError, ValueError, KeyError, TypeError):
@@ -90,8 +95,11 @@ def _placed(args, scan: Scan) -> tuple[Volume, Stack]:
     if args.resample:
         return resample(read_labels(args.labels) if labels is None else labels, stack.grid, linear=False), stack
     where = (read_labels(args.labels) if labels is None else labels).grid
-    raise GridMismatch(f"The labels are {where.describe()}, and the series {stack.grid.describe()}: their voxels differ.",
-                       "Give the series in which they were made, or add --resample (each voxel takes the nearest label).")
+    what = f"The labels are {where.describe()}, and the series {stack.grid.describe()}: their voxels differ."
+    sizes = [sorted(zip(grid.shape, np.round(grid.spacing_mm, 2).tolist(), strict=True)) for grid in (where, stack.grid)]
+    if sizes[0] == sizes[1]:
+        what = f"The labels have the voxels of the series ({where.describe()}), but lie up to {_apart_mm(where, stack.grid):.2g} mm apart from it."
+    raise GridMismatch(what, "Give the series in which they were made, or add --resample (each voxel takes the nearest label).")
 
 
 def _ours_values(labels: Volume, args) -> Volume:
@@ -104,6 +112,18 @@ def _onto(labels: Volume | None, path: Path, grid: Grid) -> Volume | None:
         return read_labels(path, grid) if labels is None else onto_grid(labels, grid, path.name)
     except GridMismatch:
         return None
+
+
+def _apart_mm(one: Grid, other: Grid) -> float:
+    """How far a corner of one grid lies from the nearest corner of another, at most; their axes may run in other directions."""
+    here, there = (_corners_mm(grid) for grid in (one, other))
+    return float(np.linalg.norm(here[:, None] - there[None], axis=2).min(axis=1).max())
+
+
+def _corners_mm(grid: Grid) -> np.ndarray:
+    """(8, 3) world mm of the middles of the corner voxels."""
+    voxels = np.array([(i, j, k, 1) for i in (0, grid.shape[0] - 1) for j in (0, grid.shape[1] - 1) for k in (0, grid.shape[2] - 1)])
+    return (voxels @ grid.affine.T)[:, :3]
 
 
 def _why_none(args, scan: Scan) -> str:

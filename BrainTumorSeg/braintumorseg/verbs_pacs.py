@@ -115,7 +115,7 @@ def _secret(file: str | None) -> str:
     if file is None:
         return ""
     try:
-        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+        text = sys.stdin.read().removeprefix("\ufeff") if file == "-" else Path(file).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise MissingFile(f"There is no file {Path(file).name} at the place given.", "Check the path and its spelling.") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from .model_card import Variant
+from .onnx_inside import why_not_whole
 
 __all__ = ["choose_weights", "sha256_of", "variant_problem"]
 
@@ -36,6 +37,8 @@ def variant_problem(weights: Path, variant: Variant) -> str:
         return f"the {variant.precision} variant {variant.file} is missing"
     if sha256_of(path) != variant.sha256:
         return f"the {variant.precision} variant {variant.file} is not the file that the card describes"
+    if problem := why_not_whole(path):
+        return f"the {variant.precision} variant {variant.file} {problem}"
     return ""
 
 

@@ -95,15 +95,17 @@ def _packed(model, packed: Path, split) -> Iterator[dict]:
 
 
 def _judged(images: Images, session, card) -> dict:
+    from braintumorseg.postprocess import onto_native
     from braintumorseg.preprocess import Prepared
     from braintumorseg.signs import doubts, signs
     from braintumorseg.tiling import predict
-    from braintumorseg.volume import Grid
+    from braintumorseg.volume import Grid, Volume
 
     probabilities, _ = predict(images.channels, session, card.size_multiple, card.bytes_per_voxel)
     ready = Prepared(images.channels, (images.channels != 0).any(axis=0), Grid(images.labels.shape, np.diag([*card.spacing_mm, 1.0])))
-    found = signs(ready, probabilities, card)
-    outline = probabilities[card.regions.index("WT")] >= card.post_processing.thresholds["WT"]
+    labels = onto_native(probabilities, ready.grid, ready.grid, card)
+    found = signs(ready, probabilities, Volume(labels, ready.grid.affine), card)
+    outline = labels != 0
     return _row(outline, images.labels > 0, np.prod(card.spacing_mm) / 1000, found,
                 [code for code, _ in doubts(found, 1, card)] + ["empty_result"] * (not outline.any()))
 

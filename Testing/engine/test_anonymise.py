@@ -163,7 +163,8 @@ def change(path, **values):
     ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.6.1"}, "ultrasound"), ({"SOPClassUID": "1.3.12.2.1107.5.9.1"}, "does not know how to clean"),
     ({"BurnedInAnnotation": "YES"}, "burned in"), ({"ConversionType": "WSD"}, "screenshot"),
     ({"ImageType": ["DERIVED", "SECONDARY", "SCREEN SAVE"]}, "screenshot"), ({"SamplesPerPixel": 3}, "colour"),
-    ({"PixelData": b"Griselda" * 64}, "still found"), ({"PixelData": bytes(512) + b"hidden words"}, "do not have its size"),
+    ({"PixelData": b"Griselda" * 64, "BitsStored": 16, "HighBit": 15}, "still found"),
+    ({"PixelData": bytes(512) + b"hidden words"}, "do not have its size"), ({"HighBit": 15}, "contradicts itself"),
     ({"Rows": None}, "damaged header"),
 ], ids=lambda value: next(iter(value)) if isinstance(value, dict) else None)
 def test_what_cannot_be_cleaned_is_left_out_with_the_reason(patient, tmp_path, capsys, values, reason):
@@ -187,7 +188,7 @@ def test_numbers_that_spell_a_name_do_not_stay(patient, tmp_path, capsys):
     """A damaged length makes numbers of the text that follows: more than the attribute may have, or just as many."""
     pairs = [int.from_bytes(b"Griselda Wanderl"[at:at + 2], "little") for at in range(0, 16, 2)]
     for path in patient.iterdir():
-        change(path, BitsStored=pairs) if path.name.endswith("_1_0.dcm") else change(path, AcquisitionMatrix=pairs[:4])
+        change(path, FrameAcquisitionNumber=pairs) if path.name.endswith("_1_0.dcm") else change(path, AcquisitionMatrix=pairs[:4])
     report = json.loads(run(capsys, patient, "--out", tmp_path / "out", "--json")[1])
     assert (report["images"], list(report["left_out"].values())) == (1, [7])
     assert "still found" in next(iter(report["left_out"]))
@@ -333,6 +334,37 @@ def test_the_search_for_secrets_finds_them_in_every_encoding():
     for word in SECRETS:
         for form in encodings(word):
             assert word in find_secrets(b"..." + form + b"...")
+
+
+def test_digits_and_short_names_in_a_comment_of_a_compressed_image_do_not_stay(patient, tmp_path, capsys):
+    from pydicom.encaps import encapsulate, generate_frames
+    from pydicom.uid import JPEGLSLossless
+
+    for path in patient.iterdir():
+        ds = pydicom.dcmread(path)
+        ds.PatientID, ds.PatientName = "4711998", "Wang^Li"
+        ds.compress(JPEGLSLossless, generate_instance_uid=False)
+        stream = bytes(next(generate_frames(ds.PixelData, number_of_frames=1)))
+        ds.PixelData = encapsulate([stream[:2] + b"\xff\xfe\0\x22PatID 4711998 Wang Li 19530217  " + stream[2:]])
+        ds.save_as(path)
+    originals = [pydicom.dcmread(path).pixel_array for path in sorted(patient.iterdir())]
+    assert run(capsys, patient, "--out", tmp_path / "out")[0] == 0
+    for was, now in zip(originals, copies(tmp_path / "out"), strict=True):
+        np.testing.assert_array_equal(now.pixel_array, was)
+        assert b"4711998" not in now.PixelData and b"Wang" not in now.PixelData
+
+
+def test_a_picture_in_bits_that_no_pixel_uses_does_not_stay(patient, tmp_path, capsys):
+    for path in patient.iterdir():
+        ds = pydicom.dcmread(path)
+        drawn = np.frombuffer(ds.PixelData, "<u2").reshape(16, 16).copy()
+        drawn[3:9, 4:12] |= 0x8000
+        change(path, PixelData=drawn.tobytes())
+    originals = [pydicom.dcmread(path).pixel_array for path in sorted(patient.iterdir())]
+    assert run(capsys, patient, "--out", tmp_path / "out")[0] == 0
+    for was, now in zip(originals, copies(tmp_path / "out"), strict=True):
+        np.testing.assert_array_equal(now.pixel_array, was)
+        assert not (np.frombuffer(now.PixelData, "<u2") >> 12).any()
 
 
 def test_an_image_that_is_there_twice_is_copied_once(patient, tmp_path, capsys):

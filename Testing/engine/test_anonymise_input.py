@@ -8,6 +8,8 @@ import pytest
 from pydicom.uid import RLELossless
 
 from anonymise_toys import run
+from braintumorseg.io import dicom_header
+from deflated import deflate
 from made_up_patient import find_secrets, write_patient
 
 OTHER = {"PatientName": "Smith^Bob", "PatientBirthDate": "19700505"}
@@ -144,3 +146,11 @@ def test_a_damaged_copy_of_an_image_does_not_keep_the_whole_one_out(tmp_path, ca
     assert (report["images"], list(report["left_out"].values())) == (8, [1])
     assert "there before" not in next(iter(report["left_out"]))
     assert all(len(pydicom.dcmread(path).pixel_array) for path in (tmp_path / "out").rglob("*.dcm"))
+
+
+def test_a_file_that_is_deflated_from_more_than_memory_should_hold_is_left_out(tmp_path, capsys, monkeypatch):
+    (bomb, *_) = write_patient(tmp_path / "in")
+    deflate(bomb, 3 << 20)
+    monkeypatch.setattr(dicom_header, "_MOST_INFLATED", 1 << 20)
+    report = json.loads(run(capsys, tmp_path / "in", "--out", tmp_path / "out", "--json")[1])
+    assert (report["images"], report["left_out"]) == (7, {"a DICOM file with a damaged header": 1})

@@ -4,6 +4,7 @@ import pydicom
 import pytest
 
 from anonymise_toys import copies, run
+from braintumorseg.confidentiality import published_meaning
 from braintumorseg.io.dicom_seg import write_dicom_seg
 from braintumorseg.survey import survey
 from dicom_oracles import dciodvfy_errors, no_dciodvfy_error
@@ -90,6 +91,48 @@ def test_a_copy_of_our_own_segmentation_is_as_valid_as_it_was(tmp_path, capsys):
     assert run(capsys, tmp_path / "in", "--out", tmp_path / "out")[0] == 0
     (copy,) = (tmp_path / "out").rglob("*.dcm")
     assert no_dciodvfy_error(tmp_path / "in" / "seg.dcm") and no_dciodvfy_error(copy)
+
+
+def test_free_text_of_a_segmentation_does_not_stay_beside_its_codes(tmp_path, capsys):
+    """Codes say what a segment is; the words beside them, and the name of an algorithm, may hold anything."""
+    source = mr_series()
+    (tmp_path / "in").mkdir()
+    write_dicom_seg(tumour(source), source, TABLE, tmp_path / "in" / "seg.dcm", **ABOUT)
+    seg = pydicom.dcmread(tmp_path / "in" / "seg.dcm")
+    was = [one.SegmentedPropertyTypeCodeSequence[0].CodeValue for one in seg.SegmentSequence]
+    for one, kind in zip(seg.SegmentSequence, ("MANUAL", "SEMIAUTOMATIC"), strict=True):
+        one.SegmentAlgorithmType, one.SegmentAlgorithmName, one.SegmentLabel = kind, "Drawn by Dr Theodora Blumenfeld", "Glioma of Mr Tanaka"
+        one.SegmentedPropertyTypeCodeSequence[0].CodeMeaning = "Glioma of Mr Tanaka (room 12)"
+        one.SegmentedPropertyTypeCodeSequence[0].CodingSchemeVersion = "Blumenfeld 3"
+        for key in ("AlgorithmName", "AlgorithmVersion"):
+            setattr(one.SegmentationAlgorithmIdentificationSequence[0], key, "Blumenfeld")
+    seg.save_as(tmp_path / "in" / "seg.dcm")
+    assert run(capsys, tmp_path / "in", "--out", tmp_path / "out")[0] == 0
+    (path,), (copy,) = (tmp_path / "out").rglob("*.dcm"), copies(tmp_path / "out")
+    assert not any(word in path.read_bytes() for word in (b"Blumenfeld", b"Tanaka", b"room 12"))
+    assert [one.SegmentedPropertyTypeCodeSequence[0].CodeValue for one in copy.SegmentSequence] == was
+    assert {one.SegmentLabel for one in copy.SegmentSequence} == {"Necrosis", "Enhancing Lesion"}
+    assert [one.get("SegmentAlgorithmName") for one in copy.SegmentSequence] == [None, "Semiautomatic"]
+    assert no_dciodvfy_error(path)
+
+
+def test_a_segmentation_of_a_hospital_that_is_named_for_brains_has_a_copy(tmp_path, capsys):
+    source = mr_series()
+    (tmp_path / "in").mkdir()
+    write_dicom_seg(tumour(source), source, TABLE, tmp_path / "in" / "seg.dcm", **ABOUT)
+    seg = pydicom.dcmread(tmp_path / "in" / "seg.dcm")
+    seg.InstitutionName = "Brain and Edema Center, Semiautomatic Wing"
+    seg.save_as(tmp_path / "in" / "seg.dcm")
+    assert run(capsys, tmp_path / "in", "--out", tmp_path / "out")[0] == 0
+    assert copies(tmp_path / "out")[0].SegmentSequence[0].AnatomicRegionSequence[0].CodeMeaning == "Brain"
+
+
+@pytest.mark.parametrize(("value", "scheme", "meaning"), [
+    ("79654002", "SCT", "Edema"), ("M-54000", "SRT", "Necrosis"), ("123110", "DCM", "Artificial Intelligence"), ("mm", "UCUM", "mm"),
+    ("12345678901", "SCT", "12345678901"), ("C99999", "NCIt", "C99999"), ("Blumenfeld", "SCT", None), ("{Blumenfeld}", "UCUM", None),
+    ("79654002", "99HOSP", None), ("", "SCT", None)])
+def test_a_code_means_what_its_vocabulary_says_and_is_none_in_another_form(value, scheme, meaning):
+    assert published_meaning(value, scheme) == meaning
 
 
 def test_the_number_of_a_device_is_replaced_and_is_one_for_one_device_where_the_object_needs_it(tmp_path, capsys):

@@ -50,6 +50,24 @@ def test_it_has_the_permissions_of_any_new_folder(tmp_path):
     assert (tmp_path / "out").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
+@pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
+def test_until_it_is_whole_only_this_user_can_look_inside(tmp_path):
+    with output_folder(tmp_path / "new" / "out") as folder:
+        assert folder.stat().st_mode & 0o777 == 0o700
+        (tmp_path / "plain").mkdir()
+        assert (tmp_path / "new").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_a_disk_that_knows_no_permissions_is_written_all_the_same(tmp_path, monkeypatch):
+    def refuse(path, mode):
+        raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    with output_folder(tmp_path / "out") as folder:
+        fill(folder)
+    assert (tmp_path / "out" / MARKER).exists()
+
+
 @pytest.mark.parametrize("stop", [RuntimeError, KeyboardInterrupt, SystemExit])
 def test_nothing_is_left_when_the_work_is_stopped(tmp_path, stop):
     with pytest.raises(stop), output_folder(tmp_path / "new" / "er" / "out") as folder:
@@ -253,11 +271,24 @@ def test_a_live_run_to_the_same_place_is_not_disturbed(tmp_path):
 
 
 @needs_sigkill
-def test_the_leftovers_of_runs_to_other_places_stay(tmp_path):
-    kill("at work", tmp_path / "other")
-    with output_folder(tmp_path / "out") as folder:
-        fill(folder)
-    assert len(list(tmp_path.iterdir())) == 2
+def test_half_written_results_of_killed_runs_to_other_places_go_too(tmp_path):
+    kill("at work", tmp_path / "other\nplace")
+    check_output(tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+@needs_sigkill
+def test_an_earlier_result_that_stands_aside_for_another_place_stays_there(tmp_path, earlier):
+    kill("between the renames", earlier)
+    with output_folder(tmp_path / "another"):
+        pass
+    assert [path.name.split("-")[0] for path in sorted(tmp_path.iterdir())] == [".out.old", "another"]
+
+
+def test_a_live_run_to_another_place_is_not_disturbed(tmp_path):
+    with output_folder(tmp_path / "other") as other, output_folder(tmp_path / "out"):
+        fill(other)
+    assert (tmp_path / "other" / MARKER).exists()
 
 
 def test_a_name_that_the_disk_does_not_take_is_refused_before_the_work(tmp_path):

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from braintumorseg.cohort_list import Entry, fingerprint, list_folder, read_list
+from braintumorseg.cohort_list import SYSTEM_NAMES, Entry, fingerprint, list_folder, read_list
 from braintumorseg.errors import ConfigError, MissingFile
 
 
@@ -23,6 +23,18 @@ def table(tmp_path, text):
 def test_every_visible_folder_but_that_of_the_results_is_a_study(folder):
     assert [entry.id for entry in list_folder(folder, folder / "out")] == ["a", "b"]
     assert list_folder(folder)[0].paths == (folder / "a",)
+
+
+def test_ids_that_only_begin_as_a_device_are_names_like_others(tmp_path):
+    names = ["auxiliary", "com10", "console", "nul-1", "x.con"]
+    assert [entry.id for entry in read_list(table(tmp_path, "id,path\n" + "".join(f"{name},x\n" for name in names)))] == names
+
+
+def test_what_systems_leave_at_the_root_of_a_disk_is_no_study(folder):
+    for name in ("$RECYCLE.BIN", "System Volume Information", "@eaDir", "#recycle", "__MACOSX", "lost+found"):
+        (folder / name).mkdir()
+    assert [entry.id for entry in list_folder(folder)] == ["a", "b", "out"]
+    assert all(name == name.lower() for name in SYSTEM_NAMES)
 
 
 def test_a_folder_without_studies_or_that_is_not_there_is_refused(tmp_path):
@@ -46,6 +58,9 @@ def test_a_table_says_paths_and_roles_from_its_own_folder(tmp_path):
     ("id,path\na,x\nA,y\n", "Rows 1 and 2 of list.csv have one id"),
     ("id,path\n../a,x\n", "Row 1 of list.csv has an id that cannot name a folder"),
     ("id,path\n.a,x\n", "cannot name a folder"),
+    *((f"id,path\n{name},x\n", "Row 1 of list.csv has an id that cannot name a folder")
+      for name in ("case1.", "NUL", "aux", "com1.x", "LPT9", "con .txt", "COM²", "conin$")),
+    ("id,path\nMüller,x\nMu\u0308ller,y\n", "Rows 1 and 2 of list.csv have one id"),
     ("id,path\n,x\n", "cannot name a folder"),
     ("id,path\na,\n", "neither a path nor a sequence"),
     ("id,path\na,x,y\n", "more values than there are columns"),

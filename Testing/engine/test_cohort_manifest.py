@@ -1,6 +1,7 @@
 """The manifest tells the truth after a kill at any byte."""
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -13,8 +14,9 @@ from braintumorseg.cohort_shard import Shard
 from braintumorseg.errors import ConfigError, MissingFile, OutputError
 
 MADE = {"model": "toy", "sr": False}
+ML = {"WT": 1.5, "TC": 1.0, "ET": 0.5}
 RECORDS = [Record("a", 1, "begun", 1.0, begun=1),
-           Record("a", 1, "done", 2.0, seconds=3.5, ml={"WT": 1.5}, flags=({"code": "x", "severity": "info"},)),
+           Record("a", 1, "done", 2.0, seconds=3.5, ml=ML, flags=({"code": "x", "severity": "info", "text": "X."},)),
            Record("Zöe", 2, "failed", 3.0, kind="BadImage", reason="It is \"bad\".\n")]
 
 
@@ -58,6 +60,41 @@ def test_a_damaged_line_is_named(written, line):
         pass
 
 
+@pytest.mark.parametrize("change", [
+    {"id": 5}, {"id": ""}, {"id": ".."}, {"id": "../elsewhere"}, {"id": "//evil.example"}, {"number": "1"}, {"at": "now"}, {"at": float("nan")},
+    {"state": "asleep"}, {"ml": {"WT": "a", "TC": 1, "ET": 1}}, {"ml": {}}, {"ml": None}, {"ml": ["WT"]}, {"flags": ["x"]},
+    {"flags": [{"code": "x"}]}, {"flags": {"code": "x"}},
+    {"estimated": "TC"}, {"seconds": None}, {"files": 5}, {"reason": ["a", "b"]}, {"provider": 1}, {"begun": "3"},
+], ids=str)
+def test_a_line_of_another_program_is_refused_where_it_is_read(written, change):
+    lines = written.read_bytes().splitlines()
+    written.write_bytes(b"\n".join([*lines, json.dumps({**json.loads(lines[2]), **change}).encode(), b""]))
+    with pytest.raises(ConfigError, match=r"manifest\.jsonl is damaged at line 5"):
+        read_records(written.parent)
+
+
+@pytest.mark.parametrize("first", ['[]', '5', '{"format": ["braintumorseg cohort 1"]}', '{"format": "braintumorseg cohort 1", "made": ["model"]}',
+                                   "[" * 100_000])
+def test_a_first_line_of_another_program_is_refused_too(written, first):
+    written.write_text("\n".join([first, *written.read_text().splitlines()[1:], ""]))
+    with pytest.raises(ConfigError, match=r"manifest\.jsonl is (damaged at line 1|in the format)"), open_manifest(written.parent, MADE):
+        pass
+
+
+def test_a_study_may_have_whatever_name_a_folder_can_have(tmp_path):
+    names = ["a\nb", "\udcff", "a:b", "...", "x\x1b[31m"]
+    with open_manifest(tmp_path, MADE) as manifest:
+        manifest.write(*(Record(name, number, "done", 1.0, ml=ML) for number, name in enumerate(names, start=1)))
+    assert list(read_records(tmp_path)) == names
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "desktop.ini", "Thumbs.db"])
+def test_a_folder_that_only_was_looked_at_is_free(tmp_path, name):
+    (tmp_path / name).write_bytes(b"")
+    with open_manifest(tmp_path, MADE):
+        pass
+
+
 def test_one_of_another_format_is_refused(written):
     written.write_bytes(written.read_bytes().replace(b"cohort 1", b"cohort 9"))
     with pytest.raises(ConfigError, match="format braintumorseg cohort 9"):
@@ -67,7 +104,7 @@ def test_one_of_another_format_is_refused(written):
 def test_the_latest_of_two_shards_counts(tmp_path):
     for index, (state, at) in enumerate((("done", 5.0), ("failed", 4.0)), start=1):
         with open_manifest(tmp_path, MADE, Shard(index, 2)) as manifest:
-            manifest.write(Record("a", 1, state, at))
+            manifest.write(Record("a", 1, state, at, ml=ML))
     assert read_records(tmp_path)["a"].state == "done"
 
 

@@ -57,7 +57,8 @@ class FakeWorkers:
         return []
 
 
-DONE = Outcome("done", {"seconds": 1.0})
+ML = {"WT": 3.0, "TC": 2.0, "ET": 1.0}
+DONE = Outcome("done", {"seconds": 1.0, "ml": ML})
 BARRED = Outcome("barred", {"errno": errno.ENOSPC})
 
 
@@ -72,6 +73,66 @@ def test_a_study_that_kills_every_worker_is_given_up_and_the_others_are_done(man
     (failed,) = lines_of(tmp_path / "out", "failed")
     assert (failed["id"], failed["reason"].split(".")[0]) == ("b", "The program died 3 times while it was at this study")
     assert len(lines_of(tmp_path / "out", "done")) == 2
+
+
+class Killed(BaseException):
+    """The process ends here: nothing is written down, nobody is stopped."""
+
+
+class Deadly(FakeWorkers):
+    def __init__(self, deadly, beside):
+        super().__init__(None)
+        self.deadly, self.beside = deadly, beside
+
+    def finished(self, seconds):
+        if any(entry.id == self.deadly for entry in self.in_work):
+            self.beside.append(len(self.in_work))
+            raise Killed
+        return [(self.in_work.pop(0), DONE)]
+
+
+def run_until_it_lives(names, out, deadly, retry_failed=False, most=10):
+    """Runs of two lanes, one after another, of which each ends when the study `deadly` is in work; how many were in work then."""
+    beside = []
+    for _ in range(most):
+        workers = Deadly(deadly, beside)
+        with open_manifest(out, {}) as manifest, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module._Run, "stop", lambda self, workers: None)
+            try:
+                run_cohort(left_to_do(entries(*names), manifest, out, retry_failed), workers, manifest)
+            except Killed:
+                continue
+            return beside
+    return beside
+
+
+@pytest.mark.parametrize("names", ["ab", "ba", "cabd"])
+def test_a_study_that_kills_the_run_is_given_up_and_no_other_for_it(tmp_path, names):
+    beside = run_until_it_lives(names, tmp_path / "out", "b")
+    assert {name: record.state for name, record in read_records(tmp_path / "out").items()} == {**dict.fromkeys(names, "done"), "b": "failed"}
+    assert beside == [2, 1, 1]
+
+
+@pytest.mark.parametrize("names", ["ab", "ba"])
+def test_a_study_that_was_given_up_for_another_is_done_on_request(tmp_path, names):
+    """As earlier versions gave up both."""
+    with open_manifest(tmp_path / "out", {}) as manifest:
+        for number, name in enumerate(names, start=1):
+            manifest.write(module._died(Record(name, number, "begun", 1.0, begun=3)))
+    assert run_until_it_lives(names, tmp_path / "out", "b", retry_failed=True, most=2) == [1, 1]
+    assert read_records(tmp_path / "out")["a"].state == "done"
+
+
+def test_a_study_that_kills_workers_ends_at_last_alone(manifest, tmp_path):
+    """Whatever is in work with it is lost, too."""
+    class Together(FakeWorkers):
+        def finished(self, seconds):
+            lost = any(entry.id == "b" for entry in self.in_work)
+            ended, self.in_work = [(entry, LOST if lost else DONE) for entry in self.in_work], []
+            return ended
+
+    run_cohort(entries(*"ab"), Together(None), manifest)
+    assert {name: record.state for name, record in read_records(tmp_path / "out").items()} == {"a": "done", "b": "failed"}
 
 
 def test_a_study_that_does_not_fit_beside_others_is_tried_alone(manifest, tmp_path):
@@ -239,7 +300,7 @@ def test_what_a_live_process_of_this_machine_is_writing_is_left_alone(tmp_path):
 
 
 def test_a_manifest_of_a_later_version_may_tell_more(manifest, tmp_path):
-    manifest.write(Record("a", 1, "done", 1.0))
+    manifest.write(Record("a", 1, "done", 1.0, ml=ML))
     path = tmp_path / "out" / "manifest.jsonl"
     path.write_text(path.read_text().replace('"done"', '"done", "weather": "fair"'))
     assert read_records(tmp_path / "out")["a"].state == "done"

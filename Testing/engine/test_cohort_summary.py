@@ -1,13 +1,14 @@
 import base64
 import csv
 import io
+import json
 import re
 
 import pytest
 from PIL import Image
 
 from braintumorseg.cohort_manifest import Record, open_manifest
-from braintumorseg.cohort_summary import format_ended, summarise, write_summary
+from braintumorseg.cohort_summary import CSV_COLUMNS, format_ended, summarise, write_summary
 from braintumorseg.errors import OutputError
 
 ML = {"WT": 3.0, "TC": 2.0, "ET": 1.25, "NCR": 0.75, "ED": 1.0}
@@ -146,3 +147,56 @@ def test_volumes_that_were_estimated_without_contrast_say_so_in_the_table_the_pa
     text = (cohort / "cohort.html").read_text(encoding="utf-8")
     assert re.findall(r'class="number">([^<]*)</td>', text) == ["3.0", "2.0", "1.2", "3.0", "2.0 (estimated)", "1.2 (estimated)"]
     assert "WT 3.0 ml   TC 2.0 ml (estimated)   ET 1.2 ml (estimated)" in format_ended(record, 3)
+
+
+REPORT = {"enhancing_mm": {"long": 31.4, "short": 20.6, "measurable": True}, "enhancing_lesions_mm": [{}, {}], "sum_of_products_mm2": 851,
+          "lesions": [{}, {}, {}], "expected_dice": {"WT": 0.912}, "missing": ["t1", "t2"], "reference": "t1ce",
+          "sequences": {"t1ce": {"spacing_mm": [0.9, 0.9, 1.2]}}, "model": {"name": "glioma", "version": "0.2.0"}}
+
+
+def rows(cohort) -> list[dict]:
+    write_summary(cohort)
+    with (cohort / "cohort.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_table_tells_what_each_studys_report_does(cohort):
+    (cohort / "Doe & <b>" / "report.json").write_text(json.dumps(REPORT), encoding="utf-8")
+    failed, done = rows(cohort)
+    told = {name: done[name] for name in CSV_COLUMNS[CSV_COLUMNS.index("estimated") + 1:]}
+    assert told == {"long_mm": "31.4", "short_mm": "20.6", "measurable": "yes", "measurable_lesions": "2", "sum_of_products_mm2": "851",
+                    "lesions": "3", "expected_dice_wt": "0.912", "missing": "t1;t2", "reference": "t1ce", "reference_spacing_mm": "0.9;0.9;1.2",
+                    "model": "glioma", "model_version": "0.2.0"}
+    assert {failed[name] for name in told} == {""}
+
+
+def test_what_a_study_does_not_have_is_empty_and_not_nought(cohort):
+    report = REPORT | {"enhancing_mm": None, "enhancing_lesions_mm": [], "sum_of_products_mm2": None, "expected_dice": {}}
+    (cohort / "Doe & <b>" / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    done = rows(cohort)[1]
+    assert [done[name] for name in ("long_mm", "measurable", "measurable_lesions", "sum_of_products_mm2", "expected_dice_wt", "lesions")] == [
+        "", "", "0", "", "", "3"]
+
+
+@pytest.mark.parametrize("report", ["", "{", "[]", "null", '{"lesions": 3}', json.dumps(REPORT | {"missing": [1]}), "[" * 100_000])
+def test_a_study_whose_report_is_damaged_still_has_its_row(cohort, report):
+    (cohort / "Doe & <b>" / "report.json").write_text(report, encoding="utf-8")
+    assert (rows(cohort)[1]["wt_ml"], rows(cohort)[1]["model"]) == ("3.0", "")
+
+
+def test_a_report_of_an_earlier_version_tells_what_it_has(cohort):
+    earlier = {name: value for name, value in REPORT.items() if name not in ("enhancing_lesions_mm", "sum_of_products_mm2", "expected_dice")}
+    earlier["sequences"] = {"t1ce": {}}
+    (cohort / "Doe & <b>" / "report.json").write_text(json.dumps(earlier), encoding="utf-8")
+    done = rows(cohort)[1]
+    assert (done["long_mm"], done["model_version"], done["sum_of_products_mm2"], done["reference_spacing_mm"]) == ("31.4", "0.2.0", "", "")
+
+
+@pytest.mark.parametrize("name", ['=HYPERLINK("x","y")', "@SUM(1+1)", "+1", "-1+1", "\tx", "\rx"])
+def test_no_text_of_a_study_is_a_formula_to_a_spreadsheet_and_numbers_are_numbers(tmp_path, name):
+    with open_manifest(tmp_path, {}) as manifest:
+        manifest.write(Record(name, 1, "failed", 1.0, reason=f"{name} is damaged."), Record("plain-1", 2, "done", 1.0, ml=ML | {"ET": -1.5}))
+    formula, plain = rows(tmp_path)
+    name = name.replace("\r", " ")
+    assert (formula["id"], formula["error"]) == (f"'{name}", f"'{name} is damaged.")
+    assert (plain["id"], plain["et_ml"]) == ("plain-1", "-1.5")

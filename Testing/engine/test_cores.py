@@ -48,6 +48,12 @@ def test_in_groups_of_version_1_too(root, quota, cores):
     assert granted_cores(root) == cores
 
 
+def test_a_line_that_says_nothing_is_passed_over(root):
+    write(root / "proc/self/cgroup", "\n4\n0::/pod\n\n")
+    write(root / "sys/fs/cgroup/pod/cpu.max", "200000 100000")
+    assert granted_cores(root) == 2
+
+
 def test_a_cohort_has_half_of_them_in_work(monkeypatch):
     monkeypatch.setattr(cohort_workers, "free_bytes", lambda: 1e12)
     monkeypatch.setattr(cohort_workers, "granted_cores", lambda: 10)

@@ -3,8 +3,10 @@
 import pytest
 from pydicom.uid import HTJ2K, MPEG2MPML, ExplicitVRLittleEndian, JPEGLosslessSV1, RLELossless
 
+from braintumorseg.io import dicom_header
 from braintumorseg.io.dicom_header import Header, is_dicom, missing_decoder, read_header
 from braintumorseg.io.dicom_series import LeftAside
+from deflated import deflate
 from dicom_toys import save, slices_of_volume, toy_volume
 
 pytestmark = pytest.mark.filterwarnings("ignore:Invalid value")  # pydicom's, where a UID is cut off; a scan silences them
@@ -62,3 +64,41 @@ def test_decoders_that_are_there_are_not_missed():
 def test_a_missing_decoder_names_the_compression_and_what_to_do(syntax, named):
     why, fix = missing_decoder(syntax)
     assert named in why and fix
+
+
+def test_a_file_that_is_deflated_from_more_than_memory_should_hold_is_damaged(tmp_path, monkeypatch):
+    paths = save(slices_of_volume(toy_volume()), tmp_path)
+    for path, size in zip(paths, (1 << 19, 3 << 20), strict=False):
+        deflate(path, size)
+    assert isinstance(read_header(paths[1]), Header)
+    monkeypatch.setattr(dicom_header, "_MOST_INFLATED", 1 << 20)
+    assert isinstance(read_header(paths[0]), Header)
+    found = read_header(paths[1])
+    assert isinstance(found, LeftAside) and found.damaged and "deflated" in found.why
+
+
+def test_a_deflated_file_is_not_inflated_to_find_out_that_it_is_too_large(tmp_path, monkeypatch):
+    import tracemalloc
+
+    (path, *_) = save(slices_of_volume(toy_volume()), tmp_path)
+    deflate(path, 64 << 20)
+    monkeypatch.setattr(dicom_header, "_MOST_INFLATED", 8 << 20)
+    tracemalloc.start()
+    assert isinstance(read_header(path), LeftAside)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 << 20
+
+
+@pytest.mark.filterwarnings("ignore:Expected explicit VR")
+@pytest.mark.parametrize("implicit", [False, True])
+def test_a_deflated_file_is_known_whatever_way_its_meta_header_is_written(tmp_path, monkeypatch, implicit):
+    (path, *_) = save(slices_of_volume(toy_volume()), tmp_path)
+    deflate(path, 3 << 20)
+    if implicit:
+        content = path.read_bytes()
+        begin, end = 132, 144 + int.from_bytes(content[140:144], "little")
+        kind = b"1.2.840.10008.1.2.1.99"
+        path.write_bytes(content[:begin] + b"\2\0\x10\0" + len(kind).to_bytes(4, "little") + kind + content[end:])
+    monkeypatch.setattr(dicom_header, "_MOST_INFLATED", 1 << 20)
+    assert isinstance(read_header(path), LeftAside)

@@ -2,6 +2,7 @@
 
 import errno
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +16,7 @@ from braintumorseg.io.dicom_grid import onto_grid
 from braintumorseg.io.dicom_source import source_of_stack, source_series
 from braintumorseg.measure import measure
 from braintumorseg.model_zoo import load_model
+from braintumorseg.quality import Flag
 from braintumorseg.results import write_results
 from braintumorseg.segmentation import Provenance, Segmentation
 from braintumorseg.study import Study
@@ -72,6 +74,34 @@ def test_a_run_writes_them_beside_its_other_results(run, tmp_path):
     assert "no_dicom_result" not in {flag["code"] for flag in report["flags"]}
 
 
+def texts_of(sr):
+    """All that a structured report says in words."""
+    return {element.value for element in pydicom.dcmread(sr).iterall() if element.keyword == "TextValue"}
+
+
+def test_a_runs_warnings_reach_every_one_of_them(run, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("braintumorseg.io.dicom_sc._warned", lambda warnings, *_: drawn.append(tuple(warnings)) or [])
+    alone = replace(run.segmentation, provenance=replace(run.segmentation.provenance, missing=("t1", "t2", "flair")))
+    report = write_results(run.study, alone, load_model().card, tmp_path / "out", dicom_source=run.source, sr=True, sc=True)
+    warnings = tuple(flag["text"] for flag in report["flags"] if flag["severity"] == "warning")
+    assert any("FLAIR is missing" in text for text in warnings)
+    seg = pydicom.dcmread(tmp_path / "out" / "segmentation.dcm")
+    assert seg.ContentDescription == f"Brain tumour parts; {len(warnings)} warnings: see report; research use only"
+    assert set(drawn) == {warnings}
+    assert set(warnings) <= texts_of(tmp_path / "out" / "measurements.dcm")
+
+
+def test_what_is_estimated_without_t1ce_is_so_in_every_one_of_them(run, tmp_path):
+    guessed = replace(run.segmentation, provenance=replace(run.segmentation.provenance, missing=("t1ce",)))
+    found = write_dicom_results(guessed, measure(guessed), run.source, tmp_path, sr=True, sc=True, reference_volume=run.image,
+                                flags=[Flag("missing_sequence", "warning", "T1ce is missing.")])
+    assert all("without T1" in item.SegmentDescription for item in pydicom.dcmread(found.seg.path).SegmentSequence)
+    assert "T1ce is missing." in texts_of(found.sr.path)
+    for path in (found.seg.path, found.sr.path, found.sc.paths[0]):
+        assert no_dciodvfy_error(path)
+
+
 def test_a_series_that_cannot_carry_them_costs_the_dicom_results_and_a_flag_says_why(run, tmp_path):
     for one in run.source:
         del one.FrameOfReferenceUID
@@ -116,5 +146,4 @@ def test_on_a_real_scanners_series_dciodvfy_finds_no_error_in_any_of_them(data_f
         assert no_dciodvfy_error(path)
     mask = onto_grid(by_dcmqi(found.seg.path, tmp_path)[2], image.grid, "ET", part=True)
     np.testing.assert_array_equal(mask.voxels > 0, voxels == 3)
-    side = 20 * image.spacing_mm[0]
-    assert found.sr.diameters.long.mm == pytest.approx(side * np.sqrt(2))
+    assert found.sr.diameters.long.mm == pytest.approx(np.hypot(20, 19) * image.spacing_mm[0])   # from edge to edge of the pixels, not corners

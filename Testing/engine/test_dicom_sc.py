@@ -11,6 +11,8 @@ from braintumorseg.errors import GridMismatch
 from braintumorseg.io.dicom_sc import SC_NAME, write_dicom_sc
 from braintumorseg.io.dicom_source import source_series
 from braintumorseg.io.itk import from_itk
+from braintumorseg.overlay_page import OUTLINES
+from braintumorseg.quality import Flag
 from braintumorseg.volume import Volume
 from dicom_oracles import dciodvfy_errors
 from seg_toys import SLICES, SPACING, TABLE, axes, image_of, mr_series, tilted, tumour
@@ -72,12 +74,12 @@ def big(turned=False):
 
 
 @pytest.mark.parametrize("turned", [False, True])
-def test_outlines_are_drawn_on_their_voxels_in_the_colour_of_the_table(tmp_path, turned):
+def test_outlines_are_drawn_on_their_voxels_in_the_colour_of_all_our_pictures(tmp_path, turned):
     series, labels, image = big(turned)
     summary = write_dicom_sc(labels, image, series, TABLE, tmp_path, **ABOUT)
     pixels = pydicom.dcmread(summary.paths[2]).pixel_array             # (rows, columns, RGB)
     assert pixels.shape == (256, 240, 3)                               # 4 times larger is the most
-    coloured = np.argwhere((pixels == TABLE[2].rgb).all(-1))
+    coloured = np.argwhere((pixels == OUTLINES[3]).all(-1))
     coloured = coloured[coloured[:, 0] > 100]                          # not the legend
     assert coloured.min(axis=0).tolist() == [30 * 4, 20 * 4]
     assert coloured.max(axis=0).tolist() == [45 * 4 - 1, 40 * 4 - 1]
@@ -100,6 +102,36 @@ def test_the_words_are_burnt_in_at_the_bottom(tmp_path):
         assert (pixels[-30:] > 150).any()
         assert (pixels[:30] > 150).any()
         assert not pixels[190:220].any()
+
+
+def drawn(folder, **about):
+    """The first picture (rows, columns, RGB) of a black image, where there is nothing but the words."""
+    series, labels, image = big()
+    folder.mkdir()
+    black = image.with_voxels(np.zeros_like(image.voxels))
+    return pydicom.dcmread(write_dicom_sc(labels, black, series, TABLE, folder, **ABOUT, **about).paths[0]).pixel_array
+
+
+def test_warnings_are_burnt_in_above_the_words_and_notes_are_not(tmp_path):
+    warning, note = Flag("weak_sequences", "warning", "From T1 alone this network finds the whole tumour badly: do not rely on these volumes."), \
+        Flag("coarse_slices", "info", "Slices are thick.")
+    plain, noted = drawn(tmp_path / "plain"), drawn(tmp_path / "noted", flags=[note])
+    np.testing.assert_array_equal(noted, plain)
+    warned, twice = drawn(tmp_path / "one", flags=[note, warning]), drawn(tmp_path / "two", flags=[warning, warning])
+    for pixels in (warned, twice):
+        rows = np.flatnonzero((pixels != plain).any(axis=(1, 2)))
+        assert rows.min() > 190 and rows.max() < 240                    # of 256: between the picture and the words at the bottom
+        amber = np.argwhere((pixels == (255, 170, 40)).all(-1))
+        assert len(amber) > 100
+        assert amber[:, 1].max() < 240 - 8                              # shortened, not cut off
+    assert (warned != twice).any()                                      # their number is told
+
+
+def test_the_legend_says_what_is_estimated_without_t1ce(tmp_path):
+    plain, guessed = drawn(tmp_path / "plain"), drawn(tmp_path / "guessed", missing=("t1ce", "t2"))
+    rows = np.flatnonzero((plain != guessed).any(axis=(1, 2)))
+    assert {(row - 8) // 18 for row in rows} == {1, 3}                  # a line has 18 pixels: who made it, NCR, ED, ET
+    np.testing.assert_array_equal(drawn(tmp_path / "other", missing=("t1", "flair")), plain)
 
 
 def test_nothing_found_writes_nothing(written, tmp_path):

@@ -17,6 +17,7 @@ from braintumorseg.io.dicom_grid import onto_grid, series_grid
 from braintumorseg.io.dicom_seg import read_dicom_seg, write_dicom_seg
 from braintumorseg.io.dicom_source import source_series
 from braintumorseg.io.itk import from_itk
+from braintumorseg.quality import Flag
 from braintumorseg.volume import Volume
 from dicom_oracles import by_dcmqi, no_dciodvfy_error
 from seg_toys import ABOUT, COLUMNS, FIRST, ROWS, SLICES, SPACING, TABLE, axes, enhanced, mr_series, save, tilted, tumour
@@ -272,6 +273,28 @@ def test_what_a_person_changed_or_drew_says_so(series, labels, tmp_path, about, 
     seg = pydicom.dcmread(tmp_path / "seg.dcm")
     assert {item.SegmentAlgorithmType for item in seg.SegmentSequence} == {how}
     assert all(("SegmentationAlgorithmIdentificationSequence" in item) == (how != "MANUAL") for item in seg.SegmentSequence)
+
+
+@pytest.mark.parametrize(("warnings", "said"), [(0, "Brain tumour parts, found automatically; research use only"),
+                                                (1, "Brain tumour parts; 1 warning: see report; research use only"),
+                                                (99, "Brain tumour parts; 99 warnings: see report; research use only")])
+def test_a_seg_says_that_there_are_warnings_in_the_64_letters_that_it_has(series, labels, tmp_path, warnings, said):
+    flags = [Flag("coarse_slices", "info", "Slices are thick."), *[Flag("weak_sequences", "warning", "Do not rely on these volumes.")] * warnings]
+    write_dicom_seg(labels, series, TABLE, tmp_path / "seg.dcm", **ABOUT, flags=flags)
+    assert pydicom.dcmread(tmp_path / "seg.dcm").ContentDescription == said
+    assert len(said) <= 64
+    assert no_dciodvfy_error(tmp_path / "seg.dcm")
+
+
+def test_segments_that_are_estimated_without_t1ce_say_so_and_others_do_not(series, labels, tmp_path):
+    voxels = labels.voxels.copy()
+    voxels[5, 2, 5] = 2
+    for name, missing in (("guessed", ("t1ce",)), ("seen", ("t1", "flair"))):
+        write_dicom_seg(labels.with_voxels(voxels), series, TABLE, tmp_path / f"{name}.dcm", **ABOUT, missing=missing)
+    told = {item.SegmentLabel: item.get("SegmentDescription", "") for item in pydicom.dcmread(tmp_path / "guessed.dcm").SegmentSequence}
+    assert {name: "stimated without T1" in text for name, text in told.items()} == {"NCR": True, "ED": False, "ET": True}
+    assert no_dciodvfy_error(tmp_path / "guessed.dcm")
+    assert not any("SegmentDescription" in item for item in pydicom.dcmread(tmp_path / "seen.dcm").SegmentSequence)
 
 
 @pytest.mark.parametrize(("character_set", "name", "expected"), [

@@ -2,6 +2,7 @@
 
 import shutil
 import time
+import unicodedata
 
 import nibabel
 import numpy as np
@@ -102,6 +103,14 @@ def test_a_case_is_found_under_every_usual_name(tmp_path, name):
     write(tmp_path / "found" / name, labels(1, 2))
     (result,) = evaluate_folders(tmp_path / "truth", tmp_path / "found").results
     assert (result.case, result.scores["WT"].dice) == ("A", 1.0)
+
+
+@pytest.mark.parametrize("name", ["{}_seg.nii.gz", "{}/seg.nii.gz"])
+def test_a_name_that_a_mac_spelt_in_its_way_is_the_same_case(tmp_path, name):
+    write(tmp_path / "truth" / name.format(unicodedata.normalize("NFD", "Größe")), labels(1, 2))
+    write(tmp_path / "found" / name.format(unicodedata.normalize("NFC", "Größe")), labels(1, 2))
+    (result,) = evaluate_folders(tmp_path / "truth", tmp_path / "found").results
+    assert result.case == unicodedata.normalize("NFC", "Größe")
 
 
 def test_cases_without_a_partner_and_pairs_that_cannot_be_compared_are_listed(tmp_path):

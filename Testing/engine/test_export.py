@@ -47,7 +47,7 @@ def refused(capsys, *arguments):
 def test_a_label_file_becomes_a_seg_of_its_series(patient, capsys):
     code, text, err = run(capsys, patient.file, "--source", patient.series, "--out", patient.out, "--model", "glioma")
     assert (code, err) == (0, "")
-    assert "1 Necrosis (4 voxels), 2 Enhancing Lesion (3 voxels)" in text
+    assert "1 Necrosis or Non-Enhancing Core (4 voxels), 2 Enhancing Lesion (3 voxels)" in text
     assert "Left out, because they are empty: Edema" in text
     np.testing.assert_array_equal(read_dicom_seg(patient.out, patient.labels.grid, CARD.labels).voxels, patient.labels.voxels)
     assert no_dciodvfy_error(patient.out)
@@ -95,11 +95,27 @@ def test_the_report_beside_the_labels_says_who_made_them(patient, capsys, tmp_pa
     (patient.folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
     code, text, _ = run(capsys, patient.file, "--source", patient.series, "--out", patient.out)
     assert code == 0
-    assert "Necrosis X" in text
+    assert "Necrosis or Non-Enhancing Core X" in text
     seg = pydicom.dcmread(patient.out)
     assert seg.SegmentSequence[0].SegmentAlgorithmName == "BrainTumorSeg other"
     assert run(capsys, patient.file, "--source", patient.series, "--out", tmp_path / "2.dcm", "--report", patient.folder / "report.json")[0] == 0
     (patient.folder / "report.json").write_text("{}", encoding="utf-8")
+    assert "not a report of this program" in refused(capsys, patient.file, "--source", patient.series, "--out", tmp_path / "3.dcm")
+
+
+def test_the_reports_warnings_go_with_the_labels_and_not_with_labels_that_a_person_has_changed(patient, capsys, tmp_path):
+    labels = [{"value": label.value, "name": label.name, "code": list(label.code), "rgb": list(label.rgb)} for label in CARD.labels]
+    flags = [{"code": code, "severity": severity, "text": "x"} for code, severity in (
+        ("weak_sequences", "warning"), ("coarse_slices", "info"), ("no_dicom_result", "warning"))]
+    report = {"model": {"name": "other", "version": "9.9", "sha256": "cd" * 32, "labels": labels}, "flags": flags}
+    (patient.folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    said = []
+    for name, more in (("as.dcm", ()), ("edited.dcm", ("--edited",))):
+        assert run(capsys, patient.file, "--source", patient.series, "--out", tmp_path / name, *more)[0] == 0
+        said.append(pydicom.dcmread(tmp_path / name).ContentDescription)
+    assert [("1 warning: see report" in text) for text in said] == [True, False]
+    report["flags"][0]["severity"] = "fatal"
+    (patient.folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
     assert "not a report of this program" in refused(capsys, patient.file, "--source", patient.series, "--out", tmp_path / "3.dcm")
 
 
@@ -142,6 +158,13 @@ def test_of_several_series_the_one_with_the_labels_voxels_is_taken_and_two_are_a
     assert run(capsys, *arguments, "--source", patient.series, patient.folder / "t2", "--force")[0] == 0
     assert pydicom.dcmread(patient.out).ReferencedSeriesSequence[0].SeriesInstanceUID == patient.source[0].SeriesInstanceUID
     assert "no series 5" in refused(capsys, *arguments, "--source", patient.folder, "--series", 5, "--force")
+
+
+def test_labels_that_were_only_moved_say_how_far_for_their_grids_read_alike(patient, capsys):
+    moved = patient.labels.affine.copy()
+    moved[:3, 3] += (0, 3, 4)
+    write_nifti(Volume(patient.labels.voxels, moved), patient.file)
+    assert "but lie up to 5 mm apart from it" in refused(capsys, patient.file, "--source", patient.series, "--out", patient.out, "--model", "glioma")
 
 
 def test_labels_on_another_grid_are_resampled_only_when_asked(patient, capsys, tmp_path):
@@ -207,7 +230,7 @@ def test_a_network_that_finds_no_tumours_made_no_labels(patient, capsys):
 def test_the_report_of_a_run_without_t1ce_leaves_the_axes_out(patient, capsys, tmp_path):
     model = {"name": "glioma", "version": "1", "sha256": "ab" * 32,
              "labels": [{"value": label.value, "name": label.name, "code": label.code, "rgb": label.rgb} for label in CARD.labels]}
-    for missing, axis in (([], 1.6), (["t1ce"], None)):
+    for missing, axis in (([], 1.4), (["t1ce"], None)):
         (tmp_path / "report.json").write_text(json.dumps({"model": model, "missing": missing}), encoding="utf-8")
         code, out, _ = run(capsys, patient.file, "--source", patient.series, "--out", patient.out, "--sr", tmp_path / "sr.dcm", "--report",
                            tmp_path / "report.json", "--force", "--json")

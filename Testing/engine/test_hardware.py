@@ -1,9 +1,13 @@
 import ctypes
+import os
 import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+import braintumorseg
 from braintumorseg.hardware import FEATURES, Machine, cpu_features, driver_cuda_version, has_tensorrt, nvidia_gpus, this_machine
 
 
@@ -78,3 +82,11 @@ def test_this_machine_is_looked_at_without_error():
     assert machine.features <= set(FEATURES)
     assert Machine("Windows", "AMD64").x86
     assert not Machine("Darwin", "arm64").x86
+
+
+def test_the_driver_can_be_asked_with_the_standard_library_alone():
+    """Slicer's panel does so before anything of the engine's is installed."""
+    code = "import sys; from braintumorseg.hardware import driver_cuda_version; driver_cuda_version(); print({'numpy', 'psutil'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True,
+                          env={**os.environ, "PYTHONPATH": str(Path(braintumorseg.__file__).parents[1])})
+    assert done.stdout.strip() == "set()"

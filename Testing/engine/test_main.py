@@ -1,12 +1,16 @@
-"""`python -m braintumorseg`."""
+"""`python -m braintumorseg`, what it puts in order first, and the signals that end it."""
 
 import os
+import signal
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+
+from braintumorseg.cli import main
+from braintumorseg.io import owner
 
 ROOT = Path(__file__).parents[2]
 
@@ -84,3 +88,28 @@ def test_an_interrupt_that_is_ignored_stays_ignored():
 
 def test_usage_errors_exit_2():
     assert run("-m", "braintumorseg", "nonsense").returncode == 2
+
+
+def test_patients_files_that_a_killed_run_left_go_with_the_next_run_that_writes_whatever_its_verb(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    left = tmp_path / f"braintumorseg-pacs-{owner._host()}-{os.getpid()}-1-abcd"
+    left.mkdir()
+    assert main(["study", str(tmp_path / "nowhere")]) == 1
+    assert left.exists()   # it writes nothing
+    assert main(["anonymise", str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")]) == 1
+    assert not left.exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="this system has no SIGHUP")
+def test_a_run_under_nohup_does_not_mind_its_terminal(monkeypatch, capsys):
+    seen = []
+    monkeypatch.setattr("braintumorseg.verbs.doctor", lambda args, talk: seen.append(signal.getsignal(signal.SIGHUP)))
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        for handler in (signal.SIG_IGN, signal.SIG_DFL):
+            signal.signal(signal.SIGHUP, handler)
+            assert main(["doctor"]) == 0
+            assert signal.getsignal(signal.SIGHUP) is handler
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert seen == [signal.SIG_IGN, signal.default_int_handler]

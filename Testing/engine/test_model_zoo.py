@@ -1,10 +1,17 @@
+import hashlib
 import json
+import os
 import shutil
+import subprocess
+import sys
 import zipfile
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
 
+import onnx
 import pytest
 
+from braintumorseg import model_zoo
 from braintumorseg.cli import main
 from braintumorseg.errors import ModelError
 from braintumorseg.model_card import Variant, write_card
@@ -267,3 +274,109 @@ def test_a_zip_named_like_a_network_that_comes_with_it_says_how_to_name_it(toy_m
     with pytest.raises(ModelError, match=r"named glioma comes with BrainTumorSeg and is not replaced.*export --name OTHER"):
         add_model(path)
     assert not list(own_folder.glob("*"))
+
+
+def zipped(path, members, method=zipfile.ZIP_DEFLATED):
+    with zipfile.ZipFile(path, "w", method) as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    return path
+
+
+def of_toy(toy_model, **change):
+    """The members of its zip, its card changed."""
+    card = {**json.loads(toy_model.weights.with_suffix(".json").read_text()), **change}
+    return {"toy.json": json.dumps(card), "toy.onnx": toy_model.weights.read_bytes()}
+
+
+def test_a_zip_made_by_finder_or_explorer_is_taken_with_what_they_put_into_it(toy_model, tmp_path, own_folder):
+    theirs = {"__MACOSX/toy/._toy.json": b"\0\5\x16\7", "__MACOSX/._toy": b"\0", "toy/._toy.onnx": b"\0", "toy/.DS_Store": b"Bud1",
+              "toy/desktop.ini": b"", "Thumbs.db": b"\xd0"}
+    add_model(zipped(tmp_path / "toy.zip", {**{f"toy/{name}": content for name, content in of_toy(toy_model).items()}, **theirs}))
+    assert names(own_folder) == ["toy.json", "toy.onnx"]
+
+
+def test_a_zip_that_would_fill_the_disk_is_refused_before_it_is_unpacked(toy_model, tmp_path, own_folder, monkeypatch):
+    unpacked, real = [], model_zoo._extract
+    monkeypatch.setattr(model_zoo, "_extract", lambda file, member, path: (unpacked.append(path.name), real(file, member, path)))
+    monkeypatch.setattr(model_zoo, "_MOST_BYTES", 10**6)
+    with pytest.raises(ModelError, match=r"unpacks to 0\.0 GB, and a network may have"):
+        add_model(zipped(tmp_path / "toy.zip", {**of_toy(toy_model), "toy.onnx": bytes(2 * 10**6)}))
+    with pytest.raises(ModelError, match=r"other\.onnx, which its card does not name"):
+        add_model(zipped(tmp_path / "toy.zip", {**of_toy(toy_model), "other.onnx": bytes(10**5)}))
+    assert unpacked == ["toy.json"] * 2
+    with pytest.raises(ModelError, match=r"toy\.json in toy\.zip is too large to be the card"):
+        add_model(zipped(tmp_path / "toy.zip", {**of_toy(toy_model), "toy.json": bytes(2 * 10**6)}))
+    assert unpacked == ["toy.json"] * 2
+    assert names(own_folder) == []
+
+
+def test_what_a_killed_add_left_is_gone_after_the_next(archive, own_folder):
+    program = ("import os, sys; from pathlib import Path; from braintumorseg import model_zoo;"
+               "model_zoo._require_usable = lambda *_: os._exit(9); model_zoo.add_model(Path(sys.argv[1]))")
+    subprocess.run([sys.executable, "-c", program, archive], check=False, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    (left,) = own_folder.iterdir()
+    assert (left / "toy.onnx").is_file()
+    add_model(archive)
+    assert names(own_folder) == ["toy.json", "toy.onnx"]
+
+
+def with_numbers_outside(toy_model, folder):
+    """The toy network with its weights in a file beside it, and its card with the SHA-256 of what is left."""
+    model = onnx.load(toy_model.weights)
+    onnx.save(model, folder / "toy.onnx", save_as_external_data=True, location="weight.raw", size_threshold=0)
+    write_card(replace(toy_model.card, sha256=sha256_of(folder / "toy.onnx")), folder / "toy.json")
+    return folder / "toy.onnx"
+
+
+def test_a_network_that_keeps_numbers_where_no_hash_covers_them_is_refused(toy_model, tmp_path, own_folder):
+    weights = with_numbers_outside(toy_model, tmp_path)
+    with pytest.raises(ModelError, match=r"toy\.onnx of toy keeps numbers in other files.*as one file"):
+        load_model(weights)
+    with pytest.raises(ModelError, match="keeps numbers in other files"):
+        add_model(zipped(tmp_path / "toy.zip", {"toy.json": weights.with_suffix(".json").read_bytes(), "toy.onnx": weights.read_bytes()}))
+    assert names(own_folder) == []
+
+
+def test_a_variant_that_keeps_numbers_outside_is_refused(toy_model, tmp_path, own_folder):
+    outside = with_numbers_outside(toy_model, tmp_path).read_bytes()
+    (tmp_path / "toy.int8.onnx").write_bytes(outside)
+    variant = {"file": "toy.int8.onnx", "sha256": sha256_of(tmp_path / "toy.int8.onnx"), "precision": "int8", "provider": "openvino"}
+    with pytest.raises(ModelError, match=r"int8 variant toy\.int8\.onnx keeps numbers in other files"):
+        add_model(zipped(tmp_path / "toy.zip", {**of_toy(toy_model, variants=[variant]), "toy.int8.onnx": outside}))
+    assert names(own_folder) == []
+
+
+def test_a_network_that_does_not_work_is_not_added(toy_model, tmp_path, own_folder):
+    model = onnx.load(toy_model.weights)
+    model.graph.node[1].op_type = "Identity"   # logits
+    weights = model.SerializeToString()
+    with pytest.raises(ModelError, match="no probabilities"):
+        add_model(zipped(tmp_path / "toy.zip", {**of_toy(toy_model, sha256=hashlib.sha256(weights).hexdigest()), "toy.onnx": weights}))
+    assert names(own_folder) == []
+
+
+@pytest.mark.parametrize("name", ["a:b", "a*b", 'a"b', "a\\b", "nul.", ".hidden"])
+def test_a_name_that_some_system_cannot_have_as_a_file_is_refused(toy_model, tmp_path, name):
+    with pytest.raises(ModelError, match="file name"):
+        add_model(zipped(tmp_path / "toy.zip", of_toy(toy_model, name=name)))
+
+
+@pytest.mark.parametrize("there, enough", [("1.23", True), ("1.23.2", True), ("1.32.0.dev1", True), ("2.0", True), ("1.22.9", False), ("1.9", False)])
+def test_a_network_is_used_and_added_only_with_the_onnx_runtime_that_it_needs(toy_model, archive, monkeypatch, there, enough):
+    monkeypatch.setattr(model_zoo, "version", lambda package: there)
+    if enough:
+        assert load_model(toy_model.weights).name == add_model(archive).name == "toy"
+        return
+    with pytest.raises(ModelError, match=r"needs ONNX Runtime"):
+        add_model(archive)
+    with pytest.raises(ModelError, match=rf"toy needs ONNX Runtime 1\.23 or newer, and {there} is installed.*pip install --upgrade onnxruntime"):
+        load_model(toy_model.weights)
+
+
+def test_without_onnx_runtime_there_is_nothing_to_compare(toy_model, monkeypatch):
+    def none(package):
+        raise PackageNotFoundError(package)
+
+    monkeypatch.setattr(model_zoo, "version", none)
+    assert load_model(toy_model.weights).name == "toy"

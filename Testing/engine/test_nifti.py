@@ -221,6 +221,16 @@ def test_flipped_bytes_never_end_in_a_foreign_error(tmp_path):
             assert "b.nii" in str(error)
 
 
+@pytest.mark.parametrize("offset", [np.inf, -np.inf, np.nan, 1e30, -5])
+def test_voxels_that_begin_nowhere_are_refused(tmp_path, offset):
+    path = stored(tmp_path / "a.nii")
+    content = bytearray(path.read_bytes())
+    content[108:112] = np.float32(offset).tobytes()   # vox_offset
+    path.write_bytes(content)
+    with pytest.raises(NotAnImage, match=r"a\.nii is a damaged NIfTI file"):
+        read_nifti(path)
+
+
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
 def test_a_header_that_promises_more_than_its_file_is_refused_before_memory_is_taken(tmp_path, name):
     with pytest.raises(NotAnImage, match="480000000000 bytes"):

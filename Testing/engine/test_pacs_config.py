@@ -43,6 +43,7 @@ def test_paths_are_relative_to_the_file(tmp_path):
     (DIMSE + "store_port = 11112\n", "store_port"),
     (DIMSE + 'retrieve = "take"\n', "get or move"),
     (DIMSE + '[hospital.tls]\nca = "nowhere.pem"\n', "not there"),
+    (DIMSE + 'sends_from = ["10.0.0.7"]\n', "sends_from goes with"),
     (DIMSE + "timeout_s = 0\n", "timeout_s"),
     (WEB.replace("https://", "ftp://"), "https://"),
     (WEB.replace("https://", "https://me:pass@"), "must not hold a password"),
@@ -50,6 +51,9 @@ def test_paths_are_relative_to_the_file(tmp_path):
     (SECRET + 'token = "abc"\n', "one of"),
     (SECRET.replace("https://", "http://"), "could be read on the way"),
     (WEB + 'token_command = "pass show"\n', "list of words"),
+    (WEB + 'token = "two words"\n', "printable ASCII"),
+    (WEB + 'token = "TOK\u2026EN"\n', "printable ASCII"),
+    (WEB + 'token = "TOK\\nEN"\n', "printable ASCII"),
     ("[[hospital]\n", "not valid TOML"),
     ("hospital = 3\n", "table"),
 ])
@@ -68,6 +72,17 @@ def test_a_password_that_others_can_read_is_refused_with_the_command_that_helps(
     with pytest.raises(ConfigError, match=r"other users may read.*chmod 600 .*pacs.toml"):
         load(tmp_path, SECRET, 0o640)
     assert load(tmp_path, DIMSE, 0o644)  # nothing secret in it
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
+@pytest.mark.parametrize("mode", [0o666, 0o664, 0o602], ids=oct)
+def test_settings_that_others_can_change_are_refused_though_nothing_in_them_is_secret(tmp_path, mode):
+    with pytest.raises(ConfigError, match=r"where patients' images go, and other users may change it.*chmod go-w .*pacs.toml"):
+        load(tmp_path, DIMSE, mode)
+
+
+def test_settings_that_begin_with_a_byte_order_mark_are_read(tmp_path):
+    assert list(load(tmp_path, "\ufeff" + DIMSE)) == ["hospital"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")

@@ -1,12 +1,10 @@
 """Archives that Orthanc cannot play: with TLS, with a server that counts wrong or answers nonsense."""
 
-import json
 import shutil
 import ssl
 import subprocess
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import pydicom
 import pytest
 
 from braintumorseg.errors import ConfigError, ConnectionLost, PacsError, PartialRetrieve
@@ -15,8 +13,7 @@ from braintumorseg.pacs.config import DimseSettings, Tls, WebSettings
 from braintumorseg.pacs.node import Query, open_node
 from made_up_patient import write_patient
 from orthanc import free_port
-
-STUDY, SERIES, IMAGE = "0020000D", "0020000E", "00080018"
+from pacs_toys import IMAGE, SERIES, STUDY, as_json, in_envelope
 
 
 @pytest.fixture(autouse=True)
@@ -97,44 +94,6 @@ def test_a_certificate_and_a_key_that_do_not_belong_together_are_refused(tls_arc
         open_node(DimseSettings("archive", "TLS", "127.0.0.1", tls_archive[0], tls=tls)).echo()
 
 
-@pytest.fixture
-def web_server():
-    """Start a server whose answer to a path is given by a function: (status, content type, bytes)."""
-    servers = []
-
-    def start(answer, tls=None):
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                status, kind, body = answer(self)
-                self.send_response(status)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            do_POST = do_GET
-
-            def log_message(self, *arguments):
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        if tls:
-            server.socket = tls.wrap_socket(server.socket, server_side=True)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        servers.append(server)
-        return f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
-
-
-def as_json(*answers):
-    datasets = [{tag: {"vr": "UI", "Value": [value]} for tag, value in one.items()} for one in answers]
-    return 200, "application/dicom+json", json.dumps(datasets).encode()
-
-
 def test_https_trusts_the_authority_of_the_settings_alone(web_server, certificates):
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificates / "good.pem", certificates / "good.key")
@@ -180,18 +139,19 @@ def test_a_server_that_ignores_what_was_asked_shows_no_other_patient(web_server)
 
 
 def test_a_study_that_lists_fewer_images_than_the_archive_counts_is_not_whole(web_server, tmp_path):
-    image = bytes(128) + b"DICM" + b"rest"
+    files = {str(pydicom.dcmread(file).SOPInstanceUID): file for file in write_patient(tmp_path / "in", series=1, slices=2)}
+    study = str(pydicom.dcmread(next(iter(files.values()))).StudyInstanceUID)
 
     def answer(request):
         path = request.path.split("?")[0]
         if path.endswith("/series"):
             return as_json({SERIES: "1.2.3.4", "00080060": "MR", "00201209": 3})
         if path.endswith("/instances"):
-            return as_json({IMAGE: "1.2.3.4.5"}, {IMAGE: "1.2.3.4.6"})
-        return 200, "multipart/related; boundary=x", b"--x\r\n\r\n" + image + b"\r\n--x--"
+            return as_json(*({IMAGE: uid} for uid in files))
+        return in_envelope(files[path.rsplit("/", 1)[1]].read_bytes())
 
     with pytest.raises(PartialRetrieve, match="Only 2 of 3"):
-        open_node(WebSettings("archive", web_server(answer))).retrieve("1.2.3", tmp_path)
+        open_node(WebSettings("archive", web_server(answer))).retrieve(study, tmp_path / "out")
 
 
 @pytest.mark.parametrize(("answer", "words"), [

@@ -5,6 +5,7 @@ Oracles: SimpleITK (DICOM reading, resampling), nibabel (NIfTI), pydicom and dci
 
 import shutil
 import subprocess
+from types import SimpleNamespace
 
 import nibabel
 import numpy as np
@@ -12,6 +13,8 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
+from braintumorseg import phantom as phantom_module
+from braintumorseg import phantom_head, phantom_scanner
 from braintumorseg.io.dicom import read_stack, scan_dicom
 from braintumorseg.io.itk import from_itk, to_itk
 from braintumorseg.labels import ED, ET, NCR
@@ -20,18 +23,9 @@ from braintumorseg.phantom_anatomy import draw_patient
 from braintumorseg.phantom_contrast import scan
 from braintumorseg.phantom_shapes import ellipsoid, inside, layer, polyline, refine, signed_distance, smooth_noise
 from braintumorseg.study import ROLES
+from braintumorseg.volume import Volume
 
-SEED = 0
-
-
-@pytest.fixture(scope="module")
-def told():
-    return []
-
-
-@pytest.fixture(scope="module")
-def phantom(told):
-    return make_phantom(SEED, progress=told.append)
+SEED = 0    # of the patient that all tests share (conftest)
 
 
 @pytest.fixture(scope="module")
@@ -213,8 +207,15 @@ def test_nifti_of_the_phantom_reads_back_with_nibabel(phantom, tmp_path):
         np.testing.assert_allclose(image.affine, volume.affine, atol=1e-6)
 
 
-def test_progress_grows_to_one(phantom, told):
+def test_progress_grows_to_one(monkeypatch):
+    some, told = Volume(100 * np.arange(8, dtype=np.int16).reshape(2, 2, 2), np.eye(4)), []
+    for module, name, answer in ((phantom_module, "grow_brain", SimpleNamespace(tissue_mm=np.ones(1), cavity_mm=np.ones(1))),
+                                 (phantom_module, "grow_tumour", SimpleNamespace(labels=np.ones(1))), (phantom_module, "_register", (None, some)),
+                                 (phantom_head, "grow_head", None), (phantom_scanner, "acquire", some), (phantom_scanner, "on_grid", some)):
+        monkeypatch.setattr(module, name, lambda *given, answer=answer: answer)
+    make_phantom(SEED, progress=told.append)
     assert told == sorted(told) and 0 < told[0] < 1 and told[-1] == pytest.approx(1)
+    assert len(told) == 3 + len(ROLES)
 
 
 def test_an_ellipsoids_distance_is_exact_for_a_ball():

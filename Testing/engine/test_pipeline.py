@@ -1,5 +1,6 @@
 import itertools
 import threading
+from dataclasses import replace
 
 import nibabel
 import numpy as np
@@ -10,6 +11,7 @@ from braintumorseg.errors import BadImage, Cancelled, GridMismatch, ModelError, 
 from braintumorseg.io.dicom_grid import onto_grid
 from braintumorseg.pipeline import segment
 from braintumorseg.progress import Progress
+from braintumorseg.register import Alignment
 from braintumorseg.runtime import open_session
 from braintumorseg.study import Study
 from braintumorseg.volume import Volume
@@ -171,6 +173,20 @@ def test_the_time_that_it_takes_to_tell_heads_from_brains_counts_as_the_brains(t
     progress = Progress()
     segment(toy_study, toy_model, registered=True, stripped=True, progress=progress)
     assert "brain" not in progress.seconds
+
+
+def test_sequences_whose_place_is_doubtful_are_told_by_their_role(toy_model, toy_study, monkeypatch):
+    found = {role: Alignment(None, "so it is", role == "t2") for role in ("t1", "t2", "flair")}
+    monkeypatch.setattr(pipeline, "align", lambda study, progress: found)
+    made = segment(toy_study, toy_model).provenance
+    assert (made.doubtful, set(made.alignment.values())) == (("t2",), {"so it is"})
+
+
+def test_islands_that_are_too_small_to_count_leave_neither_a_tumour_nor_doubts_about_it(toy_model, toy_study):
+    card = replace(toy_model.card, post_processing=replace(toy_model.card.post_processing, smallest_lesion_ml=5.0))   # it has 2.7 ml
+    for thorough in (False, True):
+        found = segment(toy_study, replace(toy_model, card=card), registered=True, thorough=thorough)
+        assert (found.labels.voxels.any(), found.provenance.signs, found.provenance.expected_dice) == (False, {}, {})
 
 
 def test_images_without_a_brain_are_refused_unless_the_user_knows_better(toy_model, toy_heads):

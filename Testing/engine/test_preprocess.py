@@ -2,15 +2,15 @@ import numpy as np
 import pytest
 
 from braintumorseg.labels import REGIONS
-from braintumorseg.model_card import Label, ModelCard, Normalisation
+from braintumorseg.model_card import ModelCard, Normalisation
 from braintumorseg.normalise import normalise
 from braintumorseg.preprocess import prepare
 from braintumorseg.study import ROLES, Study
 from braintumorseg.volume import Volume
+from seg_toys import TABLE
 
 CARD = ModelCard(name="test", version="1", task="", sha256="0" * 64, roles=ROLES, may_be_missing=ROLES, spacing_mm=(1, 1, 1), size_multiple=8,
-                 bytes_per_voxel=100, brain_only=True, regions=tuple(REGIONS),
-                 labels=tuple(Label(value, str(value), ("", "", ""), (0, 0, 0)) for value in (1, 2, 3)))
+                 bytes_per_voxel=100, brain_only=True, regions=tuple(REGIONS), labels=TABLE)
 
 
 def ball(shape=(40, 40, 40), affine=None, seed=0):

@@ -99,3 +99,20 @@ def test_folders_of_other_names_are_left_alone(tmp_path):
     (tmp_path / f"something-{owner._host()}-{os.getpid()}-1-dead").mkdir()
     (tmp_path / "braintumorseg-test").mkdir()
     assert remove_leftovers(tmp_path) == 0
+
+
+def test_a_container_with_the_same_name_counts_as_another_machine(tmp_path, monkeypatch):
+    """Its processes have numbers of their own: one that is not found here may live there."""
+    (tmp_path / f"braintumorseg-test-{owner._host()}-{os.getpid()}-1-dead").mkdir()
+    monkeypatch.setattr(owner.os, "readlink", lambda path: "pid:[4026599999]")
+    assert remove_leftovers(tmp_path) == 0
+
+
+def test_a_folder_that_another_run_removes_meanwhile_is_no_error(tmp_path, monkeypatch):
+    (tmp_path / "braintumorseg-test-01234567-1-1-abcd").mkdir()
+
+    def gone(folder):
+        raise FileNotFoundError
+
+    monkeypatch.setattr(owner, "_last_change", gone)
+    assert remove_leftovers(tmp_path) == 0

@@ -1,3 +1,5 @@
+import builtins
+import re
 import sys
 
 import pytest
@@ -49,11 +51,11 @@ def test_the_command_line_offers_exactly_this_table(capsys):
 @pytest.mark.parametrize(("found", "what", "fix"), [
     (machine((13, 0), onnxruntime="1.32.0", onnxruntime_gpu="1.32.0"), "both installed", "pip uninstall -y onnxruntime onnxruntime-gpu"),
     (machine(onnxruntime="1.32.0", onnxruntime_gpu="1.32.0"), "both installed", "pip uninstall -y onnxruntime onnxruntime-gpu"),
-    (machine(None, onnxruntime_gpu="1.32.0"), "has no NVIDIA driver", "pip uninstall -y onnxruntime-gpu; pip install onnxruntime openvino"),
+    (machine(None, onnxruntime_gpu="1.32.0"), "has no NVIDIA driver", "pip uninstall -y onnxruntime-gpu, then pip install onnxruntime openvino"),
     (machine((11, 8), onnxruntime_gpu="1.26.0"), "runs CUDA 11.8", "525 or newer"),
-    (machine((12, 4), onnxruntime_gpu="1.32.0"), "needs CUDA 13, and NVIDIA's driver runs CUDA 12.4", "'onnxruntime-gpu[cuda,cudnn]>=1.23,<1.27'"),
-    (machine((12, 4), onnxruntime="1.32.0"), "onnxruntime-gpu is not installed", "'onnxruntime-gpu[cuda,cudnn]>=1.23,<1.27'"),
-    (machine((13, 0), onnxruntime="1.32.0"), "onnxruntime-gpu is not installed", "pip install 'onnxruntime-gpu[cuda,cudnn]>=1.23'"),
+    (machine((12, 4), onnxruntime_gpu="1.32.0"), "needs CUDA 13, and NVIDIA's driver runs CUDA 12.4", '"onnxruntime-gpu[cuda,cudnn]>=1.23,<1.27"'),
+    (machine((12, 4), onnxruntime="1.32.0"), "onnxruntime-gpu is not installed", '"onnxruntime-gpu[cuda,cudnn]>=1.23,<1.27"'),
+    (machine((13, 0), onnxruntime="1.32.0"), "onnxruntime-gpu is not installed", 'pip install "onnxruntime-gpu[cuda,cudnn]>=1.23"'),
 ])
 def test_what_keeps_a_gpu_from_use_is_said_unasked_with_its_command(found, what, fix):
     lack = TABLE["cuda"].lacking(found)
@@ -65,13 +67,24 @@ def test_what_keeps_a_gpu_from_use_is_said_unasked_with_its_command(found, what,
 def test_a_machine_without_a_gpu_is_no_news():
     lack = TABLE["cuda"].lacking(machine(onnxruntime="1.32.0"))
     assert "no NVIDIA driver" in lack.what
-    assert "pip install 'onnxruntime-gpu[cuda,cudnn]>=1.23'" in lack.fix
+    assert 'pip install "onnxruntime-gpu[cuda,cudnn]>=1.23"' in lack.fix
     assert not lack.notable
 
 
-@pytest.mark.parametrize(("driver", "wheel"), [(None, ">=1.23'"), ((12, 4), ">=1.23,<1.27'"), ((13, 0), ">=1.23'")])
+@pytest.mark.parametrize(("driver", "wheel"), [(None, '>=1.23"'), ((12, 4), '>=1.23,<1.27"'), ((13, 0), '>=1.23"')])
 def test_without_a_runtime_the_one_for_the_gpu_is_named_with_its_libraries_and_for_this_driver(driver, wheel):
-    assert f"pip install 'onnxruntime-gpu[cuda,cudnn]{wheel}" in TABLE["onnxruntime"].lacking(machine(driver)).fix
+    assert f'pip install "onnxruntime-gpu[cuda,cudnn]{wheel}' in TABLE["onnxruntime"].lacking(machine(driver)).fix
+
+
+def test_every_command_works_in_cmd_too_which_knows_neither_single_quotes_nor_semicolons_and_takes_a_bare_sign_for_a_redirection():
+    packages = [{}, {"onnxruntime": "1.32.0"}, {"onnxruntime_gpu": "1.32.0"}, {"onnxruntime": "1.32.0", "onnxruntime_gpu": "1.32.0"}]
+    machines = [machine(driver, **installed) for driver in (None, (11, 8), (12, 4), (13, 0)) for installed in packages]
+    fixes = {lack.fix for one in PROVIDERS for found in machines if (lack := one.lacking(found)) is not None}
+    assert sum("pip install" in fix for fix in fixes) > 5
+    for fix in fixes:
+        commands = fix[fix.index("pip "):] if "pip " in fix else ""
+        assert not set("\';") & set(commands)
+        assert not set("<>") & set(re.sub('"[^"]*"', "", commands))
 
 
 def test_tensorrt_needs_its_own_library_besides_what_cuda_needs(monkeypatch):
@@ -207,7 +220,7 @@ def test_libraries_that_cannot_be_loaded_are_named_without_their_paths_and_what_
         TABLE["cuda"].open(tmp_path / "x.onnx", "float32", 0)
     assert caught.value.what == ("CUDAExecutionProvider was found but a session did not start on it "
                                  "(libcublas.so.13, cudnn64_9.dll could not be loaded)")
-    assert caught.value.fix.startswith("pip install 'onnxruntime-gpu[cuda,cudnn]")
+    assert caught.value.fix.startswith('pip install "onnxruntime-gpu[cuda,cudnn]')
     assert capsys.readouterr().out == "a line of another thread\n"
     assert runtime.preloaded
     assert runtime.severity == 4   # nor on stderr
@@ -222,3 +235,42 @@ def test_onnx_runtimes_own_search_for_the_libraries_prints_nothing(monkeypatch, 
     missing = _preload(onnxruntime)
     assert capfd.readouterr().out == ""
     assert all("/" not in name and "\\" not in name for name in missing)
+
+
+@pytest.mark.parametrize(("error", "what", "fix"), [
+    (ModuleNotFoundError("No module named 'onnxruntime'", name="onnxruntime"), "No ONNX Runtime is installed.", "Add one of the two"),
+    (ImportError("DLL load failed while importing onnxruntime_pybind11_state: A dynamic link library (DLL) initialization routine failed."),
+     "ONNX Runtime is installed and its libraries cannot be loaded (DLL load failed while importing", "Visual C++ redistributable"),
+    (ImportError("numpy.core.multiarray failed"), "ONNX Runtime cannot be loaded (numpy.core.multiarray failed)", "--force-reinstall some-runtime"),
+    (ModuleNotFoundError("No module named 'coloredlogs'", name="coloredlogs"), "ONNX Runtime cannot be loaded (No module named 'coloredlogs')",
+     "--force-reinstall some-runtime"),
+])
+def test_a_runtime_that_is_installed_and_cannot_be_loaded_is_not_called_missing(monkeypatch, error, what, fix):
+    from braintumorseg import backend_onnxruntime
+
+    missing = getattr(error, "name", None) == "onnxruntime"
+    monkeypatch.setattr(backend_onnxruntime, "installed_version", lambda package: None if missing else "1.32.0")
+    monkeypatch.setattr(builtins, "__import__", failing_for("onnxruntime", error))
+    with pytest.raises(ResourceError) as caught:
+        backend_onnxruntime.import_onnxruntime()
+    assert caught.value.what.startswith(what)
+    assert fix.replace("some-runtime", "onnxruntime-gpu") in caught.value.fix
+
+
+def test_openvino_whose_libraries_do_not_load_says_what_windows_wants(monkeypatch):
+    from braintumorseg.backend_openvino import import_openvino
+
+    monkeypatch.setattr(builtins, "__import__", failing_for("openvino", ImportError("DLL load failed while importing _pyopenvino: not found")))
+    with pytest.raises(ResourceError, match=r"OpenVINO is installed and its libraries .*_pyopenvino.*Visual C\+\+ redistributable"):
+        import_openvino()
+
+
+def failing_for(package, error):
+    ours = builtins.__import__
+
+    def import_it(name, *others, **named):
+        if name == package:
+            raise error
+        return ours(name, *others, **named)
+
+    return import_it

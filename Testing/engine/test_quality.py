@@ -8,7 +8,8 @@ import pytest
 
 from braintumorseg.io.dicom_series import LeftAside
 from braintumorseg.io.readers import read_volume
-from braintumorseg.labels import ED, ET
+from braintumorseg.labels import ED, ET, NCR
+from braintumorseg.measure import Measurements, measure
 from braintumorseg.quality import Flag, check
 from braintumorseg.segmentation import Provenance, Segmentation
 from braintumorseg.skull_strip import StudyBrain
@@ -40,7 +41,7 @@ def study(roles=ROLES, **other: Volume) -> Study:
 
 
 def segmented(of: Study, tumour=TUMOUR) -> Segmentation:
-    return Segmentation(of.reference.with_voxels(tumour.astype(np.uint8) * ED), (),
+    return Segmentation(of.reference.with_voxels(tumour.astype(np.uint8) * ET), (),
                         Provenance("made up", "1", "0" * 64, "CPU", missing=of.missing))
 
 
@@ -125,6 +126,41 @@ def test_sequences_with_which_the_network_was_measured_to_do_badly_are_said():
     assert "0.86" in flag.text
     assert "weak_sequences" not in [flag.code for flag in check(study(), segmented(study()), card)]
     assert "weak_sequences" not in [flag.code for flag in check(study(("t2",)), segmented(study(("t2",))), card)]  # not measured: nothing is said
+
+
+def test_a_network_that_does_badly_with_all_its_sequences_is_not_told_to_take_more():
+    card = SimpleNamespace(roles=ROLES, metrics={"dice_by_sequences": {"t1 + t1ce + t2 + flair": {"WT": 0.71}}})
+    of = study()
+    flag, = check(of, segmented(of), card)
+    assert flag.code == "weak_sequences"
+    assert flag.text == ("This network finds the whole tumour badly even with all its sequences (Dice 0.71 on average in its validation): do not "
+                         "rely on these volumes, or take another network.")
+
+
+def test_oedema_without_a_core_is_questioned_where_contrast_was_given():
+    def flags(core=0.0, roles=ROLES, tumour=TUMOUR):
+        of = study(roles)
+        labels = np.where(tumour, ED, 0).astype(np.uint8)
+        labels[tuple(np.argwhere(tumour)[:round(core / 0.027)].T)] = NCR
+        return {flag.code: flag for flag in check(of, replace(segmented(of), labels=of.reference.with_voxels(labels)))}
+
+    flag = flags()["no_core"]
+    assert flag.severity == "warning"
+    assert "25.0 ml" in flag.text and "was missed" in flag.text and "another disease" in flag.text
+    assert "no_core" in flags(core=0.081)
+    assert "no_core" not in flags(core=0.135)
+    assert "no_core" not in flags(tumour=ball((20, 34, 28), 2))           # 0.9 ml
+    assert "no_core" not in flags(roles=("t1", "t2", "flair"))            # its core is a guess, and that is said
+
+
+def test_measurements_that_are_known_are_not_made_again(monkeypatch):
+    of = study()
+    result = segmented(of)
+    known = measure(result)
+    monkeypatch.setattr("braintumorseg.quality.measure", lambda _: pytest.fail("measured twice"))
+    assert check(of, result, None, known) == ()
+    many = Measurements(known.label_ml, known.region_ml, known.lesions * 11)
+    assert [flag.code for flag in check(of, result, None, many)] == ["scattered"]
 
 
 def test_in_a_whole_head_the_brain_that_was_found_decides_where_it_ends():
@@ -221,7 +257,7 @@ def test_a_sequence_that_has_moved_is_looked_up_where_it_has_moved_to():
 def test_a_doubtful_alignment_is_told_with_its_reason():
     of = study()
     result = segmented(of, TUMOUR)
-    made = replace(result.provenance, alignment={"t1": "headers agree: within 0.2 mm", "flair": "doubtful: too few slices"})
+    made = replace(result.provenance, alignment={"t1": "headers agree: within 0.2 mm", "flair": "not sure: too few slices"}, doubtful=("flair",))
     flags = check(of, replace(result, provenance=made))
     assert [flag.code for flag in flags] == ["doubtful_alignment"]
     assert "FLAIR" in flags[0].text

@@ -1,3 +1,5 @@
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -110,10 +112,16 @@ def test_a_cancel_stops_in_the_middle_of_a_search(reference):
     assert told[-1] < 0.5
 
 
-@pytest.mark.parametrize(("role", "degrees", "mm"), [("t2", 6, 7), ("t2", -20, 20), ("flair", 20, 20)])
-def test_a_known_motion_of_a_whole_head_in_thick_slices_is_recovered(reference, role, degrees, mm):
+@cache
+def aligned(role, degrees, mm):
+    """What is found of a whole head that moved so, in thick slices of another sequence."""
     true = motion(degrees, mm)
-    found = align(Study({"t1ce": reference, role: head(role, slices(true), true)}))[role]
+    return align(Study({"t1ce": head("t1ce", REFERENCE), role: head(role, slices(true), true)}))[role]
+
+
+@pytest.mark.parametrize(("role", "degrees", "mm"), [("t2", -20, 20), ("flair", 20, 20)])
+def test_a_known_motion_of_a_whole_head_in_thick_slices_is_recovered(role, degrees, mm):
+    true, found = motion(degrees, mm), aligned(role, degrees, mm)
     assert found.text.startswith("registered: ")
     assert not found.doubtful
     off_mm, off_degrees = error(found.moved, true)
@@ -121,6 +129,10 @@ def test_a_known_motion_of_a_whole_head_in_thick_slices_is_recovered(reference, 
     assert off_degrees < 1
     assert np.allclose(found.moved[:3, :3] @ found.moved[:3, :3].T, np.eye(3), atol=1e-9)
     assert np.allclose(found.moved[3], [0, 0, 0, 1])
+
+
+def test_the_same_images_give_the_same_transform():
+    assert np.array_equal(aligned("flair", 20, 20).moved, aligned.__wrapped__("flair", 20, 20).moved)
 
 
 def test_a_known_motion_of_a_brain_on_empty_ground_is_recovered_and_brings_it_onto_the_reference():
@@ -149,12 +161,6 @@ def test_images_that_the_headers_put_far_apart_are_brought_together_from_their_c
     assert "side by side" in found.text
 
 
-def test_the_same_images_give_the_same_transform(reference):
-    true = motion(3, 4)
-    study = Study({"t1ce": reference, "t2": head("t2", slices(true), true)})
-    assert np.array_equal(align(study)["t2"].moved, align(study)["t2"].moved)
-
-
 def test_images_without_a_likeness_keep_their_headers_and_are_doubtful(reference):
     noise = np.random.default_rng(0).normal(100, 10, slices().shape)
     found = align(Study({"t1ce": reference, "t2": Volume(noise, slices().affine)}))["t2"]
@@ -163,12 +169,26 @@ def test_images_without_a_likeness_keep_their_headers_and_are_doubtful(reference
     assert found.text.startswith("doubtful: ")
 
 
-def test_a_motion_that_no_patient_makes_is_doubtful(reference, monkeypatch):
-    monkeypatch.setattr(register, "LARGEST_MM", 2.0)
-    true = motion(3, 6)
-    found = align(Study({"t1ce": reference, "t2": head("t2", slices(true), true)}))["t2"]
-    assert (found.moved, found.doubtful) == (None, True)
-    assert "more than a patient makes" in found.text
+class Alike:
+    """Two images that overlap by so much, and are so much more alike where they were brought together than elsewhere."""
+
+    def __init__(self, overlap=1.0, peak=10.0):
+        self.overlap = lambda found: overlap
+        self.similarity = lambda found: peak if np.array_equal(found, np.eye(4)) else 1.0
+
+
+@pytest.mark.parametrize(("pair", "numbers", "why"), [
+    (Alike(register.LEAST_OVERLAP, register.LEAST_PEAK), {}, ""),
+    (Alike(), {"mm": register.LARGEST_MM + 1}, "is more than a patient makes"),
+    (Alike(), {"degrees": register.LARGEST_DEGREES + 1}, "is more than a patient makes"),
+    (Alike(overlap=register.LEAST_OVERLAP - 0.01), {}, "do not show the same part of the head"),
+    (Alike(), {"arrivals": register.LEAST_ARRIVALS - 1}, "searches from several places end in several places"),
+    (Alike(peak=register.LEAST_PEAK - 0.01), {}, "hardly more alike than when moved apart by")])
+def test_what_was_found_is_doubted_beyond_what_a_patient_does_and_what_the_images_tell(pair, numbers, why):
+    most = {"mm": register.LARGEST_MM, "degrees": register.LARGEST_DEGREES, "arrivals": register.LEAST_ARRIVALS}
+    doubt = register._doubt(pair, np.eye(4), **{**most, **numbers})
+    assert why in doubt
+    assert bool(doubt) == bool(why)
 
 
 def test_an_alignment_is_rigid():

@@ -104,6 +104,33 @@ def test_a_provider_that_does_not_start_is_passed_over_and_the_reason_is_kept():
     assert found.note == "one did not start: a library is missing"
 
 
+@pytest.mark.parametrize(("error", "why"), [(RuntimeError("Exception from core.cpp:93:\n  Check failed"), "Exception from core.cpp:93: Check failed"),
+                                            (OSError(126, "The module was not found"), "The module was not found"), (KeyError(), "KeyError")])
+def test_whatever_a_providers_start_raises_the_next_is_tried_and_the_reason_is_kept(error, why):
+    found = session(provider("one", fails=error), provider("two"))
+    assert found.provider == "two"
+    assert found.note.startswith("one did not start: the runtime failed (") and why in found.note
+    with pytest.raises(ResourceError, match="the runtime failed"):
+        session(provider("one", fails=error))
+
+
+@NEEDS_OPENVINO
+def test_an_openvino_that_loads_and_does_not_start_gives_way_to_onnx_runtime(toy_model, monkeypatch):
+    import openvino
+
+    def fails():
+        raise RuntimeError("Exception from src/inference/src/cpp/core.cpp:93")
+
+    monkeypatch.setattr(openvino, "Core", fails)
+    monkeypatch.setattr(runtime, "_sessions", OrderedDict())
+    both = Machine("Windows", "AMD64", packages={"onnxruntime": "1.32.0", "openvino": "2026.4.1"})
+    found = open_session(toy_model.weights, "cpu", machine=both)
+    assert (found.provider, list(found.broken)) == ("CPUExecutionProvider", ["openvino"])
+    assert "core.cpp:93" in found.note
+    with pytest.raises(ResourceError, match="--provider openvino was asked for, and the runtime failed"):
+        open_session(toy_model.weights, "cpu", provider="openvino", machine=both)
+
+
 def test_what_a_user_would_want_to_hear_is_noted_and_the_rest_is_not():
     found = session(provider("one", lack=Lack("the driver is too old", "update it", notable=True)), provider("two", lack=Lack("not here", "")),
                     provider("three"))

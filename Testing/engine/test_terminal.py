@@ -36,6 +36,38 @@ def test_a_result_and_what_failed_are_one_last_line_and_nothing_follows_it(capsy
     assert err == "braintumorseg: 1 of 2 studies failed. Look.\n"
 
 
+def test_the_line_of_progress_is_written_over_with_spaces_and_leaves_nothing(capsys, monkeypatch):
+    """The classic Windows console prints \\033[K."""
+    talk = Talk()
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    talk.show(Update("predict", 0.42, 100.0))
+    talk.show(Update("write", 1.0, None))
+    talk.text("Done.")
+    talk.text("More.")
+    out, err = capsys.readouterr()
+    assert "\033" not in err
+    assert shown(err) == ""
+    assert shown(err.rpartition("\r")[0].rpartition("\r")[0]) == "100% writing"
+    assert out == "Done.\nMore.\n"
+
+
+def shown(written):
+    """What a terminal shows of a line when \\r goes back to its beginning."""
+    line = []
+    for part in written.split("\r"):
+        line[:len(part)] = part
+    return "".join(line).rstrip()
+
+
+def test_letters_that_a_terminal_would_obey_are_shown_as_their_code(capsys):
+    talk = Talk()
+    talk.text("name \033]0;owned\a.nii \x9b2J \u202egnp", "Mü\u3000ller\xa0\t脳 a\nb")
+    talk.error(MissingFile("There is no \033[2J\b\udcff x.", "Check."))
+    out, err = capsys.readouterr()
+    assert out == "name \\x1b]0;owned\\x07.nii \\x9b2J \\u202egnp\nMü\u3000ller\xa0\t脳 a\nb\n"
+    assert err == "braintumorseg: There is no \\x1b[2J\\x08\\udcff x. Check.\n"
+
+
 HANGS = """
 import sys, time
 from braintumorseg import terminal

@@ -3,7 +3,7 @@ import threading
 import numpy as np
 import pytest
 
-from braintumorseg.errors import Cancelled
+from braintumorseg.errors import Cancelled, ModelError
 from braintumorseg.pipeline import segment
 from braintumorseg.progress import Progress
 from braintumorseg.study import Study
@@ -37,6 +37,13 @@ def test_each_sequence_that_is_there_is_withheld_once_and_the_mean_is_taken(chan
     assert [shown[:, 0, 0, 0].tolist() for shown in session.shown] == [[1, 2, 0, 4], [0, 2, 0, 4], [1, 0, 0, 4], [1, 2, 0, 0]]
     assert mean == pytest.approx((7 + 6 + 5 + 3) / 40)
     assert told == pytest.approx([0.25, 0.5, 0.75, 1.0])
+
+
+def test_an_answer_of_too_few_regions_is_refused(channels, toy_model):
+    session = Sums()
+    session.run = lambda channels, cancel=None: channels[:2] / 10
+    with pytest.raises(ModelError, match="3 regions"):
+        look_again(channels, session, toy_model.card)
 
 
 def test_of_a_single_sequence_there_is_one_look(channels):

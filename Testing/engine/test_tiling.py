@@ -4,7 +4,7 @@ import threading
 import numpy as np
 import pytest
 
-from braintumorseg.errors import Cancelled, OutOfMemory, ResourceError
+from braintumorseg.errors import Cancelled, ModelError, OutOfMemory, ResourceError
 from braintumorseg.tiling import largest_tile, predict, tile_starts
 
 
@@ -105,3 +105,52 @@ def test_a_cancel_stops_between_tiles():
     with pytest.raises(Cancelled):
         predict(CHANNELS, session, 32, 100, free_bytes=96**3 * 100 / 0.7 + 1, progress=lambda done: cancel.set(), cancel=cancel)
     assert len(session.seen) == 1
+
+
+class Says(Fake):
+    """Answers with what `make` makes of the right answer."""
+
+    def __init__(self, make, provider="CPUExecutionProvider", precision="float32"):
+        super().__init__()
+        self.make, self.provider, self.precision = make, provider, precision
+
+    def run(self, channels, cancel=None):
+        return self.make(super().run(channels))
+
+
+def with_one(value):
+    """An answer whose last voxel is `value`."""
+    def make(found):
+        found[0, -1, -1, -1] = value
+        return found
+    return make
+
+
+IN_TILES = 96**3 * 100 / 0.7 + 1
+
+
+@pytest.mark.parametrize("free_bytes", [1e12, IN_TILES], ids=["at once", "in tiles"])
+@pytest.mark.parametrize("make, words", [
+    (with_one(np.nan), "no number"), (with_one(np.inf), "no number"), (with_one(-np.inf), "no number"),
+    (with_one(-3.5), "from -3.5 to .* no probabilities"), (with_one(7), "to 7, which are no probabilities"),
+    (lambda found: found[:, ::2, ::2, ::2], "numbers, and 1 regions of .* voxels were expected"),
+    (lambda found: np.repeat(found, 2, axis=0), "answers with 2 x .* 1 regions of"),
+    (lambda found: found[0, 0, 0, 0], "were expected"), (lambda found: found[:0], "answers with 0 x"),
+], ids=["NaN", "inf", "-inf", "below 0", "logits", "half the size", "two regions", "one number", "no region"])
+def test_what_cannot_be_probabilities_of_these_voxels_is_refused(make, words, free_bytes):
+    with pytest.raises(ModelError, match=words):
+        predict(CHANNELS, Says(make), 32, 100, regions=1, free_bytes=free_bytes)
+
+
+def test_a_quantised_network_may_miss_0_and_1_a_little():
+    found, _ = predict(CHANNELS, Says(lambda found: found * 1.01 - 0.005), 32, 100, regions=1, free_bytes=1e12)
+    assert found.min() < 0 and found.max() > 1
+
+
+@pytest.mark.parametrize("provider, precision, fix", [
+    ("CUDAExecutionProvider", "float32", "--device cpu"), ("OpenVINO", "bfloat16", "--provider onnxruntime"),
+    ("OpenVINO", "float32", "another version from its maker")])
+def test_a_network_that_answers_nan_is_told_how_to_be_run_otherwise(provider, precision, fix):
+    with pytest.raises(ModelError, match=f"on {provider} in {precision}") as caught:
+        predict(CHANNELS, Says(with_one(np.nan), provider, precision), 32, 100, free_bytes=1e12)
+    assert fix in caught.value.fix

@@ -196,8 +196,9 @@ def test_images_that_a_killed_run_had_fetched_are_gone_after_the_next_run(full, 
     assert list(temporary.iterdir()) == []
 
 
-@pytest.mark.skipif(os.name != "posix", reason="this system has no SIGTERM")
-def test_a_terminated_run_takes_its_images_with_it(full, tmp_path, temporary):
+@pytest.mark.skipif(os.name != "posix", reason="this system has neither SIGTERM nor SIGHUP")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_run_that_is_terminated_or_loses_its_terminal_takes_its_images_with_it(full, tmp_path, temporary, name):
     program = ("import sys, time; import braintumorseg.verbs as verbs\n"
                "verbs.segment = lambda args, talk: (print('ready', flush=True), time.sleep(600))\n"
                "from braintumorseg.cli import main; sys.exit(main(sys.argv[1:]))")
@@ -205,10 +206,26 @@ def test_a_terminated_run_takes_its_images_with_it(full, tmp_path, temporary):
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert child.stdout.readline() == "ready\n"
     assert len(list(temporary.rglob("*.dcm"))) == 8
-    child.terminate()
+    child.send_signal(getattr(signal, name))
     assert child.communicate(timeout=60)[1] == "braintumorseg: The run was cancelled; nothing half-written is left.\n"
     assert child.returncode == 130
     assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("given", ["QX-4711\n", "\ufeffQX-4711\r\n"], ids=repr)
+@pytest.mark.parametrize("source", ["file", "stdin"])
+def test_a_number_is_asked_for_without_the_byte_order_mark_that_an_editor_put_before_it(tmp_path, monkeypatch, capsys, given, source):
+    asked = []
+
+    class Archive:
+        def find(self, query):
+            return asked.append(query.patient_id) or []
+
+    (tmp_path / "id.txt").write_text(given, encoding="utf-8", newline="")
+    monkeypatch.setattr("sys.stdin", io.StringIO(given))
+    monkeypatch.setattr("braintumorseg.verbs_pacs._node", lambda args: Archive())
+    assert run(capsys, "find", "web", "--patient-id-file", tmp_path / "id.txt" if source == "file" else "-")[0] == 0
+    assert asked == ["QX-4711"]
 
 
 @pytest.mark.parametrize(("arguments", "words"), [

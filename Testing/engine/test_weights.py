@@ -1,13 +1,18 @@
 import pytest
+from onnx import helper
 
 from braintumorseg.model_card import Variant
 from braintumorseg.weights import choose_weights, sha256_of, variant_problem
 
 
+def onnx_bytes(producer):
+    return helper.make_model(helper.make_graph([], "empty", [], []), producer_name=producer).SerializeToString()
+
+
 @pytest.fixture
 def network(tmp_path):
-    (tmp_path / "net.onnx").write_bytes(b"the network")
-    (tmp_path / "net.int8.onnx").write_bytes(b"the small one")
+    (tmp_path / "net.onnx").write_bytes(onnx_bytes("the network"))
+    (tmp_path / "net.int8.onnx").write_bytes(onnx_bytes("the small one"))
     return tmp_path / "net.onnx"
 
 

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -39,12 +40,12 @@ _RENAMES_WHAT_IS_OPEN = os.name != "nt"
 
 @contextmanager
 def output_folder(path: Path | str, force: bool = False) -> Iterator[Path]:
-    """Yield an empty temporary folder beside `path`; it becomes `path` when the block ends well.
+    """Yield an empty temporary folder beside `path`, for this user's eyes alone; it becomes `path` when the block ends well.
 
     When the block raises (a stop by the user too), nothing is left and `path` is as it was. A run that was killed leaves its
-    temporary folder behind; the next one to the same `path` removes it, and brings back an earlier result that the killed run had
-    just moved aside. With `force` a folder at `path` is replaced if it is empty or holds report.json, so that no folder of someone
-    else's is ever deleted; the old one is moved aside and deleted only once the new one is in place.
+    temporary folder behind; the next one to a folder beside it removes it, and the next to the same `path` brings back an earlier
+    result that the killed run had just moved aside. With `force` a folder at `path` is replaced if it is empty or holds report.json,
+    so that no folder of someone else's is ever deleted; the old one is moved aside and deleted only once the new one is in place.
 
     Raises OutputError: before the block runs when `path` exists and may not be replaced or its parent cannot be written; after it
     when the disk is full, read-only or not this user's to write.
@@ -55,9 +56,12 @@ def output_folder(path: Path | str, force: bool = False) -> Iterator[Path]:
     partial = _beside(path, "partial")
     try:
         partial.mkdir(parents=True)
+        mode = stat.S_IMODE(partial.stat().st_mode)   # as umask and the folder around it have it
+        _let_in(partial, mode & 0o7700)
         yield partial
         _flush(partial)
         check_output(path, force)  # again: it may have appeared meanwhile
+        _let_in(partial, mode)
         _put(partial, path)
     except OSError as error:
         if error.errno not in _WORDS or not _is_about(error, partial, path):
@@ -73,7 +77,7 @@ def output_folder(path: Path | str, force: bool = False) -> Iterator[Path]:
 def check_output(path: Path | str, force: bool = False) -> None:
     """Raises OutputError when `output_folder` would refuse `path`: to be asked before minutes of work.
 
-    What killed runs to the same `path` left is put in order first.
+    What killed runs left beside `path` is put in order first.
     """
     try:
         _check_output(_real(path), force)
@@ -111,6 +115,11 @@ def _check_output(path: Path, force: bool) -> None:
         put(aside, path)
 
 
+def _let_in(folder: Path, mode: int) -> None:
+    with suppress(OSError):   # disks without permissions (FAT) refuse
+        folder.chmod(mode)
+
+
 def _flush(folder: Path) -> None:
     """Bring every file to the disk: some disks (network, quota) say only then that they are full."""
     for file in folder.rglob("*"):
@@ -140,17 +149,19 @@ def _beside(path: Path, kind: str) -> Path:
 
 
 def _clear_leftovers(path: Path) -> None:
-    """Remove what dead processes left beside `path`. An earlier result that was moved aside comes back if nothing took its place."""
-    pattern = re.compile(rf"\.{re.escape(path.name)}\.(partial|old)-{MARK}-[0-9a-f]{{8}}")
+    """Remove what dead processes left beside `path`. An earlier result that was moved aside comes back if nothing took its place;
+    what stands aside for another path waits for the next run to that one.
+    """
+    pattern = re.compile(rf"\.(.+)\.(partial|old)-{MARK}-[0-9a-f]{{8}}", re.DOTALL)
     try:
         entries = sorted(path.parent.iterdir())
     except OSError:  # no such folder yet, or not ours to list
         return
     for entry in entries:
         match = pattern.fullmatch(entry.name)
-        if not match or not is_abandoned(entry):
+        if not match or (match[2] == "old" and match[1] != path.name) or not is_abandoned(entry):
             continue
-        if match[1] == "old" and not path.exists():
+        if match[2] == "old" and not path.exists():
             with suppress(OSError):  # another run may be at the same
                 entry.rename(path)
         else:

@@ -23,7 +23,8 @@ ABNORMAL_STRUCTURE: Code = ("49755003", "SCT", "Morphologically Abnormal Structu
 BRAIN: Code = ("12738006", "SCT", "Brain")
 ARTIFICIAL_INTELLIGENCE: Code = ("123110", "DCM", "Artificial Intelligence")
 
-# What other people's segments are by their type. A non-enhancing lesion is core without contrast: label 1 in BraTS.
+# What other people's segments are by their type. Label 1 of BraTS is all of the core that does not enhance, dead or not (Bakas 2017, Baid 2021):
+# CID 7168 has no type for both, so ours is written as necrosis, and either is read as label 1.
 # SNOMED's older identifiers (SRT: M-54000, M-36300) are told by pydicom to be the same concepts.
 MEANT_BY_CODE = MappingProxyType({("6574001", "SCT"): NCR, ("C81175", "NCIt"): NCR, ("79654002", "SCT"): ED, ("C113842", "NCIt"): ET})
 

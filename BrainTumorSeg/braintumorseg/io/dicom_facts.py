@@ -53,7 +53,7 @@ def texts(dataset: Dataset, name: str | int) -> tuple[str, ...]:
             return ()
         if isinstance(value, bytes):  # a private attribute whose type the file does not say
             value = value.decode("ascii", errors="ignore").split("\\")
-        values = value if isinstance(value, MultiValue | list | tuple) else [value]
+        values = value if isinstance(value, (MultiValue, list, tuple)) else [value]
         return tuple(stripped for one in values if (stripped := str(one).strip("\0 ")))
     except damage():
         return ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -13,7 +14,7 @@ from .dicom_series import LeftAside
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["Header", "is_dicom", "missing_decoder", "read_header"]
+__all__ = ["Header", "inflates_beyond_reason", "is_dicom", "missing_decoder", "read_header"]
 
 _TAGS = [
     *FACT_TAGS, "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "NumberOfFrames",
@@ -24,6 +25,7 @@ _TAGS = [
 ]
 _START = 132            # preamble and 'DICM'
 _UNDEFINED = 0xFFFFFFFF
+_MOST_INFLATED, _MOST_FOLD = 512 << 20, 1032   # bytes that a deflated file may hold; zlib packs no tighter
 _ITEM, _END = 0xE000, 0xE0DD
 _AGAIN = "Copy it or export it from the PACS again."
 _NO_IMAGES = {  # objects with Rows and Columns that are none
@@ -64,12 +66,38 @@ def read_header(path: Path) -> Header | LeftAside:
         if not is_dicom(path):
             return LeftAside.of_file(path, "not a DICOM file")
         with path.open("rb") as file:
+            if inflates_beyond_reason(file):
+                return LeftAside.of_file(path, f"damaged: deflated from more than {_MOST_INFLATED >> 20} MB", _AGAIN, damaged=True)
             dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=_TAGS)
             return _judged(path, dataset, file)
     except PermissionError:
         return LeftAside.of_file(path, "this user may not read it", "Change its permissions or copy it first.", damaged=True)
     except damage():
         return LeftAside.of_file(path, "a DICOM file with a damaged header", _AGAIN, damaged=True)
+
+
+def inflates_beyond_reason(file: IO[bytes]) -> bool:
+    """Whether a deflated file (PS3.5 A.5) holds so much that reading it would fill the memory. It is then at its start again."""
+    from pydicom.filereader import read_dataset, read_preamble
+
+    size = file.seek(0, 2)
+    file.seek(0)
+    if size * _MOST_FOLD <= _MOST_INFLATED:
+        return False
+    read_preamble(file, True)
+    meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
+    beyond = text(meta, "TransferSyntaxUID") == "1.2.840.10008.1.2.1.99" and _inflated(file) > _MOST_INFLATED
+    file.seek(0)
+    return beyond
+
+
+def _inflated(file: IO[bytes]) -> int:
+    """How many bytes the rest of a file holds, counted no further than `_MOST_INFLATED`; none of them is kept."""
+    inflater, size, packed = zlib.decompressobj(-zlib.MAX_WBITS), 0, file.read(1 << 20)
+    while packed and size <= _MOST_INFLATED and not inflater.eof:
+        size += len(inflater.decompress(packed, 1 << 20))
+        packed = inflater.unconsumed_tail or file.read(1 << 20)
+    return size
 
 
 def missing_decoder(syntax: str) -> tuple[str, str]:

@@ -6,7 +6,7 @@ Single-frame RGB objects, one for each slice: what every viewer shows. They carr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..measure import LABEL_VALUES, estimated
 from ..metrics import bounding_box
-from ..overlay_page import draw_outlines, text_font
+from ..overlay_page import OUTLINES, draw_outlines, text_font
 from ..volume import Volume
 from .dicom_codes import SegmentLabel
 from .dicom_grid import LPS_FROM_RAS, onto_grid
@@ -25,6 +26,8 @@ from .dicom_source import MANUFACTURER, SourceSeries, put_character_set, series_
 if TYPE_CHECKING:
     from pydicom import FileDataset
 
+    from ..quality import Flag
+
 __all__ = ["SC_NAME", "ScSummary", "write_dicom_sc"]
 
 SC_NAME = "overlay_{:04d}.dcm"
@@ -33,7 +36,8 @@ SMALLEST_SIDE = 512    # pixels: below that neither the text nor thin outlines c
 LARGEST_SCALE = 4
 WINDOW_PERCENTILES = (1.0, 99.5)
 RESEARCH_ONLY = "RESEARCH USE ONLY - NOT FOR DIAGNOSIS"
-_TEXT, _MARK = (236, 236, 240), (240, 200, 90)
+_TEXT, _MARK, _WARNING = (236, 236, 240), (240, 200, 90), (255, 170, 40)
+_WARNING_LINES = 2
 _COPIED = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "PatientAge", "StudyInstanceUID", "StudyDate", "StudyTime", "StudyID",
            "AccessionNumber", "ReferringPhysicianName", "StudyDescription", "FrameOfReferenceUID", "PositionReferenceIndicator")
 
@@ -47,16 +51,18 @@ class ScSummary:
 
 
 def write_dicom_sc(labels: Volume, image: Volume, series: SourceSeries, table: Sequence[SegmentLabel], folder: Path | str, *,
-                   algorithm: str, version: str) -> ScSummary:
+                   algorithm: str, version: str, missing: Collection[str] = (), flags: Sequence[Flag] = ()) -> ScSummary:
     """Write overlay_0001.dcm ... into an existing folder: the slices with tumour and 10 mm on either side; nothing when there is none.
 
     Args:
         labels: (I, J, K) uint8, on the grid of `image`, axes in any order and direction.
         image: what is shown below the outlines: the source series as it was read.
         series: whose patient, study and frame of reference the pictures belong to.
-        table: names and colours.
+        table: names of the labels; their colours are those of all our pictures.
         folder: for the files.
         algorithm, version: who found it; '' when a person drew it.
+        missing: the sequences that the network had to do without; the legend says what is guessed without T1ce.
+        flags: of the result; every picture tells how many warnings there are among them, and the first.
     """
     from pydicom.uid import generate_uid
 
@@ -71,12 +77,15 @@ def write_dicom_sc(labels: Volume, image: Volume, series: SourceSeries, table: S
     shown = range(max(0, box[2].start - around), min(image.shape[2], box[2].stop + around))
     window = np.percentile(image.voxels[::2, ::2, shown.start:shown.stop], WINDOW_PERCENTILES)
     made_by = f"{algorithm} {version}".strip() or "Drawn by hand"
+    guessed = {LABEL_VALUES[name] for name in estimated(missing) if name in LABEL_VALUES}
+    legend = [(label.name + " (estimated without T1ce)" * (label.value in guessed), OUTLINES[label.value]) for label in table]
+    warnings = [flag.text for flag in flags if flag.severity == "warning"]
     size = _size(image)
     paths = []
     with quiet():
         common = _common(series, made_by, generate_uid(prefix=None))
         for number, k in enumerate(shown, start=1):
-            picture = _picture(image.voxels[:, :, k].T, labels.voxels[:, :, k].T, window, size, table, made_by)  # (rows, columns, RGB)
+            picture = _picture(image.voxels[:, :, k].T, labels.voxels[:, :, k].T, window, size, legend, made_by, warnings)   # (rows, columns, RGB)
             paths.append(folder / SC_NAME.format(number))
             _put_slice(common, picture, image, series, k, number)
             common.save_as(paths[-1], enforce_file_format=True)
@@ -92,8 +101,8 @@ def _size(image: Volume) -> tuple[int, int]:
     return round(columns * scale / finest), round(rows * scale / finest)
 
 
-def _picture(image: np.ndarray, labels: np.ndarray, window: np.ndarray, size: tuple[int, int], table: Sequence[SegmentLabel],
-             made_by: str) -> np.ndarray:
+def _picture(image: np.ndarray, labels: np.ndarray, window: np.ndarray, size: tuple[int, int], legend: Sequence[tuple[str, tuple[int, int, int]]],
+             made_by: str, warnings: Sequence[str]) -> np.ndarray:
     """(rows, columns, 3) uint8: a slice (rows, columns) with its outlines, their legend, and what it is and is not for."""
     from PIL import Image, ImageDraw
 
@@ -101,17 +110,39 @@ def _picture(image: np.ndarray, labels: np.ndarray, window: np.ndarray, size: tu
     grey = (255 * np.clip((image.astype(np.float32) - low) / max(high - low, 1e-6), 0, 1)).astype(np.uint8)
     large = np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC))
     outlines = np.asarray(Image.fromarray(np.ascontiguousarray(labels)).resize(size, Image.Resampling.NEAREST))
-    page = Image.fromarray(draw_outlines(np.repeat(large[:, :, None], 3, axis=2), outlines, {label.value: label.rgb for label in table}))
+    page = Image.fromarray(draw_outlines(np.repeat(large[:, :, None], 3, axis=2), outlines, OUTLINES))
     draw, line = ImageDraw.Draw(page), max(14, min(size) // 32)
 
     def write(text: str, x: int, y: int, colour: tuple[int, int, int], anchor: str) -> None:
         draw.text((x, y), text, fill=colour, font=text_font(line), anchor=anchor, stroke_width=2, stroke_fill=(0, 0, 0))
 
+    step = round(1.25 * line)
     write(RESEARCH_ONLY, 8, size[1] - 8, _MARK, "lb")
+    for number, text in enumerate(reversed(_warned(warnings, line, size[0] - 16)), start=1):
+        write(text, 8, size[1] - 8 - number * step, _WARNING, "lb")
     write(made_by, 8, 8, _TEXT, "la")
-    for number, label in enumerate(table, start=1):
-        write(label.name, 8, 8 + number * round(1.25 * line), label.rgb, "la")
+    for number, (text, rgb) in enumerate(legend, start=1):
+        write(text, 8, 8 + number * step, rgb, "la")
     return np.asarray(page)
+
+
+def _warned(warnings: Sequence[str], letter: int, width: int) -> list[str]:
+    """How many warnings there are, and the first as far as it goes, in at most _WARNING_LINES lines of `width` pixels; [] where there are none."""
+    if not warnings:
+        return []
+    counted = f"{len(warnings)} warnings; first: " if len(warnings) > 1 else "Warning: "
+    lines = [""]
+    for word in f"{counted}{warnings[0]}".split():
+        longer = f"{lines[-1]} {word}".lstrip()
+        last = len(lines) == _WARNING_LINES
+        if text_font(letter).getlength(longer + " ..." * last) <= width or not lines[-1]:
+            lines[-1] = longer
+        elif last:
+            lines[-1] += " ..."
+            break
+        else:
+            lines.append(word)
+    return lines
 
 
 def _common(series: SourceSeries, made_by: str, series_uid: str) -> FileDataset:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import GridMismatch, InputError, OutputError
+from ..measure import LABEL_VALUES, estimated
 from ..volume import Volume
 from .dicom_codes import ABNORMAL_STRUCTURE, ARTIFICIAL_INTELLIGENCE, BRAIN, SegmentLabel
 from .dicom_grid import onto_grid
@@ -23,7 +24,12 @@ if TYPE_CHECKING:
     from highdicom.seg import Segmentation, SegmentDescription
     from pydicom import Dataset
 
+    from ..quality import Flag
+
 __all__ = ["SegSummary", "SegmentLabel", "WrittenSegment", "read_dicom_seg", "write_dicom_seg"]
+
+
+_GUESSED = "Estimated without T1 after contrast (T1ce): without it nobody can see what enhances. Not to be read as enhancement, or its absence."
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,8 @@ class SegSummary:
 
 
 def write_dicom_seg(labels: Volume, source: SourceSeries | Sequence[Dataset], table: Sequence[SegmentLabel], path: Path | str, *,
-                    algorithm: str, version: str, sha256: str, edited: bool = False, labelmap: bool = False) -> SegSummary:
+                    algorithm: str, version: str, sha256: str, edited: bool = False, labelmap: bool = False, missing: Collection[str] = (),
+                    flags: Sequence[Flag] = ()) -> SegSummary:
     """Write `labels` (I, J, K; uint8, 0 and the values of `table`) as a SEG that refers to the slices of one series.
 
     The file is read back and compared voxel by voxel before it gets its name; with no labelled voxel none is written.
@@ -66,6 +73,8 @@ def write_dicom_seg(labels: Volume, source: SourceSeries | Sequence[Dataset], ta
         algorithm: what found it, its `version` and the SHA-256 of its weights; '' when a person drew it.
         edited: a person has changed what the algorithm found.
         labelmap: write a LABELMAP, run-length coded and a tenth of the size, which many viewers do not read yet, instead of BINARY.
+        missing: the sequences that the network had to do without; segments that are guessed without T1ce say so.
+        flags: of the result; the description of the content says that there are warnings among them.
 
     Raises GridMismatch when the grids differ, BadImage when the source cannot carry a SEG, OutputError when the file reads back wrong.
     """
@@ -81,8 +90,10 @@ def write_dicom_seg(labels: Volume, source: SourceSeries | Sequence[Dataset], ta
         if not kept:
             return SegSummary(None, (), left_out)
         segments = tuple(_written(number, label, counts[label.value]) for number, label in enumerate(kept, start=1))
-        descriptions = [_description(*pair, algorithm, version, sha256, edited) for pair in zip(segments, kept, strict=True)]
-        seg = _segmentation(labels, series, segments, descriptions, algorithm, version, labelmap)
+        guessed = {LABEL_VALUES[name] for name in estimated(missing) if name in LABEL_VALUES}
+        descriptions = [_description(*pair, algorithm, version, sha256, edited, guessed) for pair in zip(segments, kept, strict=True)]
+        content = _content(algorithm, sum(flag.severity == "warning" for flag in flags))
+        seg = _segmentation(labels, series, segments, descriptions, algorithm, version, labelmap, content)
         _save(seg, path, labels, kept)
     return SegSummary(path, segments, left_out, str(seg.SeriesInstanceUID), str(seg.SOPInstanceUID), str(seg.SOPClassUID))
 
@@ -129,7 +140,15 @@ def _written(number: int, label: SegmentLabel, voxels: int) -> WrittenSegment:
     return WrittenSegment(number, label.value, label.name, voxels, f"{label.name} {number}", str(generate_uid(prefix=None)))
 
 
-def _description(segment: WrittenSegment, label: SegmentLabel, algorithm: str, version: str, sha256: str, edited: bool) -> SegmentDescription:
+def _content(algorithm: str, warnings: int) -> str:
+    """Of the SEG, in the 64 letters of an LO."""
+    if not warnings:
+        return f"Brain tumour parts, {'found automatically' if algorithm else 'drawn by hand'}; research use only"
+    return f"Brain tumour parts; {warnings} warning{'s' * (warnings > 1)}: see report; research use only"
+
+
+def _description(segment: WrittenSegment, label: SegmentLabel, algorithm: str, version: str, sha256: str, edited: bool,
+                 guessed: Collection[int]) -> SegmentDescription:
     import highdicom
     from highdicom.sr import CodedConcept
 
@@ -139,7 +158,7 @@ def _description(segment: WrittenSegment, label: SegmentLabel, algorithm: str, v
         made_by = highdicom.AlgorithmIdentificationSequence(
             name=algorithm, family=CodedConcept(*ARTIFICIAL_INTELLIGENCE), version=version, source=MANUFACTURER,
             parameters={"weights_sha256": sha256})
-    return highdicom.seg.SegmentDescription(
+    description = highdicom.seg.SegmentDescription(
         segment_number=segment.number,
         segment_label=segment.name,
         segmented_property_category=CodedConcept(*ABNORMAL_STRUCTURE),
@@ -151,10 +170,13 @@ def _description(segment: WrittenSegment, label: SegmentLabel, algorithm: str, v
         anatomic_regions=[CodedConcept(*BRAIN)],
         display_color=highdicom.color.CIELabColor.from_rgb(*label.rgb),
     )
+    if segment.value in guessed:
+        description.SegmentDescription = _GUESSED
+    return description
 
 
 def _segmentation(labels: Volume, series: SourceSeries, segments: Sequence[WrittenSegment],
-                  descriptions: Sequence[SegmentDescription], algorithm: str, version: str, labelmap: bool) -> Segmentation:
+                  descriptions: Sequence[SegmentDescription], algorithm: str, version: str, labelmap: bool, content: str) -> Segmentation:
     import highdicom
     from pydicom.uid import ExplicitVRLittleEndian, RLELossless, generate_uid
 
@@ -162,7 +184,6 @@ def _segmentation(labels: Volume, series: SourceSeries, segments: Sequence[Writt
     for segment in segments:
         numbers[segment.value] = segment.number
     kinds = highdicom.seg.SegmentationTypeValues
-    drawn = "drawn by hand" if not algorithm else "found automatically"
     seg = highdicom.seg.Segmentation(
         source_images=headers_to_copy(series, labels),
         **planes(numbers[labels.voxels].transpose(2, 1, 0), labels, series),
@@ -178,7 +199,7 @@ def _segmentation(labels: Volume, series: SourceSeries, segments: Sequence[Writt
         device_serial_number=version or "0",
         transfer_syntax_uid=RLELossless if labelmap else ExplicitVRLittleEndian,  # single bits cannot be run-length coded
         content_label="BRAIN_TUMOR",
-        content_description=f"Brain tumour parts, {drawn}; research use only",
+        content_description=content,
         series_description="Brain tumour segmentation (research use only)",
     )
     seg.ContentCreatorName = None  # type 2: must be there, and nobody is named

@@ -18,6 +18,7 @@ from ..volume import Grid, Volume
 from .dicom_codes import SegmentLabel, value_of_segment
 from .dicom_facts import damage
 from .dicom_grid import LPS_FROM_RAS, onto_grid
+from .dicom_header import inflates_beyond_reason
 from .dicom_quiet import quiet
 from .files import existing_file
 
@@ -92,8 +93,10 @@ def _opened(path: Path) -> Dataset:
     from pydicom.errors import InvalidDicomError
 
     try:
-        with quiet():
-            dataset = pydicom.dcmread(path)
+        with quiet(), path.open("rb") as file:
+            if inflates_beyond_reason(file):
+                raise ValueError
+            dataset = pydicom.dcmread(file)
     except InvalidDicomError:
         raise NotAnImage(f"{path.name} is not a DICOM file.", "Give a DICOM Segmentation.") from None
     except damage() as error:

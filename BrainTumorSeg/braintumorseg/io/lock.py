@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from typing import IO
 
 __all__ = ["hold"]
@@ -11,6 +12,7 @@ __all__ = ["hold"]
 # Disks that know no locks (some of clusters, mounted without): there nothing is held, and nobody is kept out.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 _BEYOND = 2**30   # Windows keeps others from reading the bytes that are locked, so that is one after the end
+_LOOKS, _LOOK_S = 5, 0.05
 
 
 def hold(stream: IO, shared: bool = False) -> bool:
@@ -30,13 +32,19 @@ def hold(stream: IO, shared: bool = False) -> bool:
 
 
 def _hold_on_windows(stream: IO, shared: bool) -> bool:
+    """Windows' C library has no shared lock: who asks for one sees whether another holds the file, and does not keep that one out afterwards."""
     import msvcrt
 
-    if shared:  # it has no such lock
+    for look in range(_LOOKS):
+        os.lseek(stream.fileno(), _BEYOND, os.SEEK_SET)
+        try:
+            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError:
+            if look + 1 < _LOOKS:   # it may only be one that looks, as below
+                time.sleep(_LOOK_S)
+            continue
+        if shared:
+            os.lseek(stream.fileno(), _BEYOND, os.SEEK_SET)
+            msvcrt.locking(stream.fileno(), msvcrt.LK_UNLCK, 1)
         return True
-    os.lseek(stream.fileno(), _BEYOND, os.SEEK_SET)
-    try:
-        msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
-    except OSError:
-        return False
-    return True
+    return False

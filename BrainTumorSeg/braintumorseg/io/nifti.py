@@ -55,7 +55,7 @@ def read_nifti(path: Path | str) -> Volume:
                 return Volume(voxels, _affine_mm(image))
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise NotAnImage(f"{path.name} is a damaged or truncated gzip file ({error}).", "Copy or download it again.") from None
-    except (ImageFileError, HeaderDataError, WrapStructError, OSError, ValueError) as error:
+    except (ImageFileError, HeaderDataError, WrapStructError, OSError, ValueError, OverflowError) as error:
         reason = str(error).replace(str(path), path.name)
         raise NotAnImage(f"{path.name} is a damaged NIfTI file ({reason}).", "Copy, download or convert it again.") from None
 

@@ -29,15 +29,15 @@ def owner_mark() -> str:
 
 def is_abandoned(folder: Path) -> bool:
     """True when the process whose mark is in the name of `folder` is gone. False for a link, another user's folder, and in doubt."""
+    host, pid, began = re.findall(MARK, folder.name)[-1].split("-")
     try:
         facts = folder.lstat()
-    except OSError:
+        if folder.is_symlink() or not folder.is_dir() or (hasattr(os, "getuid") and facts.st_uid != os.getuid()):
+            return False
+        if host != _host():
+            return time.time() - _last_change(folder) > _SILENT_FOR_S
+    except OSError:   # another run may have removed it just now
         return False
-    if folder.is_symlink() or not folder.is_dir() or (hasattr(os, "getuid") and facts.st_uid != os.getuid()):
-        return False
-    host, pid, began = re.findall(MARK, folder.name)[-1].split("-")
-    if host != _host():
-        return time.time() - _last_change(folder) > _SILENT_FOR_S
     return _began(int(pid)) not in (began, "")
 
 
@@ -47,7 +47,12 @@ def remove_folder(folder: Path) -> None:
 
 
 def _host() -> str:
-    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+    """This machine; a container that has processes of its own counts as another, even under the same name."""
+    try:
+        processes = os.readlink("/proc/self/ns/pid")
+    except OSError:   # not on Linux
+        processes = ""
+    return hashlib.sha256(f"{platform.node()}{processes}".encode()).hexdigest()[:8]
 
 
 def _began(pid: int) -> str:

@@ -8,6 +8,7 @@
     our_ae = "BRAINTUMORSEG"         # ours, as registered there
     retrieve = "move"                # or "get" (default)
     store_port = 11113               # where we listen during a C-MOVE
+    sends_from = ["10.0.0.0/24"]     # its other addresses or names, where it sends from one that host is not
     [hospital.tls]                   # leave out for an open connection
     ca = "hospital-ca.pem"           # paths are relative to this file
     certificate = "ours.pem"
@@ -24,6 +25,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from dataclasses import MISSING, dataclass, fields
 from difflib import get_close_matches
@@ -32,7 +34,7 @@ from urllib.parse import urlsplit
 
 from ..errors import ConfigError, MissingFile
 
-__all__ = ["DimseSettings", "Tls", "WebSettings", "default_config", "load_settings"]
+__all__ = ["DimseSettings", "Tls", "WebSettings", "default_config", "is_token", "load_settings"]
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -63,6 +65,7 @@ class DimseSettings:
     retrieve: str = "get"
     store_port: int = 0
     listen: str = ""             # address of ours that the archive sends to; '' is every one (loopback alone for a loopback host)
+    sends_from: tuple[str, ...] = ()   # names, addresses or networks that it sends from in a C-MOVE, beside `host`
     timeout_s: float = 30.0
     tls: Tls | None = None
 
@@ -74,6 +77,8 @@ class DimseSettings:
             raise ConfigError(f"retrieve must be get or move, not {self.retrieve}.")
         if (self.retrieve == "move") != bool(self.store_port):
             raise ConfigError("store_port is the port where we listen for a C-MOVE: it goes with retrieve = \"move\", and only with it.")
+        if self.sends_from and self.retrieve != "move":
+            raise ConfigError('sends_from goes with retrieve = "move": with "get" the archive sends on our own connection.')
         if self.tls and self.retrieve == "move" and not self.tls.certificate:
             raise ConfigError("With tls and retrieve = \"move\" the archive connects to us: tls needs certificate and key.")
         _check_numbers(self.timeout_s, self.port, *([self.store_port] if self.store_port else []))
@@ -104,6 +109,8 @@ class WebSettings:
             raise ConfigError("user and password go together.")
         if sum(map(bool, (self.user, self.token, self.token_command))) > 1:
             raise ConfigError("Give one of user with password, token, and token_command.")
+        if self.token and not is_token(self.token):
+            raise ConfigError("token must be printable ASCII without spaces.")
         if self.holds_secret and parts.scheme == "http" and parts.hostname not in _LOOPBACK:
             raise ConfigError("A password over http:// could be read on the way: the url must begin with https://.")
         if parts.scheme == "http" and (self.ca or self.certificate):
@@ -117,6 +124,11 @@ class WebSettings:
         return bool(self.password or self.token or self.token_command)
 
 
+def is_token(text: str) -> bool:
+    """Whether `text` can stand in the header of a request."""
+    return bool(re.fullmatch("[!-~]+", text))
+
+
 def default_config() -> Path:
     """BRAINTUMORSEG_PACS, or pacs.toml in the user's folder for settings."""
     named = os.environ.get("BRAINTUMORSEG_PACS")
@@ -127,11 +139,11 @@ def default_config() -> Path:
 def load_settings(path: Path | None = None) -> dict[str, DimseSettings | WebSettings]:
     """Name -> settings of every archive in the file at `path` (default: `default_config`).
 
-    Raises MissingFile, or ConfigError for anything that is wrong in it; a file with a secret in it must be the user's alone.
+    Raises MissingFile, or ConfigError for anything that is wrong in it: only the user may change it, and with a secret in it read it.
     """
     path = path or default_config()
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise MissingFile(f"There is no settings file {path}.", "Write one (the README shows how), or name it with --config.") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -207,7 +219,9 @@ def _check_numbers(timeout_s: float, *ports: int) -> None:
 
 
 def _refuse_open_secrets(path: Path, settings: dict[str, DimseSettings | WebSettings]) -> None:
-    """Raises ConfigError when another user may read a secret, or replace the file that decides where it is sent."""
+    """Raises ConfigError when another user may read a secret, or replace the file that decides where images and secrets are sent."""
+    if os.name != "posix":
+        return
     files = []
     for one in settings.values():
         if isinstance(one, WebSettings):
@@ -216,5 +230,7 @@ def _refuse_open_secrets(path: Path, settings: dict[str, DimseSettings | WebSett
         elif one.tls and one.tls.key:
             files += [(one.tls.key, "a private key")]
     for file, what in files:
-        if os.name == "posix" and file.stat().st_mode & 0o077:
+        if file.stat().st_mode & 0o077:
             raise ConfigError(f"{file.name} holds {what} and other users may read or change it.", f"Run: chmod 600 {file}")
+    if path.stat().st_mode & 0o022:
+        raise ConfigError(f"{path.name} says where patients' images go, and other users may change it.", f"Run: chmod go-w {path}")

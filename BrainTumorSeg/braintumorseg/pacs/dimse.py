@@ -11,7 +11,7 @@ from ..errors import NotAnImage, PacsError
 from .config import DimseSettings
 from .dimse_link import TRANSFER_SYNTAXES, associate, check_status, listening, storage_contexts
 from .inbox import Inbox
-from .node import Query, SeriesFound, StudyFound, check_uid, newest_first, of_modality, stop_if, with_retries
+from .node import Patience, Query, SeriesFound, StudyFound, check_uid, newest_first, of_modality, stop_if, with_retries
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -56,10 +56,10 @@ class DimseNode:
 
     def retrieve(self, study_uid: str, folder: Path, *, modality: str = "", progress: Callable[[float], None] = lambda done: None,
                  cancel: threading.Event | None = None) -> int:
-        wanted = of_modality(self.name, self._series(check_uid(study_uid)), modality)
-        classes = {one.uid: self._images(study_uid, one.uid) for one in wanted}
+        wanted = of_modality(self.name, self._series(check_uid(study_uid), cancel), modality)
+        classes = {one.uid: self._images(study_uid, one.uid, cancel) for one in wanted}
         promised = sum(max(len(classes[one.uid]), one.images or 0) for one in wanted)
-        inbox = Inbox(folder, [list(classes[one.uid]) for one in wanted], promised, progress)
+        inbox = Inbox(study_uid, folder, [list(classes[one.uid]) for one in wanted], promised, progress)
         with inbox.whole(self.name):
             for one in wanted:
                 with_retries(lambda one=one: self._fetch(study_uid, one.uid, classes[one.uid], inbox, cancel), cancel)
@@ -89,24 +89,25 @@ class DimseNode:
                 waiting.pop(0)
                 progress(1 - len(waiting) / total)
 
-    def _series(self, study_uid: str) -> list[SeriesFound]:
+    def _series(self, study_uid: str, cancel: threading.Event | None = None) -> list[SeriesFound]:
         keys = {"StudyInstanceUID": study_uid, "SeriesInstanceUID": "", "Modality": "", "SeriesNumber": "", "SeriesDescription": "",
                 "NumberOfSeriesRelatedInstances": ""}
         return [SeriesFound(str(one.SeriesInstanceUID), str(one.get("Modality", "")), _number(one, "NumberOfSeriesRelatedInstances"),
                             _number(one, "SeriesNumber"), str(one.get("SeriesDescription", "")))
-                for one in with_retries(lambda: self._ask("SERIES", keys)) if one.get("SeriesInstanceUID")]
+                for one in with_retries(lambda: self._ask("SERIES", keys, cancel), cancel) if one.get("SeriesInstanceUID")]
 
-    def _images(self, study_uid: str, series_uid: str) -> dict[str, str]:
+    def _images(self, study_uid: str, series_uid: str, cancel: threading.Event | None) -> dict[str, str]:
         """SOP instance UID -> SOP class UID ('' where the archive does not say)."""
         keys = {"StudyInstanceUID": study_uid, "SeriesInstanceUID": series_uid, "SOPInstanceUID": "", "SOPClassUID": "", "InstanceNumber": ""}
-        answers = with_retries(lambda: self._ask("IMAGE", keys))
+        answers = with_retries(lambda: self._ask("IMAGE", keys, cancel), cancel)
         answers.sort(key=lambda one: _number(one, "InstanceNumber") or 0)
         return {str(one.SOPInstanceUID): str(one.get("SOPClassUID", "")) for one in answers if one.get("SOPInstanceUID")}
 
-    def _ask(self, level: str, keys: dict[str, str]) -> list[Dataset]:
-        answers = []
+    def _ask(self, level: str, keys: dict[str, str], cancel: threading.Event | None = None) -> list[Dataset]:
+        answers, patience = [], Patience(self.settings, cancel)
         with associate(self.settings, [_context(_FIND)]) as link:
             for status, answer in link.send_c_find(_identifier(level, keys), _FIND):
+                patience.check(len(answers))
                 if check_status(self.settings, status, "searching") in (0xFF00, 0xFF01) and answer is not None:
                     answers.append(answer)
         return answers
@@ -117,7 +118,8 @@ class DimseNode:
 
         found = tuple(dict.fromkeys(classes.values()))
         sop_classes = (found if found and all(found) else _USUAL_CLASSES)[:15]
-        handlers = [(evt.EVT_C_STORE, inbox.take)]
+        handlers = [(evt.EVT_C_STORE, inbox.take), (evt.EVT_PDU_RECV, inbox.coming), (evt.EVT_DIMSE_RECV, inbox.came_whole),
+                    (evt.EVT_CONN_CLOSE, inbox.came_whole)]
         identifier = _identifier("SERIES", {"StudyInstanceUID": study_uid, "SeriesInstanceUID": series_uid})
         if self.settings.retrieve == "get":
             roles = [build_role(sop_class, scp_role=True) for sop_class in sop_classes]
@@ -125,7 +127,7 @@ class DimseNode:
                 self._follow(link.send_c_get(identifier, _GET), inbox, cancel)
         else:
             storage = storage_contexts(sop_classes, asking=False)
-            with listening(self.settings, storage, handlers), associate(self.settings, [_context(_MOVE)]) as link:
+            with listening(self.settings, storage, handlers, inbox.turned_away), associate(self.settings, [_context(_MOVE)]) as link:
                 self._follow(link.send_c_move(identifier, self.settings.our_ae, _MOVE), inbox, cancel)
 
     def _follow(self, responses: Iterator, inbox: Inbox, cancel) -> None:
@@ -134,6 +136,8 @@ class DimseNode:
             if inbox.trouble is not None:
                 raise inbox.trouble
             check_status(self.settings, status, "sending images")
+        if inbox.trouble is not None:
+            raise inbox.trouble
 
 
 def _context(sop_class: str, syntaxes: Sequence[str] = TRANSFER_SYNTAXES[:2]):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from socketserver import BaseServer
 
 from ..errors import ConfigError, ConnectionLost, PacsError
 from .config import DimseSettings, Tls
@@ -72,22 +76,69 @@ def associate(settings: DimseSettings, contexts: Sequence, roles: Sequence = (),
 
 
 @contextmanager
-def listening(settings: DimseSettings, contexts: Sequence, handlers: Sequence) -> Iterator[None]:
-    """Listen on store_port for what the archive sends to us during a C-MOVE. Raises PacsError when the port is taken."""
+def listening(settings: DimseSettings, contexts: Sequence, handlers: Sequence, turned_away: set[str]) -> Iterator[None]:
+    """Listen on store_port for what the archive sends to us during a C-MOVE; who comes from another address is put into `turned_away`.
+
+    Raises PacsError when the port is taken, ConfigError for a name in the settings that has no address.
+    """
     ae = _entity(settings)
     ae.require_called_aet = True
     loopback = settings.host in ("127.0.0.1", "localhost")
     address = settings.listen or ("127.0.0.1" if loopback else "")
+    senders = _networks((settings.host, *settings.sends_from))
     try:
-        server = ae.start_server((address, settings.store_port), block=False, contexts=list(contexts), evt_handlers=list(handlers),
-                                 ssl_context=_server_context(settings.tls) if settings.tls else None)
+        server = ae.make_server((address, settings.store_port), contexts=list(contexts), evt_handlers=list(handlers),
+                                ssl_context=_server_context(settings.tls) if settings.tls else None, server_class=_guarded(senders, turned_away))
     except OSError as error:
         raise PacsError(f"Port {settings.store_port} of this machine cannot be listened on ({error.strerror}).",
                         "End the other program that uses it, or set another store_port here and at the archive.") from error
+    threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield
     finally:
-        server.shutdown()
+        BaseServer.shutdown(server)   # pynetdicom's own looks for it among those that it started itself
+        server.server_close()
+
+
+def _guarded(senders: Sequence[IPv4Network | IPv6Network], turned_away: set[str]) -> type:
+    """A server that hears `senders` alone: others are turned away before a byte of theirs is read."""
+    from pynetdicom.transport import ThreadedAssociationServer
+
+    class Server(ThreadedAssociationServer):
+        def get_request(self):
+            connection, address = self.socket.accept()
+            came_from = ip_address(address[0].partition("%")[0])
+            came_from = getattr(came_from, "ipv4_mapped", None) or came_from
+            if not any(came_from in network for network in senders):
+                connection.close()
+                turned_away.add(str(came_from))
+                raise ConnectionRefusedError   # the server goes on
+            if self.ssl_context:
+                connection.settimeout(self.ae.network_timeout)   # others wait meanwhile
+                try:
+                    connection = self.ssl_context.wrap_socket(connection, server_side=True)
+                except OSError:
+                    connection.close()
+                    raise
+                connection.settimeout(None)
+            return connection, address
+
+    return Server
+
+
+def _networks(names: Sequence[str]) -> list[IPv4Network | IPv6Network]:
+    """The addresses of some hosts; an address or a network (10.0.0.0/24) is itself."""
+    found = []
+    for name in names:
+        try:
+            found.append(ip_network(name, strict=False))
+        except ValueError:
+            try:
+                found += [ip_network(answer[4][0].partition("%")[0]) for answer in socket.getaddrinfo(name, None)]
+            except OSError:
+                raise ConfigError(f"{name} is no address, and no name that this machine knows.",
+                                  "Correct host or sends_from in the settings.") from None
+    return found
 
 
 def check_status(settings: DimseSettings, status, doing: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,12 @@ from typing import Protocol
 from ..errors import Cancelled, ConfigError, ConnectionLost, PacsError
 from .config import DimseSettings, WebSettings
 
-__all__ = ["Node", "Query", "SeriesFound", "StudyFound", "check_uid", "newest_first", "of_modality", "open_node", "stop_if", "with_retries"]
+__all__ = ["Node", "Patience", "Query", "SeriesFound", "StudyFound", "check_uid", "newest_first", "of_modality", "open_node", "stop_if",
+           "with_retries"]
 
 _ATTEMPTS = 3
 _FIRST_WAIT_S = 1.0   # doubled before each further attempt
+_SEARCH_WAITS, _MOST_ANSWERS = 10, 100_000   # a search may take so many times timeout_s, and find so many
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,22 @@ class StudyFound:
     @property
     def modalities(self) -> tuple[str, ...]:
         return tuple(sorted({one.modality for one in self.series if one.modality}))
+
+
+class Patience:
+    """What one search may take of an archive that would never end."""
+
+    def __init__(self, settings: DimseSettings | WebSettings, cancel: threading.Event | None = None):
+        self._name, self._cancel = settings.name, cancel
+        self._end = time.monotonic() + _SEARCH_WAITS * settings.timeout_s
+
+    def check(self, answers: int = 0) -> None:
+        """Raises Cancelled once it is cancelled, PacsError when it takes too long or finds too much."""
+        stop_if(self._cancel)
+        if answers > _MOST_ANSWERS:
+            raise PacsError(f"{self._name} finds more than {_MOST_ANSWERS} entries.", "Ask for less: a patient, or fewer days.")
+        if time.monotonic() > self._end:
+            raise PacsError(f"{self._name} takes too long over a search.", "Ask for less, or raise timeout_s in the settings.")
 
 
 class Node(Protocol):

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urljoin, urlsplit
 
 import requests
+import urllib3
 
 from ..errors import ConfigError, ConnectionLost, PacsError
-from .config import WebSettings
-from .inbox import Inbox
+from .config import WebSettings, is_token
+from .inbox import MOST_BYTES, Inbox
 from .multipart import pack, unpack
-from .node import Query, SeriesFound, StudyFound, check_uid, newest_first, of_modality, with_retries
+from .node import Patience, Query, SeriesFound, StudyFound, check_uid, newest_first, of_modality, stop_if, with_retries
 
 __all__ = ["WebNode"]
 
 _PAGE = 500
 _JSON = "application/dicom+json"
+_MOST_JSON = 256 << 20   # bytes of one answer to a search
+_CHUNK, _LEAST_PER_S = 1 << 16, 10_000   # an answer may take a few times timeout_s, and a second more for so many bytes
+_WAITS = 3
+_MOST_REDIRECTS = 5
 _PASSING = (408, 429, 502, 503, 504)   # trouble that may be over in a moment
 # Tags as QIDO's answers write them.
 _STUDY, _SERIES, _IMAGE = "0020000D", "0020000E", "00080018"
@@ -51,13 +60,13 @@ class WebNode:
 
     def retrieve(self, study_uid: str, folder: Path, *, modality: str = "", progress: Callable[[float], None] = lambda done: None,
                  cancel: threading.Event | None = None) -> int:
-        wanted = of_modality(self.name, self._series(check_uid(study_uid)), modality)
-        images = {one.uid: self._images(study_uid, one.uid) for one in wanted}
+        wanted = of_modality(self.name, self._series(check_uid(study_uid), cancel), modality)
+        images = {one.uid: self._images(study_uid, one.uid, cancel) for one in wanted}
         promised = sum(max(len(images[one.uid]), one.images or 0) for one in wanted)
-        inbox = Inbox(folder, list(images.values()), promised, progress)
+        inbox = Inbox(study_uid, folder, list(images.values()), promised, progress)
         with inbox.whole(self.name):
             for series_uid, uid in [(series_uid, uid) for series_uid, uids in images.items() for uid in uids]:
-                content = with_retries(lambda series_uid=series_uid, uid=uid: self._image(study_uid, series_uid, uid), cancel)
+                content = with_retries(lambda series_uid=series_uid, uid=uid: self._image(study_uid, series_uid, uid, cancel), cancel)
                 if content is not None:
                     inbox.put(uid, content)
         return inbox.count
@@ -68,72 +77,106 @@ class WebNode:
             with_retries(lambda file=file: self._post(file), cancel)
             progress(number / len(files))
 
-    def _series(self, study_uid: str) -> list[SeriesFound]:
+    def _series(self, study_uid: str, cancel: threading.Event | None = None) -> list[SeriesFound]:
         return [SeriesFound(_text(one, _SERIES), _text(one, "00080060"), _number(one, "00201209"), _number(one, "00200011"), _text(one, "0008103E"))
-                for one in self._list(f"studies/{study_uid}/series", _SERIES, {"includefield": "00201209"})]
+                for one in self._list(f"studies/{study_uid}/series", _SERIES, {"includefield": "00201209"}, cancel)]
 
-    def _images(self, study_uid: str, series_uid: str) -> list[str]:
-        found = self._list(f"studies/{study_uid}/series/{series_uid}/instances", _IMAGE, {})
+    def _images(self, study_uid: str, series_uid: str, cancel: threading.Event | None) -> list[str]:
+        found = self._list(f"studies/{study_uid}/series/{series_uid}/instances", _IMAGE, {}, cancel)
         return [_text(one, _IMAGE) for one in sorted(found, key=lambda one: _number(one, "00200013") or 0)]
 
-    def _list(self, path: str, key: str, query: Mapping) -> list[Mapping]:
+    def _list(self, path: str, key: str, query: Mapping, cancel: threading.Event | None = None) -> list[Mapping]:
         """Every answer to a search, page by page: a server may give fewer at once than it was asked for, so only an empty page is the end."""
         found: dict[str, Mapping] = {}
+        patience = Patience(self.settings, cancel)
         while True:
             asked = {**query, "limit": _PAGE, "offset": len(found)}
-            answer = with_retries(lambda asked=asked: self._get(path, asked, _JSON))
-            try:
-                page = answer.json() if answer.content else []
-                new = {_text(one, key): one for one in page} if isinstance(page, list) else None
-            except (ValueError, AttributeError):
-                new = None
-            if new is None:
+            body, _ = with_retries(lambda asked=asked: self._get(path, asked, _JSON, cancel, _MOST_JSON), cancel)
+            page = _json(body) if body.strip() else []
+            if not isinstance(page, list) or not all(isinstance(one, Mapping) and re.fullmatch("[0-9][0-9.]*", _text(one, key)) for one in page):
                 raise PacsError(f"{self.name} does not answer a search in DICOM JSON.",
                                 "Check that url is the DICOMweb address, often .../dicom-web.")
+            new = {_text(one, key): one for one in page}
             if not new.keys() - found.keys():   # empty, or a server without paging that says the same again
                 return list(found.values())
             found |= new
+            patience.check(len(found))
 
-    def _image(self, study_uid: str, series_uid: str, uid: str) -> bytes | None:
+    def _image(self, study_uid: str, series_uid: str, uid: str, cancel: threading.Event | None) -> bytes | None:
         """One image as the archive keeps it; None when it is listed there and cannot be had."""
         answer = self._get(f"studies/{study_uid}/series/{series_uid}/instances/{uid}", {},
-                           'multipart/related; type="application/dicom"; transfer-syntax=*', gone_is_none=True)
-        parts = unpack(answer.content, answer.headers.get("Content-Type", "")) if answer is not None else None
+                           'multipart/related; type="application/dicom"; transfer-syntax=*', cancel, gone_is_none=True)
+        parts = unpack(*answer) if answer is not None else None
         if answer is not None and (parts is None or len(parts) != 1 or parts[0][128:132] != b"DICM"):
             raise ConnectionLost(f"{self.name} sent an image that is cut off or damaged.", "Try again; ask those who run the archive if it stays so.")
         return parts[0] if parts else None
 
     def _post(self, file: Path) -> None:
         body, kind = pack([file.read_bytes()])
-        answer = self._send("POST", "studies", data=body, headers={"Content-Type": kind, "Accept": _JSON}, allow_redirects=False)
-        try:
-            failed = answer.json().get("00081198", {}).get("Value", [])
-        except ValueError:
-            failed = []
+        with self._send("POST", "studies", data=body, headers={"Content-Type": kind, "Accept": _JSON}, allow_redirects=False, stream=True) as answer:
+            said = self._body(answer, time.monotonic() + _WAITS * self.settings.timeout_s, None, _MOST_JSON)
+        failed = _values(_json(said), "00081198")
         if answer.status_code == 409 or failed:
             reason = _number(failed[0], "00081197") if failed else None
             raise PacsError(f"{self.name} did not take {file.name}" + (f" (failure {reason:04X})." if reason is not None else "."),
                             "Ask those who run it to allow this kind of object.")
         self._check(answer)
 
-    def _get(self, path: str, query: Mapping, accept: str, gone_is_none: bool = False) -> requests.Response | None:
-        answer = self._send("GET", path, params=query, headers={"Accept": accept})
-        if gone_is_none and answer.status_code in (404, 410):
-            return None
-        self._check(answer)
-        return answer
+    def _get(self, path: str, query: Mapping, accept: str, cancel: threading.Event | None = None, most: int = MOST_BYTES,
+             gone_is_none: bool = False) -> tuple[bytes, str] | None:
+        """(body, its Content-Type); None for what is not there, where that is asked for."""
+        end = time.monotonic() + _WAITS * self.settings.timeout_s
+        options = {"headers": {"Accept": accept}, "allow_redirects": False, "stream": True}
+        answer = self._send("GET", path, params=query, **options)
+        for _ in range(_MOST_REDIRECTS):
+            if not answer.is_redirect:
+                break
+            answer.close()
+            answer = self._send("GET", self._redirected(answer), **options)
+        with answer:
+            if gone_is_none and answer.status_code in (404, 410):
+                return None
+            self._check(answer)
+            return self._body(answer, end, cancel, most), answer.headers.get("Content-Type", "")
+
+    def _body(self, answer: requests.Response, end: float, cancel: threading.Event | None, most: int) -> bytes:
+        """What an answer holds, read piece by piece: each comes within timeout_s, and all of it by `end` or as fast as a slow line."""
+        body = bytearray()
+        read = getattr(answer.raw, "read1", answer.raw.read)   # an old urllib3 has no read1
+        try:
+            while piece := read(_CHUNK, decode_content=True):
+                body += piece
+                stop_if(cancel)
+                if len(body) > most:
+                    raise PacsError(f"{self.name} answers with more than {most >> 20} MB at once.", "Ask those who run it what it sends.")
+                if time.monotonic() > end + len(body) / _LEAST_PER_S:
+                    raise PacsError(f"{self.name} answers too slowly to go on.", "Try again later, or raise timeout_s in the settings.")
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise self._lost(error) from None
+        return bytes(body)
+
+    def _redirected(self, answer: requests.Response) -> str:
+        """Where a redirect leads. Raises PacsError when it leaves the server: the address asked for may hold a patient's ID."""
+        target = urljoin(answer.url, answer.headers["Location"])
+        if urlsplit(target)[:2] != urlsplit(answer.url)[:2]:   # scheme; host and port
+            raise PacsError(f"{self.name} redirects to another server, which is not followed: what is asked for may hold a patient's ID.",
+                            "Set url to the address where the archive really is.")
+        return target
 
     def _send(self, method: str, path: str, **options) -> requests.Response:
         if self._session is None:
             self._session = _session(self.settings)
         try:
-            return self._session.request(method, f"{self.settings.url.rstrip('/')}/{path}", timeout=self.settings.timeout_s, **options)
+            return self._session.request(method, urljoin(f"{self.settings.url.rstrip('/')}/", path), timeout=self.settings.timeout_s, **options)
         except requests.exceptions.SSLError:
             raise PacsError(f"The certificate of {self.name} is not trusted, or it does not trust ours.",
                             "Set ca (and certificate and key) in the settings to what those who run it gave you.") from None
-        except requests.exceptions.RequestException as error:   # its text holds the address, and that a patient's ID
-            raise ConnectionLost(f"{self.name} cannot be reached or broke off ({error.__class__.__name__}).",
-                                 "Check url in the settings and the network; raise timeout_s if the archive is slow.") from None
+        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:   # the last for a redirect to no address
+            raise self._lost(error) from None
+
+    def _lost(self, error: Exception) -> ConnectionLost:   # without its text, which holds the address, and that a patient's ID
+        return ConnectionLost(f"{self.name} cannot be reached or broke off ({error.__class__.__name__}).",
+                              "Check url in the settings and the network; raise timeout_s if the archive is slow.")
 
     def _check(self, answer: requests.Response) -> None:
         status = answer.status_code
@@ -167,17 +210,37 @@ def _token(settings: WebSettings) -> str:
                               stdin=subprocess.DEVNULL)
     except (OSError, subprocess.SubprocessError) as error:
         raise ConfigError(f"token_command of {settings.name} failed ({error.__class__.__name__}).", "Run it yourself to see why.") from None
-    return done.stdout.strip()
+    token = next(iter(done.stdout.lstrip("\ufeff").splitlines()), "").strip()   # `pass` keeps notes in the lines below
+    if not is_token(token):
+        raise ConfigError(f"token_command of {settings.name} printed no token in its first line.",
+                          "It must print the token alone there, in printable ASCII without spaces.")
+    return token
 
 
-def _text(answer: Mapping, tag: str) -> str:
-    """The first value of an attribute in the DICOM JSON model (PS3.18 F); '' when there is none."""
-    values = answer.get(tag, {}).get("Value") or [""]
-    first = values[0]
-    return str((first.get("Alphabetic") or "") if isinstance(first, Mapping) else "" if first is None else first).strip()
+def _json(body: bytes) -> object:
+    """A body as JSON; None when it is none."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
 
 
-def _number(answer: Mapping, tag: str) -> int | None:
+def _values(answer: object, tag: str) -> list:
+    """The values of an attribute in the DICOM JSON model (PS3.18 F); [] where there are none, or something else is there."""
+    element = answer.get(tag) if isinstance(answer, Mapping) else None
+    values = element.get("Value") if isinstance(element, Mapping) else None
+    return values if isinstance(values, list) else []
+
+
+def _text(answer: object, tag: str) -> str:
+    """The first of an attribute's values; '' when there is none."""
+    first = next(iter(_values(answer, tag)), None)
+    if isinstance(first, Mapping):
+        first = first.get("Alphabetic")
+    return str(first).strip() if isinstance(first, str | int | float) else ""
+
+
+def _number(answer: object, tag: str) -> int | None:
     try:
         return int(_text(answer, tag))
     except ValueError:
