@@ -15,6 +15,7 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 
 from BrainTumorSegLib.logic import Logic
+from BrainTumorSegLib.mrml_segmentation import is_ours
 from BrainTumorSegLib.parameters import BrainTumorSegParameterNode
 from BrainTumorSegLib.self_test import SelfTests
 
@@ -65,6 +66,7 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._gui_tag = None
         self._entered = False
         self._fill_timer = None
+        self._left_behind: list = []  # what belongs to a result that is just being removed
 
     def setup(self) -> None:
         import qt
@@ -83,6 +85,7 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.EndCloseEvent, self._scene_closed)
         self.addObserver(scene, scene.NodeAddedEvent, self._node_added)
         self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self._node_goes)
+        self.addObserver(scene, scene.NodeRemovedEvent, self._node_went)
         self.addObserver(scene, scene.EndBatchProcessEvent, self._batch_ended)
         self.addObserver(scene, scene.StartImportEvent, self._scene_comes)
         self.addObserver(scene, scene.EndImportEvent, self._scene_imported, priority=-10.0)  # after the selectors have learnt the new nodes
@@ -171,6 +174,16 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             with slicer.util.NodeModify(parameters):
                 for name in names:
                     setattr(parameters, name, None)
+        if is_ours(node) and not (slicer.mrmlScene.IsClosing() or slicer.mrmlScene.IsBatchProcessing()):
+            self._left_behind = self.logic.belongings_of(node)
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _node_went(self, caller, event, node) -> None:
+        """The table and the report of a result go with it."""
+        if is_ours(node):
+            gone, self._left_behind = self._left_behind, []
+            for one in gone:
+                slicer.mrmlScene.RemoveNode(one)
 
     def _batch_ended(self, caller, event) -> None:
         """What came in the batch was not looked at yet."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,14 +11,7 @@ import slicer
 
 __all__ = ["Person", "add_file", "facts_of", "files_of", "identity_of", "instance_uids", "is_open", "series_uid_of"]
 
-# Attributes of the engine's Facts -> tag; texts, then texts of several values, then numbers.
-_TEXTS = {"study_uid": "0020,000d", "series_uid": "0020,000e", "modality": "0008,0060", "sop_class_uid": "0008,0016", "description": "0008,103e",
-          "protocol": "0018,1030", "sequence_name": "0018,0024", "acquisition_type": "0018,0023", "contrast_agent": "0018,0010",
-          "body_part": "0018,0015", "manufacturer": "0008,0070", "model": "0008,1090"}
-_LISTS = {"image_type": "0008,0008", "scanning_sequence": "0018,0020", "sequence_variant": "0018,0021", "scan_options": "0018,0022"}
-_NUMBERS = {"repetition_ms": "0018,0080", "echo_ms": "0018,0081", "inversion_ms": "0018,0082", "flip_deg": "0018,1314", "thickness_mm": "0018,0050",
-            "number": "0020,0011", "echo_train": "0018,0091", "b_value": "0018,9087"}
-_WHEN = (("0008,0022", "0008,0032"), ("0008,0023", "0008,0033"), ("0008,0021", "0008,0031"))  # date and time: acquisition, content, series
+_SALT = os.urandom(16)  # the facts hold no name, only what tells two names of this session apart
 _PATIENT, _NAME, _BORN, _STUDY, _SERIES = "0010,0020", "0010,0010", "0010,0030", "0020,000d", "0020,000e"
 
 
@@ -74,18 +68,22 @@ def files_of(node) -> list:
 
 
 def facts_of(node):
-    """The header as the engine's Facts, for recognising only; None when the volume did not come from the database."""
+    """The header of the volume's first file as the engine reads it, for recognising only; None when the volume did not come from the database.
+
+    Of a file that is gone or damaged meanwhile only study and series are told.
+    """
+    from braintumorseg.io.dicom_facts import damage
     from braintumorseg.io.dicom_series import Facts
 
     uid = _first(node)
     if not uid:
         return None
-    value = _database().instanceValue
-    texts = {name: value(uid, tag).strip() for name, tag in _TEXTS.items()}
-    lists = {name: tuple(one.strip() for one in value(uid, tag).split("\\") if one.strip()) for name, tag in _LISTS.items()}
-    numbers = {name: _number(value(uid, tag)) for name, tag in _NUMBERS.items()}
-    acquired = next((date + time for date, time in ((value(uid, a), value(uid, b)) for a, b in _WHEN) if date and time), "")
-    return Facts(**texts, **lists, **numbers, acquired=acquired)
+    file = _database().fileForInstance(uid)
+    try:
+        return _facts(file, uid)
+    except damage():
+        series = _database().seriesForFile(file)
+        return Facts(study_uid=_database().studyForSeries(series), series_uid=series)
 
 
 def identity_of(node) -> tuple:
@@ -121,11 +119,15 @@ def _identity(uid: str) -> tuple:
     return Person(patient, frozenset(word for word in words_of_name(name) if word.isascii()), born, study), study
 
 
-def _number(text: str):
-    try:
-        return float(text.split("\\")[0])
-    except ValueError:
-        return None
+@lru_cache(maxsize=256)
+def _facts(file: str, uid: str):
+    """Kept, for the panel asks at every load for all volumes, and a file is read to answer."""
+    from pydicom import dcmread
+
+    from braintumorseg.io import dicom_facts
+
+    header = dcmread(file, specific_tags=list(dicom_facts.FACT_TAGS), stop_before_pixels=True, force=True)
+    return dicom_facts.facts_of(header, _SALT)
 
 
 def _first(node) -> str:

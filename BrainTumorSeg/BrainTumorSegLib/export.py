@@ -4,32 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
 from . import dicom
+from .dicom_place import departure
 from .label_file import write_labels
-from .mrml_segmentation import (
-    SEMIAUTOMATIC,
-    algorithm_type,
-    is_ours,
-    label_values,
-    labels_on,
-    lies_on_reference,
-    mark_edited,
-    placement_of,
-    reference_of,
-    report_of,
-)
+from .mrml_outlines import algorithm_type, label_values, labels_on, mark_edited, outlines_of
+from .mrml_segmentation import SEMIAUTOMATIC, is_ours, lies_on_reference, placement_of, reference_of, report_of
 from .private_folder import PrivateFolder
 from .process import EngineProcess, Outcome
 from .steps import failure_of
 
 __all__ = ["Check", "DicomExport", "Exported", "preflight", "write_nifti", "write_seg_nrrd"]
+
+_OPTION = re.compile(r"[^.]*\s--\w[^.]*\.")  # a sentence of the engine's that names an option of its command line
 
 
 @dataclass(frozen=True)
@@ -54,12 +49,12 @@ def preflight(segmentation) -> list:
     """Everything that a DICOM export needs, each with its fix where it is missing."""
     if not is_ours(segmentation):
         return [Check(_("Choose a segmentation that BrainTumorSeg made (the field Result)."), False)]
-    labels = labels_on(segmentation, label_values(segmentation))
+    labels = outlines_of(segmentation).labels
     table = report_of(segmentation)["model"]["labels"]
     kind = algorithm_type(segmentation)
     return [_source_check(reference_of(segmentation), lies_on_reference(segmentation)),
             *_segment_checks(segmentation, table),
-            Check(_("Voxels: {count} are labelled.").format(count=int((labels != 0).sum())), True) if labels.any() else
+            Check(_("Voxels: {count} are labelled.").format(count=int(np.count_nonzero(labels))), True) if labels.any() else
             Check(_("The segmentation is empty. DICOM has no empty segmentation: export NIfTI, or draw something first."), False),
             Check(_("Algorithm type: SEMIAUTOMATIC, for the outlines were edited.") if kind == SEMIAUTOMATIC else
                   _("Algorithm type: AUTOMATIC, for nobody edited the outlines."), None)]
@@ -81,6 +76,9 @@ def _source_check(reference, on_it: bool) -> Check:
     if not files:
         return Check(_("Files of the series of {name} are no longer in Slicer's DICOM database. Import them again.").format(
             name=reference.GetName()), False)
+    moved = departure(reference, files)
+    if moved:
+        return Check(moved, False)
     return Check(_("Source series: {count} files in Slicer's DICOM database.").format(count=len(files)), True)
 
 
@@ -90,7 +88,8 @@ def _segment_checks(segmentation, table) -> list:
                                                                                    if label["value"] in values.values())), bool(values))]
     strangers = [segments.GetSegment(segment_id).GetName() for segment_id in segments.GetSegmentIDs() if segment_id not in values]
     if strangers:
-        found.append(Check(_("Not exported, for the model's table has no code for them: {names}.").format(names=", ".join(strangers)), None))
+        found.append(Check(_("Not exported, for the model's table has no code for them: {names}. To export a segment, name it as one of the "
+                             "network's with a number, such as {example}_2.").format(names=", ".join(strangers), example=table[-1]["name"]), None))
     return found
 
 
@@ -163,6 +162,8 @@ class DicomExport:
                 "--report", str(folder / "report.json"), *["--edited"] * edited, "--json"]
 
     def _engine_ended(self, outcome: Outcome) -> None:
+        if _OPTION.search(outcome.what):
+            outcome = replace(outcome, what=_OPTION.sub("", outcome.what).strip(), fix=_("Load the series again and segment that, or export NIfTI."))
         if not outcome.ok:
             self._end(outcome)
             return

@@ -119,6 +119,7 @@ class Installation:
                 wheels: Path | None = None) -> EngineProcess:
         """Start an installation (a running one's `cancel()` stops it; what it downloaded is kept) and return its process.
 
+        Always afresh: nothing of what is there is trusted, so this repairs, too.
         `wheels`: a folder of wheels to install from, without a network. What is installed stays in use until the new one is complete.
         """
         options = ["--runtime", self.runtime.name, "--requirements", str(self._requirements_file)]
@@ -127,8 +128,6 @@ class Installation:
         process = self._child(options, on_progress, on_finished)
         process.start()
         return process
-
-    repair = install  # always afresh: nothing of what is there is trusted
 
     def remove(self, on_progress: Callable[[str, float, float | None], None], on_finished: Callable[[Outcome], None]) -> EngineProcess:
         """Start deleting the packages and return the process; a thread would stand still, for Slicer's event loop keeps Python's lock."""

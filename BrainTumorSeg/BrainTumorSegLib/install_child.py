@@ -34,9 +34,15 @@ __all__ = ["main"]
 _MODULES = {"pillow": "PIL", "python-gdcm": "gdcm"}  # packages whose modules have another name
 _DOWNLOAD_SHARE, _CHECK_SHARE = 0.6, 0.05  # of a run; from a folder of wheels there is no download
 _POLL_S = 0.5
-_PIP_REASONS = tuple((re.compile(pattern, re.I), kind, what, fix) for pattern, kind, what, fix in (
+_PIP_REASONS = tuple((re.compile(pattern, re.I), kind, what, fix) for pattern, kind, what, fix in (  # first match wins
     (r"no space left|disk quota|errno 28|winerror 112", "DiskFull", "The disk is full.",
      "Free some space and press Install again; it goes on where it was."),
+    (r"long path support|winerror 206", "PathTooLong", "A file's path is longer than this Windows allows.",
+     "Switch on long paths (Windows' policy 'Enable Win32 long paths'; it needs an administrator), restart Windows and press Install again."),
+    (r"winerror (?:5|32)\b", "FileHeld",  # the number alone: Windows says the rest in its own language
+     "Windows did not let a file of the engine be written: another program, often a virus scanner, holds it, or you may not write there.",
+     "Wait a minute and press Install again; it goes on where it was. If that does not help, let the virus scanner leave out the folder of Slicer's "
+     "settings, or ask your administrator for write access to it."),
     (r"permission denied|access is denied|errno 13|read-only file system", "NoPermission", "The folder of Slicer's settings may not be written.",
      "Ask your administrator for write access to it."),
     (r"newconnectionerror|failed to establish|name resolution|getaddrinfo|proxyerror|sslerror|certificate|timed out|connection (abort|reset|broken)",
@@ -44,6 +50,7 @@ _PIP_REASONS = tuple((re.compile(pattern, re.I), kind, what, fix) for pattern, k
      "Check the network and the proxy and press Install again; it goes on where it was. Without a network use 'Install from folder'."),
     (r"no matching distribution|could not find a version", "PackageMissing", "A package was not found for this Python ({package}).", ""),
 ))
+_OF_THE_DISK = 4  # of these reasons, the first; the others are pip's
 
 
 class _Failed(Exception):
@@ -71,8 +78,8 @@ def main(arguments: list[str] | None = None) -> int:
         _print({"error": {"kind": kind, "what": what, "fix": fix}})
         return 130 if kind == "Cancelled" else 1
     except OSError as error:
-        known = next(((kind, what, fix) for pattern, kind, what, fix in _PIP_REASONS[:2] if pattern.search(str(error))), None)
-        kind, what, fix = known or ("FolderFailed", f"The engine's private folder cannot be used ({error.strerror}).",
+        known = (reason[1:] for reason in _PIP_REASONS[:_OF_THE_DISK] if reason[0].search(str(error)))
+        kind, what, fix = next(known, None) or ("FolderFailed", f"The engine's private folder cannot be used ({error.strerror}).",
                                     "Look at what is in its place, or ask your administrator.")
         _print({"error": {"kind": kind, "what": what, "fix": fix}})
         return 1

@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from slicer.i18n import tr as _
+
 from . import dicom, export
 from .checks import Problem, find_problems
-from .measurements import comparison_rows, volume_rows
-from .mrml_report import report_page_of
-from .mrml_segmentation import is_edited, is_ours, label_values, labels_on, mark_edited, outlines_of, placement_of, report_of
-from .mrml_tables import comparison_table, volume_table
+from .measurements import Row, comparison_rows, rounded_ml, volume_rows, with_diameters
+from .mrml_outlines import is_edited, label_named, label_values, labels_on, mark_edited, outlines_of
+from .mrml_report import report_page_node, report_page_of, with_banner
+from .mrml_segmentation import copies_of, is_ours, placement_of, reference_of, report_of, results
+from .mrml_tables import comparison_table, table_of, volume_table
 from .mrml_volumes import examine
 from .private_folder import PrivateFolder
 from .process import EngineProcess, Outcome
@@ -22,6 +25,7 @@ from .qt_process import QtProcess, not_when_quitting, when_quitting
 from .recognise import Candidate, Recognition, from_study, recognise
 from .run import Options, SegmentationRun
 from .run_queue import RunQueue
+from .script_inputs import nodes_by_role
 from .slicer_python import installation_of_slicer
 from .steps import event_loop
 
@@ -33,9 +37,9 @@ class Logic:
 
     def __init__(self, engine=None, *, make_process=QtProcess, later: Callable = event_loop):
         self.engine = engine or installation_of_slicer()
-        self.queue = RunQueue(self._tell, make_process=make_process)
+        self.queue = RunQueue(make_process=make_process)
         self.runs: list[SegmentationRun] = []  # not ended yet, in the order in which they were asked for
-        self.on_changed: Callable[[], None] = lambda: None  # the panel's: a run joined, started or ended
+        self.on_changed: Callable[[], None] = lambda: None  # the panel's: a run joined or ended
         self._make_process, self._later = make_process, later
         self._side: list = []  # child processes beside the queue
         self._looking: EngineProcess | None = None  # the last of them that recognises
@@ -79,8 +83,9 @@ class Logic:
 
     def segment(self, chosen: Mapping, options: Options | None = None, *, on_progress: Callable = lambda step, done, eta_s: None,
                 on_finished: Callable = lambda outcome, segmentation: None) -> SegmentationRun:
-        """Start a run, or let it wait for those before it. Raises ValueError with the message of the first blocking problem."""
-        nodes = {role: node for role, node in chosen.items() if node is not None}
+        """Start a run, or let it wait for those before it. `chosen`: see `nodes_by_role`. Raises ValueError with the message of the first
+        blocking problem."""
+        nodes = nodes_by_role(chosen)
         blocking = [problem.text for problem in self.problems(nodes).values() if problem.blocking]
         if blocking:
             raise ValueError(blocking[0])
@@ -143,10 +148,9 @@ class Logic:
 
     def recompute(self, segmentation):
         """Measure the segmentation as it is now, write its table and mark it as edited if it was. Returns the table node."""
-        labels, placement = labels_on(segmentation, label_values(segmentation)), placement_of(segmentation)
-        mark_edited(segmentation, is_edited(segmentation))
-        rows = volume_rows(labels, _voxel_ml(placement), report_of(segmentation)["model"]["labels"])
-        return volume_table(segmentation, rows, outlines_of(segmentation))
+        found = outlines_of(segmentation)
+        mark_edited(segmentation, found.edited)
+        return volume_table(segmentation, _rows(segmentation), found.checksum)
 
     def compare(self, first, second, table=None):
         """A table node with the volumes of both and their Dice, on the grid of `first`; what only one of them has is said in its row.
@@ -167,6 +171,11 @@ class Logic:
         html = report_page_of(segmentation)
         if not html:
             return None
+        if is_edited(segmentation):
+            now = ", ".join(f"{row.structure} {rounded_ml(row.ml[0]):g} ml" + (f" ({row.remark})" if row.remark else "")
+                            for row in _rows(segmentation) if row.kind != "label")
+            html = with_banner(html, _("The outlines were edited after this report was made. Volumes of the outlines as they are now: {volumes}. "
+                                       "Everything below is about the outlines as the network drew them.").format(volumes=now))
         self._pages = self._pages or PrivateFolder()
         path = self._pages.path / f"{segmentation.GetID()}.html"
         path.write_text(html, encoding="utf-8")
@@ -184,6 +193,15 @@ class Logic:
         job.start()
         return job
 
+    def belongings_of(self, segmentation) -> list:
+        """The table and the report page that nobody needs once this result goes: no other refers to them."""
+        for other in copies_of(segmentation):  # a copy learns from the others what is its own, as long as they are there
+            reference_of(other)
+            report_page_node(other)
+        others = [other for other in results() if other is not segmentation]
+        found = (table_of(segmentation), report_page_node(segmentation))
+        return [node for node in found if node is not None and not any(node in (table_of(other), report_page_node(other)) for other in others)]
+
     def close(self) -> None:
         """Before Slicer quits or the module is reloaded; nothing can be started afterwards. Runs still report that they were cancelled."""
         self.closed = True
@@ -199,6 +217,16 @@ class Logic:
     def _tell(self) -> None:
         if not self.closed:
             self.on_changed()
+
+
+def _rows(segmentation) -> list:
+    """The volumes of the outlines as they are now, what else was drawn among them, and the diameters while they are still those of the outlines."""
+    found, report, voxel_ml = outlines_of(segmentation), report_of(segmentation), _voxel_ml(placement_of(segmentation))
+    rows = volume_rows(found.labels, voxel_ml, report["model"]["labels"])
+    if not found.edited:
+        rows = with_diameters(rows, report)
+    remark = _("not counted in WT, TC and ET")
+    return rows + [Row(name, "other", name, (round(voxel_ml * voxels, 3),), remark=remark) for name, voxels in found.others]
 
 
 def _voxel_ml(placement) -> float:
@@ -242,8 +270,9 @@ def _names(node) -> dict:
 
 
 def _values_by_name(node, labels) -> dict:
-    """Segment ID -> value: by our own marks, else by the names of the table."""
+    """Segment ID -> value: by our own marks, else by the names of the table, of which only our own has codes."""
     if is_ours(node):
         return label_values(node)
-    names = _names(node)
-    return {names[label["name"]]: label["value"] for label in labels if label["name"] in names}
+    exact, ours = {label["name"]: label["value"] for label in labels}, any("code" in label for label in labels)
+    named = {segment_id: label_named(name, labels) if ours else exact.get(name) for name, segment_id in _names(node).items()}
+    return {segment_id: value for segment_id, value in named.items() if value is not None}

@@ -50,7 +50,7 @@ def _html(card, cases: int) -> str:
 def _accuracy(metrics) -> str:
     rows = [_("Dice {region}: mean {mean:.2f}, median {median:.2f}, worst {worst:.2f} (N = {n})").format(
         region=escape(region), mean=row["mean"], median=row["median"], worst=row["worst"], n=row["n"])
-        for region, row in (metrics or {}).get("dice", {}).items()]
+        for region, row in (metrics or {}).get("dice", {}).items() if row.get("n")]   # of no case there is no score
     if not rows:
         return _("not measured")
     return escape(metrics.get("definition", "")) + "<ul>" + "".join(f"<li>{row}</li>" for row in rows) + "</ul>"

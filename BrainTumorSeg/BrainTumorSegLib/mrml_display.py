@@ -8,7 +8,8 @@ import numpy as np
 import slicer
 import vtk
 
-from .mrml_segmentation import label_values, labels_on, placement_of, reference_of, results
+from .mrml_outlines import label_values, outlines_of
+from .mrml_segmentation import placement_of, reference_of, results
 from .mrml_volumes import to_numpy, to_vtk
 
 __all__ = ["go_to_tumour", "make_surfaces", "set_opacity", "show_alone", "show_labels", "show_reference", "show_surfaces", "shown_labels"]
@@ -87,10 +88,11 @@ def show_reference(node) -> None:
 
 def go_to_tumour(node) -> bool:
     """Move the slice views to the middle of the largest piece of the tumour, as it is outlined and where it lies now; False when there is none."""
-    labels = labels_on(node, label_values(node))
-    if not labels.any():
+    found = outlines_of(node)
+    if not found.labels.any():
         return False
-    place, world = placement_of(node).local @ (*_middle_of_the_largest_piece(labels), 1), [0.0] * 3
+    voxel = np.add(_middle_of_the_largest_piece(found.labels), found.corner[::-1])
+    place, world = placement_of(node).local @ (*voxel, 1), [0.0] * 3
     node.TransformPointToWorld(place[:3], world)
     slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *world, slicer.vtkMRMLSliceNode.CenteredJumpSlice)
     return True
@@ -98,24 +100,21 @@ def go_to_tumour(node) -> bool:
 
 def _middle_of_the_largest_piece(labels: np.ndarray) -> tuple:
     """(i, j, k) of the voxel of the largest connected piece of `labels` (K, J, I) that is nearest to its mean."""
-    filled = np.argwhere(labels)
-    low, high = filled.min(axis=0), filled.max(axis=0) + 1
-    box = labels[tuple(slice(a, b) for a, b in zip(low, high))] != 0  # noqa: B905
     image, pieces = vtk.vtkImageData(), vtk.vtkImageConnectivityFilter()
-    image.SetDimensions(*box.shape[::-1])
-    image.GetPointData().SetScalars(to_vtk(box.astype(np.uint8)))
+    image.SetDimensions(*labels.shape[::-1])
+    image.GetPointData().SetScalars(to_vtk((labels != 0).astype(np.uint8)))
     pieces.SetInputData(image)
     pieces.SetScalarRange(1, 1)
     pieces.SetExtractionModeToLargestRegion()
     pieces.Update()
     places = np.argwhere(to_numpy(pieces.GetOutput()))
-    k, j, i = low + places[np.argmin(((places - places.mean(axis=0)) ** 2).sum(axis=1))]
+    k, j, i = places[np.argmin(((places - places.mean(axis=0)) ** 2).sum(axis=1))]
     return int(i), int(j), int(k)
 
 
 def _look_at(node) -> None:
     """Bring a result into the middle of the 3-D views, seen from the side from which they look now; an empty one changes nothing."""
-    if not labels_on(node, label_values(node)).any():
+    if not outlines_of(node).labels.any():
         return
     bounds = [0.0] * 6
     node.GetRASBounds(bounds)

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import slicer
 import vtk
 
-from .mrml_segmentation import first_outlines_of, is_ours, outlines_of, report_of
+from .measurements import rounded_ml
+from .mrml_outlines import outlines_of
+from .mrml_segmentation import first_outlines_of, is_ours, put_beside, report_of
 
 __all__ = ["comparison_table", "is_measured", "table_as_text", "table_of", "volume_table"]
 
@@ -24,22 +26,25 @@ def table_of(segmentation):
 def is_measured(segmentation) -> bool:
     """True when there is a table and its volumes are those of the outlines as they are now."""
     table = table_of(segmentation)
-    return table is not None and outlines_of(segmentation) == (table.GetAttribute(_MEASURED) or first_outlines_of(segmentation))
+    return table is not None and outlines_of(segmentation).checksum == (table.GetAttribute(_MEASURED) or first_outlines_of(segmentation))
 
 
 def volume_table(segmentation, rows: Sequence, outlines: str | None = None):
     """Write `rows` (measurements.Row) into the segmentation's table node, which is made if there is none.
 
-    `outlines` are those that were measured (see `outlines_of`), None for the engine's own. A column of remarks is there only where a
-    number needs one.
+    `outlines` is the checksum of those that were measured (see `outlines_of`), None for the engine's own. A column of remarks is there only
+    where a number needs one.
     """
     table = table_of(segmentation)
     if table is None:
         table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", f"{segmentation.GetName()} volumes")
         segmentation.SetNodeReferenceID(_TABLE, table.GetID())
-        _beside(table, segmentation)
-    columns = {"Structure": [row.structure for row in rows], "Kind": [row.kind for row in rows], "Volume (ml)": [row.ml[0] for row in rows]}
-    _fill(table, columns, [_ESTIMATED if row.key in _estimated(segmentation) else "" for row in rows])
+        put_beside(table, segmentation)
+    columns = {"Structure": [row.structure for row in rows], "Kind": [row.kind for row in rows],
+               "Volume (ml)": [rounded_ml(row.ml[0]) for row in rows]}
+    estimated = _estimated(segmentation)
+    remarks = [(_ESTIMATED if row.key in estimated and row.kind != "other" else "", row.remark) for row in rows]
+    _fill(table, columns, ["; ".join(remark for remark in both if remark) for both in remarks])
     table.SetAttribute(_MEASURED, outlines)
     return table
 
@@ -51,8 +56,9 @@ def comparison_table(first, second, rows: Sequence, table=None, remarks: Sequenc
     names = [f"{node.GetName()} (ml)" for node in (first, second)]
     if names[0] == names[1]:
         names[1] += " 2"
-    columns = {"Structure": [row.structure for row in rows], names[0]: [row.ml[0] for row in rows], names[1]: [row.ml[1] for row in rows],
-               "Difference (ml)": [round(row.ml[1] - row.ml[0], 3) for row in rows], "Dice": [row.dice for row in rows]}
+    columns = {"Structure": [row.structure for row in rows], names[0]: [rounded_ml(row.ml[0]) for row in rows],
+               names[1]: [rounded_ml(row.ml[1]) for row in rows],
+               "Difference (ml)": [rounded_ml(row.ml[1] - row.ml[0]) for row in rows], "Dice": [row.dice for row in rows]}
     said = [[remark] if remark else [] for remark in remarks] or [[] for row in rows]
     for node in (first, second):
         estimated = _estimated(node)
@@ -88,13 +94,6 @@ def _fill(table, columns: dict, remarks: Sequence) -> None:
                 array.InsertNextValue(value)
             table.AddColumn(array)
     table.SetUseColumnTitleAsColumnHeader(True)  # else Slicer shows the names as a first row below A, B, C
-
-
-def _beside(table, segmentation) -> None:
-    hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
-    item = hierarchy.GetItemByDataNode(segmentation) if hierarchy is not None else 0
-    if item:
-        hierarchy.SetItemParent(hierarchy.GetItemByDataNode(table), hierarchy.GetItemParent(item))
 
 
 def _text(value) -> str:

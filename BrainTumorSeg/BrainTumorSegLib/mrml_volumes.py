@@ -5,6 +5,7 @@ World is Slicer's: RAS, mm, with every parent transform applied. Arrays are (K, 
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,8 +16,8 @@ import slicer
 import vtk
 from vtk.util import numpy_support
 
-__all__ = ["Placement", "VolumeFacts", "examine", "local_matrix", "placed", "placement_now", "to_numpy", "to_vtk", "voxels", "world_matrix",
-           "write_nrrd"]
+__all__ = ["Placement", "VolumeFacts", "examine", "local_matrix", "parent_matrix", "placed", "placement_now", "to_numpy", "to_vtk", "voxels",
+           "world_matrix", "write_nrrd"]
 
 _CHUNK_BYTES = 8 << 20  # written at a time: a few ms, so that the window stays alive between them
 _STILL_MM = 0.01        # what did not move; transforms that are inverted by iteration do not give the same to the last digit
@@ -48,6 +49,7 @@ class Placement:
     world: np.ndarray            # (4, 4)
     transform_id: str = ""       # '' when the node has none, or a deforming one that was hardened
     deformed: np.ndarray | None = None  # (27, 3) where a deforming one put corners, edges and middles of the volume in the world
+    checksum: int | None = None         # of the node's voxels; their times of change tell nothing, for Slicer renews them for any reason
 
 
 def examine(node, patient: str = "", study: str = "") -> VolumeFacts:
@@ -77,7 +79,7 @@ def local_matrix(node) -> np.ndarray:
     """(4, 4) voxel index to RAS of a volume node, its parent transform left aside."""
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
-    found = _array(matrix)
+    found = slicer.util.arrayFromVTKMatrix(matrix)
     extent = node.GetImageData().GetExtent() if node.GetImageData() is not None else (0,) * 6
     found[:3, 3] += found[:3, :3] @ np.array(extent[0::2])  # arrays count from the first voxel, whatever its number
     return found
@@ -85,7 +87,15 @@ def local_matrix(node) -> np.ndarray:
 
 def world_matrix(node) -> np.ndarray:
     """(4, 4) voxel index to world; only the linear part counts where a parent transform deforms (see `placed`)."""
-    return _parent_matrix(node) @ local_matrix(node)
+    return parent_matrix(node) @ local_matrix(node)
+
+
+def parent_matrix(node) -> np.ndarray:
+    """(4, 4) of a node's parent transform to the world; that of no transform where there is none, or one that deforms."""
+    parent, matrix = node.GetParentTransformNode(), vtk.vtkMatrix4x4()
+    if parent is not None and parent.IsTransformToWorldLinear():
+        parent.GetMatrixTransformToWorld(matrix)
+    return slicer.util.arrayFromVTKMatrix(matrix)
 
 
 def voxels(node) -> np.ndarray:
@@ -112,7 +122,7 @@ def placed(node) -> Iterator[tuple]:
     """
     parent = node.GetParentTransformNode()
     if parent is None or parent.IsTransformToWorldLinear():
-        yield node, _placement(node, parent.GetID() if parent is not None else "")
+        yield node, replace(_placement(node, parent.GetID() if parent is not None else ""), checksum=_checksum(node))
         return
     copy = slicer.mrmlScene.AddNewNodeByClass(node.GetClassName(), "BrainTumorSeg hardened copy")
     try:
@@ -123,7 +133,7 @@ def placed(node) -> Iterator[tuple]:
         copy.CopyOrientation(node)
         copy.SetAndObserveTransformNodeID(parent.GetID())
         copy.HardenTransform()
-        yield copy, replace(_placement(copy, ""), deformed=_deformed(node))
+        yield copy, replace(_placement(copy, ""), deformed=_deformed(node), checksum=_checksum(node))
     finally:
         if slicer.mrmlScene.IsNodePresent(copy):  # the scene may have been closed meanwhile
             slicer.mrmlScene.RemoveNode(copy)
@@ -135,10 +145,12 @@ def placement_now(node, then: Placement) -> Placement | None:
     None when it belongs nowhere: the node has other voxels, or another deformation than then.
     """
     if then.deformed is not None:
-        return then if np.allclose(_deformed(node), then.deformed, atol=_STILL_MM) else None
-    if node.GetImageData() is None or tuple(node.GetImageData().GetDimensions()) != then.size:
+        still = np.allclose(_deformed(node), then.deformed, atol=_STILL_MM)
+    else:
+        still = node.GetImageData() is not None and tuple(node.GetImageData().GetDimensions()) == then.size
+    if not still or _checksum(node) != then.checksum:
         return None
-    return _placement(node, node.GetTransformNodeID() or "")
+    return then if then.deformed is not None else replace(_placement(node, node.GetTransformNodeID() or ""), checksum=then.checksum)
 
 
 def write_nrrd(node, path: Path) -> Iterator[float]:
@@ -166,6 +178,12 @@ def _placement(node, transform_id: str) -> Placement:
     return Placement(tuple(node.GetImageData().GetDimensions()), local_matrix(node), world_matrix(node), transform_id)
 
 
+def _checksum(node) -> int | None:
+    """Of the voxels, None without any; 13 ms for those of BraTS."""
+    image = node.GetImageData()
+    return None if image is None or image.GetPointData().GetScalars() is None else zlib.crc32(np.ascontiguousarray(voxels(node)))
+
+
 def _deformed(node) -> np.ndarray:
     """(27, 3) corners, middles of edges and faces, and middle of a volume in the world, whatever transform it lies under."""
     size = node.GetImageData().GetDimensions() if node.GetImageData() is not None else (0, 0, 0)
@@ -175,14 +193,3 @@ def _deformed(node) -> np.ndarray:
         found.append([0.0] * 3)
         node.TransformPointToWorld(place[:3], found[-1])
     return np.array(found)
-
-
-def _parent_matrix(node) -> np.ndarray:
-    parent, matrix = node.GetParentTransformNode(), vtk.vtkMatrix4x4()
-    if parent is not None and parent.IsTransformToWorldLinear():
-        parent.GetMatrixTransformToWorld(matrix)
-    return _array(matrix)
-
-
-def _array(matrix) -> np.ndarray:
-    return np.array([[matrix.GetElement(i, j) for j in range(4)] for i in range(4)])

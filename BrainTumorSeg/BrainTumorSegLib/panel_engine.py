@@ -24,6 +24,7 @@ class EngineSection:
         self._ui, self._logic, self._on_changed = ui, logic, on_changed
         self._job = None  # an installation, repair or removal that runs
         self._removing = False
+        self._said_at = ""  # the kind of state in which the message was said
         self._report = ErrorReport(ui.copyEngineErrorButton)
         for button, call in ((ui.installButton, self._install), (ui.installFromFolderButton, self._install_from_folder),
                              (ui.repairButton, self._repair), (ui.removeButton, self._remove), (ui.selfTestButton, self._self_test),
@@ -34,6 +35,9 @@ class EngineSection:
         """Show the state; the section is open while it needs the user, and folded once all is well."""
         state, ui = self._logic.engine.state(), self._ui
         ui.engineStateLabel.text = state.text
+        if self._said_at not in ("", state.kind) and self._job is None:  # it is true no more
+            self._say("")
+            self._report.forget()
         busy, chosen = self._job is not None, self._logic.engine.chosen  # a Python that the site chose is the site's to care for
         there = state.kind not in ("missing", "unsupported") and not chosen
         ui.engineProgressBar.visible = busy
@@ -50,13 +54,13 @@ class EngineSection:
     def open_with(self, text: str) -> None:
         """Show the section, with what is wrong."""
         self._ui.engineCollapsibleButton.collapsed = False
-        show(self._ui.engineMessage, text, warning=True)
+        self._say("" if text == self._logic.engine.state().text else text, warning=True)  # the state is shown above
         self.refresh()
 
     def _call(self, call) -> None:
         """Not while a run uses the packages: they would be exchanged beneath it."""
         if self._logic.runs and call not in (self._cancel, self._self_test):
-            show(self._ui.engineMessage, _("A run is going on. Wait for it, or cancel it first."), warning=True)
+            self._say(_("A run is going on. Wait for it, or cancel it first."), warning=True)
             return
         call()
 
@@ -80,7 +84,7 @@ class EngineSection:
 
     def _self_test(self) -> None:
         self._report.forget()
-        show(self._ui.engineMessage, _("Running the network once ..."))
+        self._say(_("Running the network once ..."))
         self._ui.selfTestButton.enabled = False
         self._logic.test_engine(self._tested)
 
@@ -92,7 +96,7 @@ class EngineSection:
         self._report.forget()
         self._removing = removing
         self._ui.engineProgressBar.value = 0
-        show(self._ui.engineMessage, _("Deleting the engine's packages ...") if removing else "")
+        self._say(_("Deleting the engine's packages ...") if removing else "")
         job = start(self._progress, self._finished)
         self._job = job if job.running else None  # it may have failed within the call
         self.refresh()
@@ -101,18 +105,18 @@ class EngineSection:
         self._ui.engineProgressBar.value = round(_STEPS * done)
         words = {"download": _("Downloading"), "install": _("Unpacking"), "check": _("Checking"),
                  "remove": _("Deleting the engine's packages ...")}
-        show(self._ui.engineMessage, words.get(step, step))
+        self._say(words.get(step, step))
 
     def _finished(self, outcome: Outcome) -> None:
         self._job = None
         if outcome.cancelled:
-            show(self._ui.engineMessage, _("Stopped. Install goes on where it was."))
+            self._say(_("Stopped. Install goes on where it was."))
         elif not outcome.ok:
             self._say_failure(outcome)
         elif self._removing:
-            show(self._ui.engineMessage, _("The engine was removed."))
+            self._say(_("The engine was removed."))
         else:
-            show(self._ui.engineMessage, _("The engine is installed. Self-test shows which device it uses."))
+            self._say(_("The engine is installed. Self-test shows which device it uses."))
         self.refresh()
         self._on_changed()
 
@@ -120,11 +124,15 @@ class EngineSection:
         if not outcome.ok:
             self._say_failure(outcome)
         else:
-            show(self._ui.engineMessage, _found_text(outcome.result), warning=bool(outcome.result.get("problems")))
+            self._say(_found_text(outcome.result), warning=bool(outcome.result.get("problems")))
         self.refresh()
 
+    def _say(self, text: str, warning: bool = False) -> None:
+        self._said_at = self._logic.engine.state().kind if text else ""
+        show(self._ui.engineMessage, text, warning=warning)
+
     def _say_failure(self, outcome: Outcome) -> None:
-        show(self._ui.engineMessage, f"{outcome.what} {outcome.fix}".strip(), warning=True)
+        self._say(f"{outcome.what} {outcome.fix}".strip(), warning=True)
         self._report.offer(outcome)
 
 

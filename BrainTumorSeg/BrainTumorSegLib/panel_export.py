@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 
 from .export import preflight, write_nifti, write_seg_nrrd
 from .messages import show
+from .mrml_outlines import outlines_of
 from .panel_report import ErrorReport
 from .process import Outcome
 from .steps import failure_of
@@ -69,8 +70,15 @@ class ExportSection:
             except OSError as error:
                 self._say_failure(replace(failure_of(error), paths=(str(path), path.name)))
             else:
-                show(self._ui.exportMessage, _("Saved {name}.").format(name=path.name))
+                left_out = self._not_in_it() if write is write_nifti else ""
+                show(self._ui.exportMessage, _("Saved {name}.").format(name=path.name) + left_out, warning=bool(left_out))
         return to
+
+    def _not_in_it(self) -> str:
+        """What a person drew that labels cannot hold."""
+        node = self._result.segmentation
+        names = ", ".join(name for name, voxels in outlines_of(node).others) if node is not None else ""
+        return " " + _("Not in it, for they are none of the network's labels: {names}.").format(names=names) if names else ""
 
     def _export_dicom(self, path: Path | None) -> None:
         if not self._logic.engine.state().ready:
@@ -97,9 +105,10 @@ class ExportSection:
             text += " " + _("Left out, for they are empty: {names}.").format(names=", ".join(exported.left_out))
         if exported.path is not None:
             text += " " + _("Saved {name}.").format(name=exported.path.name)
-        text += " " + (_("It is in Slicer's DICOM database, beside its source series.") if exported.stored else
+        left_out = self._not_in_it()
+        text += left_out + " " + (_("It is in Slicer's DICOM database, beside its source series.") if exported.stored else
                        _("Slicer's DICOM database did not take it: save it to a file and import that with the module DICOM."))
-        show(self._ui.exportMessage, text, warning=not exported.stored)
+        show(self._ui.exportMessage, text, warning=bool(left_out) or not exported.stored)
 
     def _say_failure(self, outcome: Outcome) -> None:
         show(self._ui.exportMessage, f"{outcome.what} {outcome.fix}".strip(), warning=True)

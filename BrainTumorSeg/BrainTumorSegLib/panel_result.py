@@ -9,9 +9,11 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from .measurements import enhancing_words
 from .messages import provider_name, show
 from .mrml_display import go_to_tumour, set_opacity, show_alone, show_labels, shown_labels
-from .mrml_segmentation import is_edited, is_ours, label_values, reference_of, report_of, segment_of_label
+from .mrml_outlines import label_values, outlines_of, segment_of_label
+from .mrml_segmentation import is_ours, reference_of, report_of
 from .mrml_tables import is_measured, table_as_text, table_of
 from .steps import failure_of
 
@@ -64,7 +66,6 @@ class ResultSection:
         self._came_unseen = node is not None and another
         if self._came_unseen and self.seen:
             self._show_alone(node)
-        self._show_flags(node)
         self._show_what_may_change(node)
 
     def look_again(self) -> None:
@@ -81,8 +82,10 @@ class ResultSection:
         self._came_unseen = False
 
     def _show_what_may_change(self, node) -> None:
-        table = table_of(node) if node is not None else None
-        self._show_table(self._logic.recompute(node) if table is not None and not is_measured(node) else table)
+        if node is not None:
+            reference_of(node)  # that of a copy is looked for now, while the one that it was copied from is there
+        self._show_table(None if node is None else table_of(node) if is_measured(node) else self._logic.recompute(node))
+        self._show_flags(node)
         self._show_provenance(node)
         self._make_boxes(node)
         self._on_changed()
@@ -93,22 +96,31 @@ class ResultSection:
         self._ui.volumesTableView.setMRMLTableNode(None)
 
     def _show_table(self, table) -> None:
-        self._ui.volumesTableView.setMRMLTableNode(table)
-        self._ui.volumesTableView.resizeColumnsToContents()
+        view = self._ui.volumesTableView
+        view.setMRMLTableNode(table)
+        view.hideColumn(1)  # region or label: the names say it, and the volumes must be in sight in a narrow panel
+        view.resizeColumnsToContents()
 
     def _show_flags(self, node) -> None:
-        flags = report_of(node)["flags"] if node is not None else []
-        signs = {"warning": "\u26a0", "info": "\u2022"}
-        items = "".join(f"<p>{signs.get(flag['severity'], '')} {escape(flag['text'])}</p>" for flag in flags)
-        self._ui.flagsLabel.text = items or (f"<p>{_('No quality flags were raised.')}</p>" if node is not None else "")
         self._ui.flagsLabel.visible = node is not None
+        if node is None:
+            self._ui.flagsLabel.text = ""
+            return
+        signs = {"warning": "\u26a0", "info": "\u2022"}
+        items = [f"{signs.get(flag['severity'], '')} {escape(flag['text'])}" for flag in report_of(node)["flags"]]
+        items = items or [_("No quality flags were raised.")]
+        if outlines_of(node).edited:
+            items = [_("The outlines were edited since; this and the report are about those that the network drew:"), *items]
+        self._ui.flagsLabel.text = "".join(f"<p>{item}</p>" for item in items)
 
     def _show_provenance(self, node) -> None:
+        self._show_others(node)
         if node is None:
             show(self._ui.provenanceLabel, "")
             return
-        report = report_of(node)
-        edited = _("The outlines were edited; the volumes are those of the edited outlines.") if is_edited(node) else _("Not edited.")
+        report, edited = report_of(node), _("Not edited.")
+        if outlines_of(node).edited:
+            edited = _("The outlines were edited; the volumes are those of the edited outlines.")
         missing = report.get("missing") or []
         text = _("{model} {version} on {provider}, {seconds:.0f} s.").format(
             model=report["model"]["name"], version=report["model"]["version"], provider=provider_name(report["provider"]),
@@ -117,7 +129,17 @@ class ResultSection:
             text += " " + report["provider_note"] + "."
         if missing:
             text += " " + _("Without {sequences}.").format(sequences=", ".join(missing))
+        if enhancing_words(report) and not outlines_of(node).edited:
+            text = f"{enhancing_words(report)}. {text}"
         show(self._ui.provenanceLabel, f"{text} {edited}")
+
+    def _show_others(self, node) -> None:
+        """What a person drew that is not in the volumes, and how it gets there."""
+        others = outlines_of(node).others if node is not None else ()
+        text = _("Not counted in WT, TC and ET, and in no NIfTI or DICOM of the labels: {names}. To count a segment, name it as one of the network's "
+                 "with a number, such as {example}_2.")
+        show(self._ui.othersMessage, text.format(names=", ".join(name for name, voxels in others),
+                                                 example=report_of(node)["model"]["labels"][-1]["name"]) if others else "", warning=True)
 
     def _make_boxes(self, node) -> None:
         layout = self._ui.labelsGroupBox.layout()
@@ -136,6 +158,7 @@ class ResultSection:
             box.setProperty("labelValue", label["value"])
             box.connect("toggled(bool)", lambda checked: self._show_checked())
             layout.addWidget(box)
+            qt.QWidget.setTabOrder(self._boxes[-1] if self._boxes else self._ui.centreButton, box)
             self._boxes.append(box)
 
     def _show_checked(self) -> None:
@@ -166,6 +189,7 @@ class ResultSection:
         if node is None:
             return
         self._show_table(self._logic.recompute(node))
+        self._show_flags(node)
         self._show_provenance(node)
         self._on_changed()
 

@@ -31,10 +31,14 @@ _REASONS = tuple((re.compile(pattern, re.I), kind, what, fix) for pattern, kind,
     (r"no space left|disk quota exceeded|errno 28|winerror 112", "DiskFull", "The disk is full.",
      "Free some space on the disk of the temporary folder and of the results, and try again."),
     (r"no module named|modulenotfounderror|importerror|dll load failed", "EngineDamaged", "The engine's packages are incomplete.", _REPAIR),
+    (r"winerror (?:5|32)\b", "FileHeld",  # the number alone: Windows says the rest in its own language
+     "Windows did not let a file be read or written: another program, often a virus scanner, holds it, or this user may not.",
+     "Wait a minute and try again; if that does not help, choose a folder of your own."),
     (r"permission denied|access is denied|errno 13|read-only file system", "NoPermission", "A file or folder may not be written by this user.",
      "Choose a folder of your own, and try again."),
     (r"memoryerror|bad_alloc|out of memory|cannot allocate|failed to allocate", "OutOfMemory", "There was not enough memory.", _MEMORY_FIX),
 ))
+_CRASHED_IN_LAUNCHER = re.compile(r"^error: \[.*\] exit abnormally", re.M)  # Slicer's launcher of Python then ends with code 1
 
 
 @dataclass(frozen=True)
@@ -166,7 +170,7 @@ class EngineProcess:
             if code != 0 and pattern.search(stderr):
                 return failed(kind, what, fix)
         during = f" during the step '{self._step}'" if self._step else ""
-        if code is None:
+        if code is None or (code != 0 and _CRASHED_IN_LAUNCHER.search(stderr)):
             return failed("EngineKilled", f"The engine was stopped from outside or crashed{during}; often the computer ran out of memory.",
                           _MEMORY_FIX)
         if code == _USAGE:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from slicer.i18n import tr as _
 
-from .belonging import Origin, name_words, sets_of
+from .belonging import Origin, origin_of_name, sets_of
 from .checks import FIELD_NAMES, ROLES
 
 __all__ = ["Candidate", "Recognition", "from_study", "recognise"]
@@ -28,7 +28,8 @@ class Candidate:
 class Recognition:
     """Role -> node ID, role -> why in a few words, and role -> what is not clear.
 
-    together: IDs of the volumes that may be of the same examination as those of `roles`; None when all may.
+    together: IDs of the volumes that may be of the same examination as those of `roles`, or, where it is not clear which one is meant, of
+    any of them; None when all may.
     note: where volumes of several patients or examinations are loaded, which of them were taken and how to get others.
     """
 
@@ -42,24 +43,26 @@ class Recognition:
 def recognise(candidates: Iterable[Candidate], chosen: Iterable[str] = ()) -> Recognition:
     """The role of each candidate; where two volumes fit one role equally well, none is taken and the role is said to be unclear.
 
-    Only volumes that may be of one examination are put together: those of `chosen` (node IDs), else those that have most sequences.
+    Only volumes that may be of one examination are put together: those with most of `chosen` (node IDs), then with most sequences.
     """
     candidates = list(candidates)
-    chosen = frozenset(chosen) & {candidate.node_id for candidate in candidates}
+    chosen = frozenset(chosen) & _ids(candidates)
     sets = [[candidates[index] for index in sorted(one)] for one in sets_of([_origin(candidate) for candidate in candidates])]
     found = [(one, fitting) for one, fitting in ((one, _fitting(one)) for one in sets) if any(fitting.values())]
     if not found:
         return Recognition()
-    asked = [pair for pair in found if chosen <= {candidate.node_id for candidate in pair[0]}] if chosen else []
-    most = max(_count(fitting) for _, fitting in asked or found)
-    best = [pair for pair in asked or found if _count(pair[1]) == most]
+    held = [len(chosen & _ids(one)) for one, fitting in found]
+    asked = [pair for pair, count in zip(found, held) if count == max(held)]  # noqa: B905
+    most = max(_count(fitting) for _, fitting in asked)
+    best = [pair for pair in asked if _count(pair[1]) == most]
     several = _("Volumes of more than one patient or examination are loaded, as headers, names or folders tell. ")
     if len(best) > 1:
-        return Recognition(together=chosen, note=several + _("Choose one volume of the examination that you mean, and press Recognise sequences."))
+        return Recognition(together=frozenset.intersection(*(_ids(one) for one, fitting in best)),
+                           note=several + _("Choose one volume of the examination that you mean, and press Recognise sequences."))
     one, fitting = best[0]
-    note = several + (_("Those of your choice were taken. ") if asked else _("Those with most sequences were taken. ")) + _(
+    note = several + (_("Those of your choice were taken. ") if max(held) else _("Those with most sequences were taken. ")) + _(
         "For another examination choose one of its volumes, and press Recognise sequences.") if len(found) > 1 else ""
-    return replace(_decide(fitting, chosen), together=frozenset(candidate.node_id for candidate in one), note=note)
+    return replace(_decide(fitting, chosen), together=_ids(one), note=note)
 
 
 def from_study(found: Mapping, series_of_node: Mapping) -> Recognition:
@@ -74,7 +77,11 @@ def from_study(found: Mapping, series_of_node: Mapping) -> Recognition:
 
 
 def _origin(candidate: Candidate) -> Origin:
-    return candidate.origin or Origin(getattr(candidate.facts, "study_uid", ""), name_words(candidate.name))
+    return candidate.origin or replace(origin_of_name(candidate.name), study=getattr(candidate.facts, "study_uid", ""))
+
+
+def _ids(candidates: Iterable[Candidate]) -> frozenset:
+    return frozenset(candidate.node_id for candidate in candidates)
 
 
 def _fitting(candidates: list) -> dict:

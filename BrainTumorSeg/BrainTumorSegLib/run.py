@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +32,8 @@ _GRID_TOLERANCE_MM = 0.01  # the engine's file holds the grid in float32
 
 @dataclass(frozen=True)
 class Options:
-    """`surfaces`: also make and show closed surfaces. `opacity` of the overlay, 0..1."""
+    """`device`: 'auto', 'cpu', 'cuda', or 'cuda:1' for one GPU of several. `surfaces`: also make and show closed surfaces. `opacity` of the
+    overlay, 0..1."""
 
     model: str = "glioma"
     device: str = "auto"
@@ -40,6 +42,10 @@ class Options:
     thorough: bool = False
     surfaces: bool = True
     opacity: float = 0.5
+
+    def __post_init__(self):
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
+            raise ValueError(f"There is no device {self.device!r}: use 'auto', 'cpu', 'cuda', or 'cuda:1' for the second of several GPUs.")
 
 
 class _VolumeRemoved(Exception):
@@ -78,7 +84,7 @@ class SegmentationRun:
     def cancel(self) -> None:
         """`on_finished` follows: at once before the engine started, else as soon as it has stopped."""
         if self._queued is not None and self.state in ("waiting", "running"):
-            self._queue.cancel(self._queued)
+            self._queued.cancel()
         elif self.state != "ended":
             self._discard()
             self._end(Outcome(cancelled=True, what=_("The run was cancelled.")))
@@ -108,7 +114,7 @@ class SegmentationRun:
         for role in self._placements:
             arguments += [f"--{role}", str(self._path(role))]
         arguments += ["--registered"] * options.registered + ["--stripped"] * options.brain_only + ["--thorough"] * options.thorough
-        self._queued = self._queue.add(self.label, [*self._engine.command(), *arguments], {**self._engine.environment(), **extra},
+        self._queued = self._queue.add([*self._engine.command(), *arguments], {**self._engine.environment(), **extra},
                                        on_progress=self._progress, on_finished=self._engine_ended)
 
     def _progress(self, step: str, done: float, eta_s: float | None) -> None:
@@ -153,8 +159,8 @@ class SegmentationRun:
             self._end(Outcome(error_kind="VolumeRemoved", what=_("The volume was removed while the run went on, so its result was dropped."),
                               fix=_("Load the volume again and press Segment.")))
         elif isinstance(error, _VolumeChanged):
-            self._end(Outcome(error_kind="VolumeChanged", what=_("The volume was resampled or deformed while the run went on, so its result "
-                                                                 "no longer fits it and was dropped."), fix=_("Press Segment again.")))
+            self._end(Outcome(error_kind="VolumeChanged", what=_("The volume was changed, resampled or deformed while the run went on, so its "
+                                                                 "result no longer fits it and was dropped."), fix=_("Press Segment again.")))
         else:
             self._end(failure_of(error))
 

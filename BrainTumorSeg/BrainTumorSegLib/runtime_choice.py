@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import platform
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["RUNTIMES", "Runtime", "choose_runtime", "driver_cuda_version", "read_requirements", "this_runtime"]
+__all__ = ["RUNTIMES", "Runtime", "choose_runtime", "read_requirements", "this_runtime"]
 
 
 @dataclass(frozen=True)
@@ -43,22 +41,9 @@ def choose_runtime(system: str, machine: str, cuda: tuple[int, int] | None) -> R
     return RUNTIMES["cuda13" if cuda >= (13, 0) else "cuda12"]
 
 
-def driver_cuda_version(load=ctypes.CDLL) -> tuple[int, int] | None:
-    """The newest CUDA that the installed NVIDIA driver runs, asked of the driver's own library; None without a driver.
-
-    Takes no time and touches no GPU (cuDriverGetVersion works before cuInit).
-    """
-    try:
-        library = load("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-        number = ctypes.c_int()
-        if library.cuDriverGetVersion(ctypes.byref(number)) != 0 or number.value <= 0:
-            return None
-    except (OSError, AttributeError):  # not there, or not a driver
-        return None
-    return number.value // 1000, number.value % 1000 // 10
-
-
 def this_runtime() -> Runtime:
+    from braintumorseg.hardware import driver_cuda_version
+
     return choose_runtime(platform.system(), platform.machine(), driver_cuda_version())
 
 

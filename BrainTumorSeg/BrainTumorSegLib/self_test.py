@@ -88,6 +88,7 @@ class SelfTests(SelfTestSteps):
         self._look_at(result, volumes["t1ce"])
         self._compare_with_truth(result)
         self._edit(result)
+        self._split_and_copy(result)
 
     def test_06_missing_sequences_and_a_moved_reference(self):
         self.delayDisplay("Missing sequences; the reference flipped and under a transform")

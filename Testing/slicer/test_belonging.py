@@ -7,6 +7,8 @@ from made_up import make_volume
 @pytest.mark.parametrize(("name", "words"), [
     ("Smith_t1ce", {"smith"}), ("T1_Smith", {"smith"}), ("SmithT1ce", {"smith"}), ("Smith_t1_n4", {"smith"}), ("sub-01_ce-gd_T1w", {"01"}),
     ("Smith_20200101_AX_T1_POST_5", {"smith", "20200101"}), ("Case_1_t1", {"case", "1"}), ("A_flair", {"a"}), ("MRHead", {"mrhead"}),
+    ("BraTS-GLI-00000-000-t1n", {"bra", "ts", "gli", "00000"}), ("301_T1", set()), ("DICOM_FLAIR_20240105103000_1001", {"20240105103000"}),
+    ("Smith_T1_0.9 mm", {"smith"}), ("T1_before_injection", set()),
     ("3: AX T1", set()), ("7: SAG T1 MPRAGE +C", set()), ("AxT1FSE+C_p2", set()), ("t2_tirm_tra_dark-fluid", set()), ("t1_1", set()), ("", set()),
 ])
 def test_of_a_name_count_the_words_that_tell_neither_sequence_nor_work(host, name, words):
@@ -42,8 +44,40 @@ def test_of_names_that_tell_nothing_the_folder_decides(host):
     assert sets({"folder": ("a",)}, {}) == [[0, 1]]
 
 
+def in_folder(*names, folder="a"):
+    from dataclasses import asdict
+
+    from BrainTumorSegLib.belonging import origin_of_name
+
+    return [{**asdict(origin_of_name(name)), "folder": (folder,)} for name in names]
+
+
+def test_words_that_nobody_knows_set_no_files_of_one_folder_apart_while_each_sequence_is_there_once(host):
+    study = in_folder("T1_foo", "T1_gd_bar", "T2_baz", "FLAIR_qux")
+    assert sets(*study) == [[0, 1, 2, 3]]
+    assert sets(*study, *in_folder("T2_other")) == [[0], [1], [2], [3], [4]]
+    assert sets(*study, *in_folder("T2_other", folder="b")) == [[0, 1, 2, 3], [4]]
+
+
+def test_names_that_begin_with_different_identifiers_are_apart_in_one_folder_too(host):
+    assert sets(*in_folder("Smith_t1", "Jones_t2")) == [[0], [1]]
+    assert sets(*in_folder("sub-01_T1w", "sub-02_T2w")) == [[0], [1]]
+    assert sets(*in_folder("301_T1_foo", "401_T2_bar")) == [[0, 1]]
+
+
+def test_a_number_that_stands_with_several_sequences_is_a_persons_and_one_that_counts_series_is_not(host):
+    assert sets(*in_folder("01_T1", "01_T2", "02_T1", "02_FLAIR")) == [[0, 1], [2, 3]]
+    assert sets(*in_folder("3_T1", "4_T2", "4_T2", "5_FLAIR")) == [[0, 1, 2, 3]]
+
+
 def test_a_study_counts_before_names_and_sets_apart_what_has_none(host):
-    assert sets({"study": "1"}, {"study": "1", **words("smith")}, {"study": "2"}, {}) == [[0, 1], [2], [3]]
+    first, second = ({"studies": frozenset({study})} for study in "12")
+    assert sets(first, {**first, **words("smith")}, second, {}) == [[0, 1], [2], [3]]
+
+
+def test_a_cropped_copy_of_a_dicom_volume_is_of_its_study_though_it_lies_outside_it_in_the_hierarchy():
+    there, cropped, other = ({"studies": frozenset(one)} for one in ({"item 9", "1.2.3"}, {"1.2.3"}, {"item 12", "1.2.4"}))
+    assert sets(there, cropped, there, other) == [[0, 1, 2], [3]]
 
 
 def test_the_folder_is_that_of_the_patient(host):
@@ -52,7 +86,7 @@ def test_the_folder_is_that_of_the_patient(host):
     from BrainTumorSegLib.belonging import origin_of
 
     folders = []
-    for file in ("/data/p1/T1/T1.nii.gz", "/data/p1/FLAIR/FLAIR.nii.gz", "/data/p2/T1/T1.nii.gz"):
+    for file in ("/data/01/301_T1/T1.nii.gz", "/data/01/FLAIR/FLAIR.nii.gz", "/data/02/301_T1/T1.nii.gz"):
         node = make_volume(name="T1")
         storage = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVolumeArchetypeStorageNode")
         storage.SetFileName(file)
@@ -74,5 +108,5 @@ def test_a_study_of_the_subject_hierarchy_holds_volumes_together(host):
     for node in inside:
         hierarchy.CreateItem(study, node)
     first, second = map(origin_of, inside)
-    assert first.study == second.study != ""
-    assert origin_of(outside, "1.2.3").study == "1.2.3"
+    assert first.studies == second.studies != frozenset()
+    assert origin_of(outside, "1.2.3").studies == {"1.2.3"}

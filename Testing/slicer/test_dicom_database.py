@@ -21,6 +21,7 @@ def series(host, tmp_path):
         data.StudyInstanceUID = study or generate_uid()
         for keyword, value in header.items():
             setattr(data, keyword, value)
+        data.Modality = "MR"
         path = tmp_path / f"{data.SOPInstanceUID}.dcm"
         data.save_as(path, enforce_file_format=True)
         slicer.dicomDatabase._add(path)
@@ -72,3 +73,52 @@ def test_an_unnamed_series_of_another_study_is_only_from_another_examination(ser
     problems = Logic(object()).problems({"t1": series(), "t2": series()})
     assert not problems["t2"].blocking
     assert "another examination" in problems["t2"].text
+
+
+def role_of(node):
+    from BrainTumorSegLib import dicom
+    from BrainTumorSegLib.recognise import Candidate, recognise
+
+    return {node_id: role for role, node_id in recognise([Candidate("it", node.GetName(), dicom.facts_of(node))]).roles.items()}.get("it", "")
+
+
+T1, T2 = {"RepetitionTime": 500, "EchoTime": 9, "ScanningSequence": "SE"}, {"RepetitionTime": 5000, "EchoTime": 100, "ScanningSequence": "SE"}
+
+
+@pytest.mark.parametrize(("header", "role"), [
+    ({"SeriesDescription": "AX T1", **T1}, "t1"),
+    ({"SeriesDescription": "AX T1", **T1, "ContrastBolusAgentSequence": [pydicom.Dataset()]}, "t1ce"),
+    ({"SeriesDescription": "AX", **T2}, "t2"),
+    ({"SeriesDescription": "AX", **T2, "PulseSequenceName": "*ep2d_diff"}, ""),
+])
+def test_a_header_means_to_the_panel_what_it_means_to_the_engine(series, header, role):
+    assert role_of(series(**header)) == role
+
+
+def test_a_file_is_read_once_however_often_the_panel_asks(series, monkeypatch):
+    from BrainTumorSegLib import dicom
+
+    node, asked, read = series(SeriesDescription="AX T1"), [], pydicom.dcmread
+    monkeypatch.setattr(pydicom, "dcmread", lambda *args, **options: asked.append(args) or read(*args, **options))
+    assert dicom.facts_of(node).description == "AX T1"
+    assert dicom.facts_of(node).description == "AX T1"
+    assert len(asked) == 1
+    assert dicom.facts_of(series(SeriesDescription="AX T2")).description == "AX T2"
+
+
+def test_of_a_file_that_is_gone_the_study_is_still_known(series):
+    from pathlib import Path
+
+    import slicer
+
+    from BrainTumorSegLib import dicom
+
+    node = series(study="1.2.3", SeriesDescription="AX T1")
+    Path(slicer.dicomDatabase.fileForInstance(node.GetAttribute("DICOM.instanceUIDs"))).unlink()
+    assert (dicom.facts_of(node).study_uid, dicom.facts_of(node).description) == ("1.2.3", "")
+
+
+def test_the_facts_hold_no_name(series):
+    from BrainTumorSegLib import dicom
+
+    assert "adams" not in repr(dicom.facts_of(series(patient="Adams77", **ADAMS))).casefold()

@@ -53,12 +53,13 @@ def segment(host, logic, nodes, model):
 def test_what_the_network_sees_is_where_it_is_in_the_volume(host, logic, toy_model, affine, moved):
     """The toy network's cubes come out in the voxels in which the toy study holds them, give or take the network's 1 mm grid."""
     from BrainTumorSegLib import mrml_segmentation as seg
+    from BrainTumorSegLib.mrml_outlines import label_values, labels_on
     from BrainTumorSegLib.mrml_volumes import voxels, world_matrix
 
     nodes = load(affine, moved)
     outcome, result = segment(host, logic, nodes, toy_model)
     assert outcome.ok, outcome
-    labels = seg.labels_on(result, seg.label_values(result))
+    labels = labels_on(result, label_values(result))
     truth = voxels(nodes["flair"]) == 180
     overlap = 2 * (truth & (labels > 0)).sum() / (truth.sum() + (labels > 0).sum())
     assert overlap > (0.99 if moved is None else 0.85)

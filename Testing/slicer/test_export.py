@@ -226,3 +226,89 @@ def test_nifti_lies_on_the_reference_and_a_failed_write_leaves_nothing(host, ref
     with pytest.raises(OSError):
         write_nifti(make_result(reference), tmp_path / "nowhere" / "labels.nii.gz")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dicom", "labels.nii.gz", "private"]
+
+
+def harden(node, affine):
+    """As a transform that is hardened onto a volume leaves it: the link to its DICOM files stays."""
+    from made_up import make_transform
+
+    node.SetAndObserveTransformNodeID(make_transform(affine).GetID())
+    node.HardenTransform()
+    assert node.GetAttribute("DICOM.instanceUIDs")
+
+
+def test_a_volume_that_was_moved_for_good_is_told_before_the_export_with_how_far(host, reference):
+    from made_up import affine_of
+
+    from BrainTumorSegLib.export import preflight
+
+    harden(reference, affine_of(origin=(0, 3, 4)))
+    moved = preflight(make_result(reference))[0]
+    assert moved.ok is False
+    assert "T1ce was moved or resampled after it was loaded" in moved.text
+    assert "lies up to 5.0 mm away" in moved.text
+    assert "Load the series again" in moved.text
+    outcome, exported = export(host, make_result(reference))
+    assert exported is None
+    assert outcome.error_kind == "NotReady"
+    harden(reference, affine_of(origin=(0, -3, -4)))
+    assert preflight(make_result(reference))[0].ok, "back where it was"
+
+
+@pytest.mark.parametrize("slices", [slice(0, 7), slice(0, 10, 2)], ids=["cropped", "resampled"])
+def test_a_volume_that_was_cropped_or_resampled_is_told_before_the_export(reference, slices):
+    import slicer
+
+    from BrainTumorSegLib.export import preflight
+
+    voxels = slicer.util.arrayFromVolume(reference)[slices].copy()
+    slicer.util.updateVolumeFromArray(reference, voxels)
+    check = preflight(make_result(reference, np.ones(voxels.shape, np.uint8)))[0]
+    assert check.ok is False
+    assert f"cropped or resampled after it was loaded (12 x 14 x {len(voxels)} voxels; its series has 12 x 14 x 10)" in check.text
+
+
+def test_a_series_whose_headers_say_no_place_is_left_to_the_engine(reference, tmp_path):
+    from BrainTumorSegLib import dicom
+    from BrainTumorSegLib.dicom_place import departure
+
+    for number in range(10):
+        (tmp_path / f"{number}.dcm").write_bytes(b"no header")
+    files = [tmp_path / f"{number}.dcm" for number in range(10)]
+    assert departure(reference, files) == ""
+    assert departure(reference, dicom.files_of(reference)[::-1]) == ""
+
+
+def test_what_the_engine_says_of_two_grids_ends_with_what_can_be_done_in_slicer(host, reference, monkeypatch):
+    from made_up import affine_of
+
+    from BrainTumorSegLib import export as module
+
+    harden(reference, affine_of(degrees=(0, 0, 3), origin=(0, 0, 7)))
+    monkeypatch.setattr(module, "departure", lambda volume, files: "")
+    outcome, exported = export(host, make_result(reference))
+    assert exported is None
+    assert "mm apart" in outcome.what, outcome
+    assert "--" not in outcome.what + outcome.fix
+    assert "Load the series again" in outcome.fix
+
+
+def test_a_piece_that_was_split_off_is_in_the_files_and_a_copy_of_a_result_can_be_exported(host, reference, tmp_path):
+    import nibabel
+    import pydicom
+    from test_mrml_outlines import add, edit
+    from test_mrml_segmentation import clone
+
+    from BrainTumorSegLib.export import write_nifti
+    from BrainTumorSegLib.mrml_segmentation import reference_of
+
+    copy = clone(make_result(reference))
+    assert reference_of(copy) is reference
+    edit(copy, "Edema", lambda array: array.__setitem__((5, slice(4, 8), slice(2, 7)), 0))
+    add(copy, "Edema_2", (5, slice(4, 8), slice(2, 7)))
+    write_nifti(copy, tmp_path / "labels.nii.gz")
+    assert np.array_equal(np.asarray(nibabel.load(tmp_path / "labels.nii.gz").dataobj), make_labels().T)
+    outcome, exported = export(host, copy, tmp_path / "copy.dcm")
+    assert outcome.ok, outcome
+    assert exported.segments == 3
+    assert {one.SegmentAlgorithmType for one in pydicom.dcmread(tmp_path / "copy.dcm").SegmentSequence} == {"SEMIAUTOMATIC"}

@@ -253,7 +253,7 @@ def test_a_repair_replaces_damaged_packages(real, tmp_path):
     first = Manifest.read(real.folder).packages
     shutil.rmtree(real.folder / first / "numpy")
     real.outcomes.clear()
-    real.installation.repair(lambda *told: None, real.outcomes.append, wheels=wheels)
+    real.installation.install(lambda *told: None, real.outcomes.append, wheels=wheels)
     assert real.outcome().ok
     assert real.installation.state().ready
     assert not (real.folder / first).exists()

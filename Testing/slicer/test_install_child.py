@@ -14,6 +14,7 @@ ERROR: Could not find a version that satisfies the requirement numpy>=2.0 (from 
 ERROR: No matching distribution found for numpy>=2.0"""
 MISSING = """ERROR: Could not find a version that satisfies the requirement onnxruntime>=1.23 (from versions: 1.20.0)
 ERROR: No matching distribution found for onnxruntime>=1.23"""
+FROM_OS = "ERROR: Could not install packages due to an OSError: "
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +29,11 @@ def without_stdin(monkeypatch):
     (MISSING, Path("wheels"), "PackageMissing", "fill_wheel_folder.py"),
     ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device", None, "DiskFull", "Free some space"),
     ("ERROR: [Errno 13] Permission denied: 'x'", None, "NoPermission", "administrator"),
+    (f"{FROM_OS}[WinError 5] Access is denied: 'C:\\\\x.pyd'", None, "FileHeld", "virus scanner"),
+    (f"{FROM_OS}[WinError 5] Zugriff verweigert: 'C:\\\\x.pyd'", None, "FileHeld", "virus scanner"),
+    (f"{FROM_OS}[WinError 32] The process cannot access the file because it is being used by another process", None, "FileHeld", "Wait a minute"),
+    (f"{FROM_OS}[Errno 2] No such file or directory: 'C:\\\\...'\nHINT: This error might have occurred since this system does not have Windows Long "
+     "Path support enabled.", None, "PathTooLong", "long paths"),
     ("ERROR: something new", None, "PipFailed", "error report"),
 ])
 def test_what_pip_said_becomes_a_cause_and_a_fix(text, wheels, kind, words):
@@ -55,6 +61,17 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert install_child.main(["--folder", str(tmp_path / "file" / "engine"), "--runtime", "cpu", "--requirements", str(tmp_path / "none")]) == 1
     assert "FolderFailed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("error", "kind"), [(OSError("[WinError 32] Der Prozess kann nicht auf die Datei zugreifen"), "FileHeld"),
+                                             (PermissionError(errno.EACCES, "Permission denied"), "NoPermission")])
+def test_a_folder_that_may_not_be_written_says_what_helps(monkeypatch, tmp_path, capsys, error, kind):
+    def refuse(*_, **__):
+        raise error
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    assert install_child.main(["--folder", str(tmp_path / "engine"), "--runtime", "cpu", "--requirements", str(tmp_path / "none")]) == 1
+    assert kind in capsys.readouterr().out
 
 
 def a_folder(tmp_path):

@@ -115,3 +115,20 @@ def test_labels_of_a_volume_under_a_scaling_transform_measure_what_is_seen(measu
         node = make_segmentation(make_labels(), placement, make_report(make_labels(), 0.008), reference)
     table = Logic(object()).recompute(node)
     assert float(table.GetCellText(0, 2)) == pytest.approx(60 * 0.008)
+
+
+def test_a_table_shows_tenths_of_an_ml_and_hundredths_below_one(measure):
+    assert [measure.rounded_ml(ml) for ml in (20.121, 1.04, 0.996, 0.123, 0.0, -0.123, -3.26)] == [20.1, 1.0, 1.0, 0.12, 0.0, -0.12, -3.3]
+
+
+def test_the_engines_diameters_are_a_remark_on_the_enhancing_tumour(measure):
+    axes = {"long": 24.1, "short": 16.0}
+    told = {"enhancing_mm": axes, "enhancing_lesions_mm": [axes, {"long": 12.0, "short": 11.0}], "sum_of_products_mm2": 518}
+    assert measure.enhancing_words(told) == "RANO: 2 measurable lesions; the largest 24.1 x 16 mm, sum of products 518 mm2"
+    assert measure.enhancing_words({**told, "enhancing_lesions_mm": [axes]}) == "RANO: 1 measurable lesion; the largest 24.1 x 16 mm"
+    assert measure.enhancing_words({**told, "enhancing_lesions_mm": []}) == "RANO: no measurable lesion; the largest 24.1 x 16 mm"
+    assert measure.enhancing_words({"enhancing_mm": axes}) == "RANO: the largest lesion 24.1 x 16 mm"
+    assert measure.enhancing_words({"enhancing_mm": None, "enhancing_lesions_mm": []}) == ""
+    rows = measure.reported_rows({**make_report(make_labels(), 1.0), **told})
+    assert {row.key for row in rows if row.remark} == {"ET"}
+    assert [row.remark for row in rows if row.kind == "label"] == [""] * 3

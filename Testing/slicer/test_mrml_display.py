@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 from made_up import AFFINES, affine_of, make_labels, make_transform, make_volume
-from test_mrml_segmentation import edit, make
+from test_mrml_outlines import edit
+from test_mrml_segmentation import make
 
 
 @pytest.fixture

@@ -84,133 +84,50 @@ def test_slicers_own_logic_knows_the_codes(seg):
         assert known[tuple(label["code"])] == label["rgb"]
 
 
-def test_what_went_in_comes_out(seg):
-    labels = make_labels()
-    node = make(seg, make_volume(AFFINES["oblique"]), labels)
-    assert np.array_equal(seg.labels_on(node, seg.label_values(node)), labels)
-    assert not seg.is_edited(node)
-    assert seg.algorithm_type(node) == "AUTOMATIC"
-    assert seg.report_of(node)["model"]["name"] == "glioma"
-
-
-def test_it_survives_being_saved_and_loaded(seg, tmp_path):
+def clone(node, name="my copy"):
+    """As Data, Clone does it (vtkSlicerSubjectHierarchyModuleLogic): with attributes and content, without references."""
     import slicer
 
-    labels = make_labels()
-    reference = make_volume(AFFINES["oblique"])
-    node = make(seg, reference, labels)
-    storage = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationStorageNode")
-    storage.SetFileName(str(tmp_path / "result.seg.nrrd"))
-    assert storage.WriteData(node)
-    loaded = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Loaded")
-    storage = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationStorageNode")
-    storage.SetFileName(str(tmp_path / "result.seg.nrrd"))
-    assert storage.ReadData(loaded)
-    for name in ("BrainTumorSeg.Report", "BrainTumorSeg.Checksum"):  # the scene's file keeps a node's attributes
-        loaded.SetAttribute(name, node.GetAttribute(name))
-    assert np.array_equal(seg.labels_on(loaded, seg.label_values(loaded)), labels)
-    assert not seg.is_edited(loaded)
+    copy = slicer.mrmlScene.AddNewNodeByClass(node.GetClassName(), name)
+    copy.CreateDefaultDisplayNodes()
+    copy.GetDisplayNode().CopyContent(node.GetDisplayNode())
+    copy.CopyContent(node)
+    copy.SetName(name)
+    return copy
 
 
-def test_an_empty_result_is_a_segmentation_without_voxels(seg):
+ROLE = "referenceImageGeometryRef"
+
+
+def test_a_copy_of_a_result_finds_its_volume_with_and_without_the_one_it_was_copied_from(seg):
+    import slicer
+
+    reference = make_volume(AFFINES["anisotropic"])
+    first = make(seg, reference)
+    second, third = clone(first), clone(first)
+    assert second.GetNodeReference(ROLE) is None
+    first.SetAttribute("BrainTumorSeg.Reference", None)  # as results of earlier versions
+    second.SetAttribute("BrainTumorSeg.Reference", None)
+    assert seg.reference_of(second) is reference
+    slicer.mrmlScene.RemoveNode(first)
+    slicer.mrmlScene.RemoveNode(second)
+    assert seg.reference_of(third) is reference
+    assert third.GetNodeReference(ROLE) is reference
+
+
+@pytest.mark.parametrize("other", ["another name", "another place", "another size"])
+def test_a_volume_that_only_has_the_id_that_a_copy_remembers_is_not_its_own(seg, other):
+    """IDs are given anew when scenes are merged."""
+    import slicer
+
     reference = make_volume()
-    empty = np.zeros((10, 14, 12), np.uint8)
-    node = make(seg, reference, empty)
-    assert node.GetSegmentation().GetNumberOfSegments() == 3
-    assert not seg.labels_on(node, seg.label_values(node)).any()
-    assert not seg.is_edited(node)
-
-
-def edit(node, name, change):
-    import slicer
-
-    reference = node.GetNodeReference("referenceImageGeometryRef")
-    array = slicer.util.arrayFromSegmentBinaryLabelmap(node, name, reference)
-    change(array)
-    slicer.util.updateSegmentBinaryLabelmapFromArray(array, node, name, reference)
-
-
-def test_an_edit_is_seen_and_makes_it_semiautomatic(seg):
-    import vtk
-
-    labels = make_labels()
-    node = make(seg, make_volume(AFFINES["flipped"]), labels)
-    edit(node, "Edema", lambda array: array.__setitem__((0, 0, 0), 1))
-    assert seg.is_edited(node)
-    assert seg.algorithm_type(node) == "SEMIAUTOMATIC"
-    seg.mark_edited(node, True)
-    tag = vtk.reference("")
-    node.GetSegmentation().GetSegment("Necrosis").GetTag("DICOM.SegmentAlgorithmType", tag)
-    assert str(tag.get()) == "SEMIAUTOMATIC"
-    expected = labels.copy()
-    expected[0, 0, 0] = 2
-    assert np.array_equal(seg.labels_on(node, seg.label_values(node)), expected)
-
-
-def test_taking_an_edit_back_makes_it_automatic_again(seg):
-    node = make(seg, make_volume())
-    edit(node, "Edema", lambda array: array.__setitem__((0, 0, 0), 1))
-    edit(node, "Edema", lambda array: array.__setitem__((0, 0, 0), 0))
-    assert not seg.is_edited(node)
-
-
-def test_a_removed_segment_is_an_edit_and_one_of_the_users_own_is_left_out(seg):
-    node = make(seg, make_volume())
-    node.GetSegmentation().AddEmptySegment("Cavity", "Cavity")
-    assert "Cavity" not in seg.label_values(node)
-    assert not seg.is_edited(node)
-    node.GetSegmentation().RemoveSegment("Necrosis")
-    assert seg.is_edited(node)
-    assert seg.segment_of_label(node, 1) == ""
-    assert seg.segment_of_label(node, 3) == "Enhancing Lesion"
-
-
-def test_labels_of_another_segmentation_come_onto_the_first_ones_grid(seg):
-    """The second lies under a transform, on a flipped grid of the same places."""
-    labels = make_labels()
-    first = make(seg, make_volume(affine_of()), labels)
-    back = affine_of(origin=(3, 0, 0))
-    affine = affine_of(flip=(-1, 1, 1), origin=(11 - 3, 0, 0))
-    reference = make_volume(affine)
-    reference.SetAndObserveTransformNodeID(make_transform(back).GetID())
-    second = make(seg, reference, np.ascontiguousarray(labels[:, :, ::-1]))
-    assert np.array_equal(seg.labels_on(second, seg.label_values(second), grid=first), labels)
-
-
-def surface_node(shape, kind="Closed surface"):
-    """A segmentation whose one segment, "Edema", has no voxels, only a form that `shape` is."""
-    import slicer
-
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "RTSTRUCT")
-    node.GetSegmentation().SetSourceRepresentationName(kind)
-    segment = slicer.vtkSegment()
-    segment.SetName("Edema")
-    segment.AddRepresentation(kind, shape)
-    node.GetSegmentation().AddSegment(segment, "Edema")
-    return node
-
-
-def test_a_segment_that_is_only_a_surface_has_its_voxels_and_stays_as_it_is(seg):
-    import vtk
-
-    cube = vtk.vtkCubeSource()
-    cube.SetBounds(1.5, 4.5, 2.5, 6.5, 3.5, 8.5)
-    triangles = vtk.vtkTriangleFilter()
-    triangles.SetInputConnection(cube.GetOutputPort())
-    triangles.Update()
-    node = surface_node(triangles.GetOutput())
-    expected = np.zeros((10, 14, 12), np.uint8)
-    expected[4:9, 3:7, 2:5] = 2
-    assert np.array_equal(seg.labels_on(node, {"Edema": 2}, grid=make(seg, make_volume())), expected)
-    assert node.GetSegmentation().GetSegment("Edema").GetRepresentation("Binary labelmap") is None
-
-
-def test_an_empty_surface_is_an_empty_segment_and_what_cannot_be_converted_is_said(seg):
-    import vtk
-
-    grid = make(seg, make_volume())
-    assert not seg.labels_on(surface_node(vtk.vtkPolyData()), {"Edema": 2}, grid=grid).any()
-    sphere = vtk.vtkSphereSource()
-    sphere.Update()
-    with pytest.raises(ValueError, match="Edema of RTSTRUCT is a Scribble that Slicer cannot turn into voxels"):
-        seg.labels_on(surface_node(sphere.GetOutput(), "Scribble"), {"Edema": 2}, grid=grid)
+    first = make(seg, reference)
+    copy = clone(first)
+    slicer.mrmlScene.RemoveNode(first)
+    if other == "another name":
+        reference.SetName("T2")
+    elif other == "another place":
+        reference.SetOrigin(0, 0, 1)
+    else:
+        slicer.util.updateVolumeFromArray(reference, np.zeros((10, 14, 11), np.int16))
+    assert seg.reference_of(copy) is None

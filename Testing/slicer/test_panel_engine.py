@@ -251,3 +251,25 @@ def test_a_failed_installation_and_self_test_have_a_report_to_copy(case):
     confirm(case, "220 MB", case.ui.installButton)
     assert case.ui.copyEngineErrorButton.isHidden(), "a new try starts clean"
     FakeProcess.last.end(130, "")
+
+
+def test_what_a_self_test_said_goes_when_the_engine_is_no_longer_what_it_was(case):
+    from BrainTumorSegLib.install import State
+
+    case.panel.engine._tested(Outcome(result={"session": {"model": "glioma", "provider": "CPUExecutionProvider", "seconds": 2.0}}))
+    case.panel.engine.refresh()
+    assert "really ran on CPU" in case.shown("engineMessage")
+    case.logic.engine.state = lambda: State("broken", "Parts of the engine's packages are gone. Press Repair.")
+    case.panel.engine.refresh()
+    assert case.shown("engineMessage") == ""
+    assert "are gone" in case.ui.engineStateLabel.text
+
+
+def test_why_the_engine_is_not_ready_is_said_once(case):
+    from BrainTumorSegLib.install import State
+
+    case.logic.engine.state = lambda: State("missing", "The engine is not installed yet. Press Install.")
+    case.choose(t1ce=make_volume())
+    case.press_segment()
+    assert "not installed" in case.ui.engineStateLabel.text
+    assert case.shown("engineMessage") == ""

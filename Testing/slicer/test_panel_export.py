@@ -3,6 +3,7 @@
 import numpy as np
 from made_up import make_labels
 from panel_case import finished
+from test_mrml_outlines import add
 
 from BrainTumorSegLib.process import Outcome
 
@@ -73,3 +74,22 @@ def test_a_dicom_export_that_the_engine_fails_has_a_report(case):
     case.panel.export._exported(Outcome(error_kind="EngineFailed", what="x", stderr="Traceback"), None)
     case.ui.copyExportErrorButton.click()
     assert "Traceback" in qt.QApplication.clipboard().text()
+
+
+def test_what_is_not_in_the_file_is_said_when_it_is_saved(case, tmp_path):
+    from BrainTumorSegLib.export import Exported
+
+    node = finished(case)
+    add(node, "New lesion", (0, 0, slice(0, 4)))
+    case.ui.exportCollapsibleButton.collapsed = False
+    assert "Not exported, for the model's table has no code for them: New lesion" in case.shown("preflightLabel")
+    assert "SEMIAUTOMATIC" in case.shown("preflightLabel")
+    case.host.dialogs.expect_file(tmp_path / "tumour.nii.gz")
+    case.ui.exportNiftiButton.click()
+    assert "Saved tumour.nii.gz. Not in it, for they are none of the network's labels: New lesion." in case.shown("exportMessage")
+    case.host.dialogs.expect_file(tmp_path / "tumour.seg.nrrd")
+    case.ui.exportNrrdButton.click()
+    assert case.shown("exportMessage") == "Saved tumour.seg.nrrd.", "it holds every segment"
+    exported = Exported(None, True, 3)
+    case.panel.export._exported(Outcome(), exported)
+    assert "Not in it, for they are none of the network's labels: New lesion." in case.shown("exportMessage")

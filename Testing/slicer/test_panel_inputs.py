@@ -122,12 +122,93 @@ def test_an_unclear_field_is_emptied_with_a_warning_unless_the_user_chose_one_of
     assert chosen(case) == {"t1ce": "Smith_t1ce", "flair": "Smith_flair_2"}
 
 
-def test_a_choice_of_the_user_is_not_taken_out_in_silence(case):
+def test_a_choice_of_the_user_is_kept_with_a_warning_where_it_seems_to_be_of_another_examination(case):
     mine, _, _ = make_volume(name="Xyz"), *load("Smith", "t2", "flair")
     case.choose(t1=mine)
     case.ui.recogniseButton.click()
-    assert chosen(case) == {"t2": "Smith_t2", "flair": "Smith_flair"}
-    assert "T1: your choice was taken out" in case.shown("recogniseMessage")
+    assert chosen(case) == {"t1": "Xyz", "t2": "Smith_t2", "flair": "Smith_flair"}
+    assert "\u26a0 T1: your choice is kept, but it may be another sequence" in case.shown("recogniseMessage")
+
+
+def test_choices_of_the_user_that_are_in_each_others_fields_are_moved_and_told(case):
+    nodes = dict(zip(ROLES, load("Smith"), strict=True))
+    case.choose(t1=nodes["flair"], flair=nodes["t2"])
+    case.ui.recogniseButton.click()
+    assert chosen(case) == all_of("Smith")
+    assert "T1: your choice is now in FLAIR" in case.shown("recogniseMessage")
+    assert "FLAIR: your choice is now in T2" in case.shown("recogniseMessage")
+
+
+def test_a_choice_of_the_user_is_not_exchanged_nor_taken_twice(case):
+    nodes = dict(zip(ROLES, load("Smith"), strict=True))
+    case.choose(t1ce=nodes["t1"], flair=make_volume(name="Smith_best"), t2=nodes["flair"])
+    case.ui.recogniseButton.click()
+    assert chosen(case) == {"t1ce": "Smith_t1", "t2": "Smith_flair", "flair": "Smith_best"}
+    assert all(f"{field}: your choice is kept" in case.shown("recogniseMessage") for field in ("T1ce", "T2", "FLAIR"))
+
+
+def test_recognise_pressed_twice_keeps_what_the_user_chose(case):
+    smith, _ = load("Smith"), load("Jones")
+    case.host.spin(seconds=0.05)
+    case.choose(flair=smith[3])
+    for _ in range(2):
+        case.ui.recogniseButton.click()
+        assert chosen(case) == all_of("Smith")
+
+
+def test_what_the_engine_finds_in_the_files_ends_the_doubt(case, monkeypatch):
+    from BrainTumorSegLib.recognise import Recognition
+
+    answers = []
+    monkeypatch.setattr(case.logic, "recognise_by_engine", lambda nodes, on_finished: answers.append(on_finished))
+    mine, flair = make_volume(name="Xyz"), *load("Smith", "flair")
+    case.choose(t1=mine)
+    case.ui.recogniseButton.click()
+    assert "T1: your choice is kept" in case.shown("recogniseMessage")
+    answers[0](Recognition({"t1": mine.GetID(), "flair": flair.GetID()}, {"t1": "by its image"}))
+    assert chosen(case) == {"t1": "Xyz", "flair": "Smith_flair"}
+    assert "your choice is kept" not in case.shown("recogniseMessage")
+    assert "T1: by its image" in case.shown("recogniseMessage")
+
+
+def test_choices_of_two_people_are_kept_and_both_are_doubted(case):
+    smith, jones = load("Smith"), load("Jones")
+    case.choose(t1=smith[0], t2=jones[2])
+    case.ui.recogniseButton.click()
+    assert chosen(case) == {"t1": "Smith_t1", "t2": "Jones_t2"}
+    assert all(f"{field}: your choice is kept" in case.shown("recogniseMessage") for field in ("T1", "T2"))
+
+
+def test_every_field_that_is_emptied_is_named(case, later):
+    load("Smith")
+    later()
+    jones = load("Jones", "t1", "flair")
+    case.ui.t1Selector.setCurrentNode(jones[0])
+    case.ui.recogniseButton.click()
+    assert chosen(case) == {"t1": "Jones_t1", "flair": "Jones_flair"}
+    lines = case.shown("recogniseMessage").splitlines()
+    assert [line.split(":")[0] for line in lines if "taken out again" in line] == ["T1ce", "T2"]
+
+
+def test_a_field_that_was_filled_and_becomes_unclear_says_so(case):
+    load("Smith", "t1ce", "flair")
+    case.host.spin(seconds=0.05)
+    load("Smith", "flair_2")
+    case.host.spin(seconds=0.05)
+    assert chosen(case) == {"t1ce": "Smith_t1ce"}
+    assert "\u26a0 FLAIR: 2 volumes fit" in case.shown("recogniseMessage")
+
+
+@pytest.mark.parametrize("names", [("301_T1", "1001_T1GD", "401_T2", "501_FLAIR"),
+                                   ("T1_axial_5mm", "T1_axial_5mm_contrast", "T2_axial_3mm", "FLAIR_axial_4mm")])
+def test_ordinary_names_of_one_examination_fill_all_fields_and_stay_when_chosen_by_hand(case, names):
+    nodes = [make_volume(name=name) for name in names]
+    case.host.spin(seconds=0.05)
+    assert chosen(case) == dict(zip(ROLES, names, strict=True))
+    case.choose(**dict(zip(ROLES, nodes, strict=True)))
+    case.ui.recogniseButton.click()
+    assert chosen(case) == dict(zip(ROLES, names, strict=True))
+    assert "\u26a0" not in case.shown("recogniseMessage")
 
 
 def test_the_engine_is_asked_about_the_taken_volumes_only(case, later, monkeypatch):
@@ -176,3 +257,19 @@ def test_a_scene_that_is_added_without_a_choice_leaves_the_present_one(case):
     case.host.spin(seconds=0.05)
     assert chosen(case) == {"t1ce": "Smith_t1ce", "flair": "Smith_flair"}
     assert slicer.mrmlScene.GetFirstNodeByName("Other_t2") is not None
+
+
+def test_what_was_said_of_a_field_goes_once_it_holds_another_volume(case):
+    import slicer
+
+    nodes, (other,) = load("Smith"), load("Jones", "t2")
+    case.host.spin(seconds=0.05)
+    case.panel.inputs.parameters.t2 = nodes[2]
+    case.ui.recogniseButton.click()
+    assert "T2: " in case.shown("recogniseMessage") and "T1ce: " in case.shown("recogniseMessage")
+    case.panel.inputs.parameters.t2 = other
+    assert "T2: " not in case.shown("recogniseMessage") and "T1ce: " in case.shown("recogniseMessage")
+    slicer.mrmlScene.RemoveNode(other)
+    assert "T2: the chosen volume was removed" in case.shown("recogniseMessage")
+    case.panel.inputs.parameters.t2 = nodes[2]
+    assert case.shown("recogniseMessage") == ""

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from made_up import make_labels, make_volume
 from panel_case import finished
+from test_mrml_outlines import add
+from test_mrml_segmentation import clone
 
 
 def test_a_result_is_shown_with_volumes_flags_and_where_it_came_from(case):
@@ -14,9 +16,10 @@ def test_a_result_is_shown_with_volumes_flags_and_where_it_came_from(case):
     assert case.ui.resultSelector.currentNode() is node
     assert not case.ui.resultCollapsibleButton.collapsed
     table = case.ui.volumesTableView.mrmlTableNode()
-    assert [table.GetCellText(row, 2) for row in range(3)] == ["0.06", "0.003", "0.001"]
+    assert [table.GetCellText(row, 2) for row in range(3)] == ["0.06", "0", "0"]
     assert table.GetUseColumnTitleAsColumnHeader()
     assert case.ui.volumesTableView.model().rowCount() == 6
+    assert [case.ui.volumesTableView.isColumnHidden(column) for column in range(3)] == [False, True, False]
     assert "T2 is missing" in case.shown("flagsLabel")
     assert "glioma 0.1.0 on CPU" in case.shown("provenanceLabel")
     assert "Not edited" in case.shown("provenanceLabel")
@@ -43,10 +46,10 @@ def test_after_editing_the_volumes_are_measured_anew_and_it_says_edited(case):
     node = finished(case)
     reference = node.GetNodeReference("referenceImageGeometryRef")
     array = slicer.util.arrayFromSegmentBinaryLabelmap(node, "Edema", reference)
-    array[0, 0, :4] = 1
+    array[0, 0:4, 0:10] = 1
     slicer.util.updateSegmentBinaryLabelmapFromArray(array, node, "Edema", reference)
     case.ui.recomputeButton.click()
-    assert case.ui.volumesTableView.mrmlTableNode().GetCellText(0, 2) == "0.064"
+    assert case.ui.volumesTableView.mrmlTableNode().GetCellText(0, 2) == "0.1"
     assert "edited" in case.shown("provenanceLabel")
     assert "Not edited" not in case.shown("provenanceLabel")
 
@@ -99,24 +102,24 @@ def whole_tumour(case):
 def test_the_table_is_of_the_outlines_after_an_edit_and_after_its_undo(case):
     import qt
 
-    node, four = finished(case), (0, 0, slice(0, 4))
+    node, forty = finished(case), (0, slice(0, 4), slice(0, 10))
     case.leave()
-    paint(node, four)
+    paint(node, forty)
     case.come_back()
-    assert whole_tumour(case) == "0.064"
+    assert whole_tumour(case) == "0.1"
     assert "The outlines were edited" in case.shown("provenanceLabel")
     case.leave()
-    paint(node, four)  # undone
+    paint(node, forty)  # undone
     case.come_back()
     assert whole_tumour(case) == "0.06"
     assert "Not edited" in case.shown("provenanceLabel")
-    paint(node, four)  # by a script, with the panel open
+    paint(node, forty)  # by a script, with the panel open
     case.ui.copyTableButton.click()
-    assert "Whole tumour (WT)\tregion\t0.064" in qt.QApplication.clipboard().text()
+    assert "Whole tumour (WT)\tregion\t0.1" in qt.QApplication.clipboard().text()
     assert "The outlines were edited" in case.shown("provenanceLabel")
 
 
-def test_a_table_that_was_deleted_is_made_anew_for_the_clipboard_and_the_file(case, tmp_path):
+def test_a_table_that_was_deleted_is_made_anew_for_the_panel_the_clipboard_and_the_file(case, tmp_path):
     import qt
     import slicer
 
@@ -126,7 +129,8 @@ def test_a_table_that_was_deleted_is_made_anew_for_the_clipboard_and_the_file(ca
     slicer.mrmlScene.RemoveNode(table_of(node))
     case.leave()
     case.come_back()
-    assert table_of(node) is None, "nobody asked for it"
+    assert whole_tumour(case) == "0.06"
+    slicer.mrmlScene.RemoveNode(table_of(node))
     case.ui.copyTableButton.click()
     assert "Whole tumour (WT)\tregion\t0.06" in qt.QApplication.clipboard().text()
     slicer.mrmlScene.RemoveNode(table_of(node))
@@ -257,3 +261,106 @@ def test_json_of_a_long_report_survives_the_scene(case):
     text = 'He said: "größer; 5 < 6"\n'
     node = finished(case, flags=[{"code": "x", "severity": "warning", "text": text}])
     assert json.loads(node.GetAttribute("BrainTumorSeg.Report"))["flags"][0]["text"] == text
+
+
+def test_a_lesion_that_a_person_adds_has_a_row_of_its_own_and_is_said_not_to_count(case):
+    node = finished(case, enhancing_mm={"long": 3.0, "short": 1.0}, enhancing_lesions_mm=[], sum_of_products_mm2=0)
+    assert "RANO: no measurable lesion; the largest 3 x 1 mm" in case.shown("provenanceLabel")
+    assert case.shown("othersMessage") == ""
+    case.leave()
+    add(node, "New lesion", (0, slice(0, 4), slice(0, 10)))
+    case.come_back()
+    table = case.ui.volumesTableView.mrmlTableNode()
+    assert [table.GetCellText(6, column) for column in range(4)] == ["New lesion", "other", "0.04", "not counted in WT, TC and ET"]
+    assert whole_tumour(case) == "0.06"
+    assert table.GetCellText(2, 3) == "", "the diameters were those of the outlines before"
+    assert "RANO" not in case.shown("provenanceLabel")
+    assert "The outlines were edited" in case.shown("provenanceLabel")
+    assert "New lesion" in case.shown("othersMessage")
+    assert "Enhancing Lesion_2" in case.shown("othersMessage")
+    segment = node.GetSegmentation().GetSegment(node.GetSegmentation().GetSegmentIDs()[-1])
+    segment.SetName("Enhancing Lesion_2")
+    case.ui.recomputeButton.click()
+    assert whole_tumour(case) == "0.1"
+    assert case.shown("othersMessage") == ""
+
+
+def test_what_was_said_of_the_networks_outlines_is_said_to_be_about_them_after_an_edit(case, monkeypatch):
+    import qt
+
+    from BrainTumorSegLib.mrml_report import report_page_node
+
+    opened = []
+    monkeypatch.setattr(qt.QDesktopServices, "openUrl", lambda url: opened.append(Path(url.toLocalFile()).read_text(encoding="utf-8")))
+    node = finished(case)
+    assert "edited" not in case.shown("flagsLabel")
+    case.leave()
+    paint(node, (0, slice(0, 4), slice(0, 10)))
+    add(node, "New lesion", (9, slice(0, 4), slice(0, 10)))
+    case.come_back()
+    assert case.shown("flagsLabel").index("The outlines were edited since") < case.shown("flagsLabel").index("T2 is missing")
+    report_page_node(node).SetText("<html><body class='x'><h1>Report</h1></body></html>")
+    case.ui.showReportButton.click()
+    assert opened[0].index("<body class='x'><p role=") < opened[0].index("The outlines were edited after this report was made") \
+        < opened[0].index("Whole tumour (WT) 0.1 ml") < opened[0].index("New lesion 0.04 ml (not counted") < opened[0].index("<h1>Report")
+    paint(node, (0, slice(0, 4), slice(0, 10)))
+    node.GetSegmentation().RemoveSegment(node.GetSegmentation().GetSegmentIDs()[-1])
+    case.ui.showReportButton.click()
+    assert "edited" not in opened[1]
+
+
+def test_a_copy_of_a_result_is_a_result(case, monkeypatch):
+    import qt
+
+    from BrainTumorSegLib.mrml_tables import table_of
+
+    opened = []
+    monkeypatch.setattr(qt.QDesktopServices, "openUrl", lambda url: opened.append(Path(url.toLocalFile()).read_text(encoding="utf-8")))
+    first = finished(case)
+    copy = clone(first)
+    case.ui.resultSelector.setCurrentNode(copy)
+    assert whole_tumour(case) == "0.06"
+    assert case.ui.volumesTableView.mrmlTableNode() is not table_of(first)
+    case.ui.exportCollapsibleButton.collapsed = False
+    assert "no longer in the scene" not in case.shown("preflightLabel")
+    case.ui.showReportButton.click()
+    assert opened == ["<html>report</html>"]
+    paint(copy, (0, slice(0, 4), slice(0, 10)))
+    case.ui.recomputeButton.click()
+    case.ui.resultSelector.setCurrentNode(first)
+    assert whole_tumour(case) == "0.06"
+    assert "Not edited" in case.shown("provenanceLabel")
+
+
+def left():
+    import slicer
+
+    return [node.GetName() for kind in ("vtkMRMLTableNode", "vtkMRMLTextNode") for node in slicer.util.getNodesByClass(kind)]
+
+
+def test_a_result_that_is_deleted_takes_its_table_and_report_along_once_no_copy_needs_them(case):
+    import slicer
+
+    first, other = finished(case), finished(case)
+    copy = clone(first)
+    case.ui.resultSelector.setCurrentNode(other)
+    slicer.mrmlScene.RemoveNode(first)
+    assert sorted(left()) == ["T1ce tumour report", "T1ce tumour_1 report", "T1ce tumour_1 volumes"]
+    case.ui.resultSelector.setCurrentNode(copy)
+    assert "my copy volumes" in left()
+    slicer.mrmlScene.RemoveNode(copy)
+    assert left() == ["T1ce tumour_1 volumes", "T1ce tumour_1 report"]
+    slicer.mrmlScene.StartState(slicer.mrmlScene.BatchProcessState)
+    slicer.mrmlScene.RemoveNode(other)
+    slicer.mrmlScene.EndState(slicer.mrmlScene.BatchProcessState)
+    assert len(left()) == 2, "whoever removes nodes in a batch knows what they remove"
+
+
+def test_tab_goes_from_the_button_above_the_parts_through_them(case, monkeypatch):
+    """Boxes are made anew with each result, and Qt puts what is made last behind everything else."""
+    import qt
+
+    pairs, order = [], qt.QWidget.setTabOrder
+    monkeypatch.setattr(qt.QWidget, "setTabOrder", lambda *pair: pairs.append([widget.text for widget in pair]) or order(*pair))
+    finished(case)
+    assert pairs[-3:] == [["Go to the tumour", "Necrosis"], ["Necrosis", "Edema"], ["Edema", "Enhancing Lesion"]]

@@ -104,11 +104,16 @@ def test_a_verb_without_the_protocol_says_its_error_on_stderr():
 
 @pytest.mark.parametrize(("code", "reason", "stderr", "kind"), [
     (None, "crashed", b"", "EngineKilled"),
+    (1, "", b"error: [C:/Slicer/bin/python-real.exe] exit abnormally - Report the problem.\n", "EngineKilled"),  # as CTKAppLauncher tells it
+    (1, "", b"std::bad_alloc\nerror: [/opt/python-real] exit abnormally - Report the problem.\n", "OutOfMemory"),
     (None, "execve: No such file or directory", b"", "EngineNotStarted"),
     (0, "", b"", "EngineSilent"),
     (1, "", b"Traceback\nModuleNotFoundError: No module named 'scipy'\n", "EngineDamaged"),
     (1, "", b"OSError: [Errno 28] No space left on device\n", "DiskFull"),
     (1, "", b"PermissionError: [Errno 13] Permission denied\n", "NoPermission"),
+    (1, "", b"PermissionError: [WinError 5] Zugriff verweigert: 'x'\n", "FileHeld"),
+    (1, "", "PermissionError: [WinError 32] \u30d7\u30ed\u30bb\u30b9\u306f\u30d5\u30a1\u30a4\u30eb\u306b\n".encode(), "FileHeld"),
+    (1, "", b"OSError: [WinError 53] Der Netzwerkpfad wurde nicht gefunden\n", "EngineFailed"),
     (1, "", b"numpy.core._exceptions._ArrayMemoryError: out of memory\n", "OutOfMemory"),
     (2, "", b"usage: braintumorseg\n", "EngineDamaged"),
     (77, "", b"", "EngineFailed"),

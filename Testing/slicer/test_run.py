@@ -97,6 +97,7 @@ def test_a_result_becomes_nodes_on_the_grid_of_its_reference(case, affine):
     reference.SetAndObserveTransformNodeID(make_transform(affine_of(degrees=(0, 0, 20), origin=(5, 5, 5))).GetID())
     case.start(t1ce=reference, flair=make_volume(affine_of(), (20, 20, 20), "FLAIR"))
     from BrainTumorSegLib import mrml_segmentation as seg
+    from BrainTumorSegLib.mrml_outlines import label_values, labels_on
     from BrainTumorSegLib.mrml_report import report_page_of
     from BrainTumorSegLib.mrml_tables import table_of
     from BrainTumorSegLib.mrml_volumes import world_matrix
@@ -106,7 +107,7 @@ def test_a_result_becomes_nodes_on_the_grid_of_its_reference(case, affine):
     assert outcome.ok
     assert segmentations() == [node]
     assert node.GetName() == "T1ce tumour"
-    assert np.array_equal(seg.labels_on(node, seg.label_values(node)), make_labels())
+    assert np.array_equal(labels_on(node, label_values(node)), make_labels())
     assert np.abs(seg.placement_of(node).local - affine).max() < 1e-6
     assert table_of(node).GetCellText(0, 2) == "0.06"
     assert report_page_of(node) == "<html>report</html>"

@@ -26,6 +26,7 @@ def test_a_reference_that_is_moved_while_the_engine_runs_takes_its_result_along(
     import slicer
 
     from BrainTumorSegLib import mrml_segmentation as seg
+    from BrainTumorSegLib.mrml_outlines import is_edited
 
     reference = make_volume(AFFINES["oblique"])
     case.start(t1ce=reference)
@@ -35,7 +36,7 @@ def test_a_reference_that_is_moved_while_the_engine_runs_takes_its_result_along(
     assert outcome.ok
     assert node.GetTransformNodeID() == reference.GetTransformNodeID()
     assert seg.reference_of(node) is reference
-    assert not seg.is_edited(node)
+    assert not is_edited(node)
     assert np.array_equal(slicer.util.arrayFromSegmentBinaryLabelmap(node, "Edema", reference) != 0, make_labels() == 2)
 
 
@@ -52,6 +53,21 @@ def test_a_reference_that_is_resampled_while_the_engine_runs_loses_its_result(ca
     assert segmentations() == []
 
 
+@pytest.mark.parametrize("replaced", [True, False], ids=["other voxels", "the same, touched"])
+def test_a_reference_whose_voxels_are_replaced_while_the_engine_runs_loses_its_result_and_one_that_is_touched_keeps_it(case, replaced):
+    import slicer
+
+    reference = make_volume()
+    case.start(t1ce=reference)
+    slicer.util.updateVolumeFromArray(reference, slicer.util.arrayFromVolume(reference) + np.int16(replaced))
+    slicer.util.arrayFromVolumeModified(reference)
+    reference.GetImageData().Modified()
+    case.finish(make_labels(), np.eye(4))
+    ((outcome, node),) = case.outcomes
+    assert (node is None) == replaced
+    assert outcome.error_kind == ("VolumeChanged" if replaced else "")
+
+
 def deformed_volume():
     """A volume under a spline that pushes its middle, and its place as the engine gets to see it."""
     from BrainTumorSegLib.mrml_volumes import placed
@@ -64,6 +80,7 @@ def deformed_volume():
 
 def test_a_deformed_reference_keeps_its_result_and_is_known_to_it(case):
     from BrainTumorSegLib import mrml_segmentation as seg
+    from BrainTumorSegLib.mrml_outlines import is_edited
 
     reference, placement = deformed_volume()
     case.start(t1ce=reference)
@@ -74,11 +91,13 @@ def test_a_deformed_reference_keeps_its_result_and_is_known_to_it(case):
     assert not seg.lies_on_reference(node)
     assert node.GetTransformNodeID() is None
     assert np.abs(seg.placement_of(node).world - placement.world).max() < 1e-6
-    assert not seg.is_edited(node)
+    assert not is_edited(node)
 
 
 @pytest.mark.parametrize("deform", [lambda node: node.SetAndObserveTransformNodeID(make_deformation(-2.0).GetID()),
-                                    lambda node: node.SetAndObserveTransformNodeID(None)], ids=["another", "none"])
+                                    lambda node: node.SetAndObserveTransformNodeID(None),
+                                    lambda node: node.GetImageData().GetPointData().GetScalars().Fill(7)],
+                         ids=["another", "none", "other voxels"])
 def test_a_reference_that_is_deformed_otherwise_while_the_engine_runs_loses_its_result(case, deform):
     reference, placement = deformed_volume()
     case.start(t1ce=reference)

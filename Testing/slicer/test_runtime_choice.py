@@ -1,10 +1,9 @@
-import ctypes
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from BrainTumorSegLib.runtime_choice import RUNTIMES, choose_runtime, driver_cuda_version, read_requirements
+from BrainTumorSegLib.runtime_choice import RUNTIMES, choose_runtime, read_requirements, this_runtime
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -46,26 +45,9 @@ def test_the_packages_for_a_gpu_bring_nvidias_libraries_and_a_fast_way_without_i
     assert len(extras["gpu"]) == 2
 
 
-class Driver:
-    def __init__(self, number, code=0):
-        def answer(pointer):
-            ctypes.cast(pointer, ctypes.POINTER(ctypes.c_int))[0] = number
-            return code
-
-        self.cuDriverGetVersion = answer
-
-
-def no_library(name):
-    raise OSError(name)
-
-
-@pytest.mark.parametrize(("load", "version"), [
-    (lambda name: Driver(13000), (13, 0)), (lambda name: Driver(12040), (12, 4)), (lambda name: Driver(0), None),
-    (lambda name: Driver(12040, code=35), None), (no_library, None), (lambda name: object(), None)])
-def test_the_driver_is_asked_for_its_version(load, version):
-    assert driver_cuda_version(load) == version
-
-
-def test_a_driver_of_this_machine_or_none_is_found_without_error():
-    found = driver_cuda_version()
-    assert found is None or found >= (8, 0)
+@pytest.mark.parametrize(("cuda", "name"), [((12, 4), "cuda12"), (None, "cpu")])
+def test_this_computers_driver_is_asked_as_the_engine_asks_it(monkeypatch, cuda, name):
+    monkeypatch.setattr("braintumorseg.hardware.driver_cuda_version", lambda: cuda)
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    assert this_runtime() is RUNTIMES[name]

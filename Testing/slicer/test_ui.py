@@ -10,7 +10,8 @@ import pytest
 MODULE = Path(__file__).resolve().parents[2] / "BrainTumorSeg"
 TREE = ElementTree.parse(MODULE / "Resources" / "UI" / "BrainTumorSeg.ui")
 WIDGETS = {widget.get("name"): widget for widget in TREE.iter("widget")}
-FOCUSABLE = ("QPushButton", "QCheckBox", "QComboBox", "QTextBrowser", "ctkSliderWidget", "qMRMLNodeComboBox", "qMRMLTableView")
+FOCUSABLE = ("QPushButton", "QCheckBox", "QComboBox", "QTextBrowser", "ctkSliderWidget", "qMRMLNodeComboBox", "qMRMLTableView",
+             "ctkCollapsibleButton", "ctkCollapsibleGroupBox")
 
 
 def prop(widget, name):
@@ -38,7 +39,7 @@ def test_every_bound_name_is_a_parameter_and_every_parameter_is_shown():
 def test_what_can_be_operated_has_a_tool_tip_and_a_name_for_a_screen_reader(name):
     widget = WIDGETS[name]
     assert prop(widget, "toolTip")
-    assert prop(widget, "text") or prop(widget, "accessibleName")
+    assert prop(widget, "text") or prop(widget, "title") or prop(widget, "accessibleName")
 
 
 def test_tab_goes_through_everything_that_can_be_operated_from_top_to_bottom():
@@ -46,6 +47,12 @@ def test_tab_goes_through_everything_that_can_be_operated_from_top_to_bottom():
     assert sorted(stops) == sorted(name for name, widget in WIDGETS.items() if widget.get("class") in FOCUSABLE)
     places = list(WIDGETS)  # the order of the file is that of the layout
     assert stops == sorted(stops, key=places.index)
+
+
+@pytest.mark.parametrize("name", [name for name, widget in WIDGETS.items() if widget.get("class") == "qMRMLTableView"])
+def test_tab_leaves_a_table(name):
+    """Else it goes from cell to cell, and round again at the end."""
+    assert prop(WIDGETS[name], "tabKeyNavigation") == "false"
 
 
 def test_no_row_of_buttons_makes_the_panel_wide():

@@ -5,10 +5,25 @@ import pytest
 
 from braintumorseg.io.nifti import write_nifti
 from braintumorseg.volume import Volume
+from braintumorseg_training import curves
+from braintumorseg_training import run as running
 from braintumorseg_training.config import BrainConfig, Config
 from braintumorseg_training.data import pack_case
 from braintumorseg_training.export import draft_card
 from toys import make_toy_study
+
+
+@pytest.fixture(scope="session", autouse=True)
+def undrawn():
+    """Runs draw no curves, which takes ten times as long as their few steps do; `drawn` is for tests of the picture."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(running, "draw_curves", lambda runs, path: None)
+        yield
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    monkeypatch.setattr(running, "draw_curves", curves.draw_curves)
 
 
 @pytest.fixture(scope="session")

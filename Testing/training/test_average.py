@@ -10,6 +10,7 @@ from braintumorseg_training.cli import main
 from braintumorseg_training.config import Config
 from braintumorseg_training.data import Split
 from braintumorseg_training.export import export
+from braintumorseg_training.lineage import Lineage, learned_by_name
 from braintumorseg_training.networks import build
 from braintumorseg_training.run_split import split_of_run
 from braintumorseg_training.train import fit, load_checkpoint
@@ -57,12 +58,12 @@ def test_cases_that_any_part_was_trained_on_are_held_out_no_more(runs, tmp_path)
 
 def test_what_the_parts_beginnings_had_learned_from_is_held_out_no_more_either(runs, packed, tmp_path):
     child = tmp_path / "child"
-    fit(Config(**TINY, seed=3), packed, Split(("case0",), ("case2",), inherited=("case1",)), child, device="cpu", say=quiet)
+    fit(Config(**TINY, seed=3), packed, Split(("case0",), ("case2",), inherited=Lineage((learned_by_name("case1"),))), child, device="cpu", say=quiet)
     network = export(child, packed, split_of_run(child), tmp_path / "net", "tiny", "1", say=quiet)
     for number, part in enumerate((child, network)):
         average([runs[0], part], tmp_path / f"mean{number}", quiet)
         split = split_of_run(tmp_path / f"mean{number}")
-        assert (split.train, split.inherited, split.validation) == (("case0",), ("case1",), ())
+        assert (split.train, split.inherited.names, split.validation) == (("case0",), ("case1",), ())
 
 
 def test_an_exported_network_is_a_part_too_and_its_missing_head_is_the_others(runs, packed, tmp_path):

@@ -1,5 +1,4 @@
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -75,7 +74,7 @@ def test_a_run_killed_between_the_two_renames_goes_on_from_the_previous_checkpoi
 
 def test_a_failed_saving_leaves_both_checkpoints(saved, tiny, monkeypatch):
     def half(content, file):
-        Path(file).write_bytes(b"half")
+        file.write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoints.torch, "save", half)

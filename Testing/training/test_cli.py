@@ -16,7 +16,7 @@ from braintumorseg.model_zoo import load_model
 from braintumorseg_training import cli, verbs_data
 from braintumorseg_training.checkpoints import load_checkpoint
 from braintumorseg_training.cli import main
-from braintumorseg_training.run_log import append_row
+from braintumorseg_training.run_log import RunLog
 from toys import make_toy_study
 
 
@@ -120,7 +120,7 @@ def test_a_run_goes_on_when_nobody_reads_it_any_more(cases):
 
 
 def test_a_verb_whose_last_line_nobody_reads_ends_without_a_traceback(tmp_path, capfd):
-    append_row(tmp_path, ("WT",), {"step": 1, "loss": 0.5, "rate": "1e-3"})
+    RunLog(tmp_path, ("WT",), print).add({"step": 1, "loss": 0.5, "rate": "1e-3"})
     assert main_unread(["curves", tmp_path]) == 1
     assert capfd.readouterr().err == ""
 
@@ -141,5 +141,5 @@ def test_without_the_training_packages_a_verb_ends_in_one_line(tmp_path):
                       ["export", "x", "--data", "x", "--out", "y"]):
         done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=tmp_path)
         assert done.returncode == 1
-        assert re.fullmatch(r"braintumorseg-train: Training needs the package \w+, which is not installed\. Run in [^\n]*'\.\[cpu,training\]'\n",
+        assert re.fullmatch(r"braintumorseg-train: Training needs the package \w+, which is not installed\. Run in [^\n]*\"\.\[cpu,training\]\"\n",
                             done.stderr)

@@ -7,7 +7,7 @@ from PIL import Image
 from braintumorseg.errors import MissingFile, ResourceError
 from braintumorseg_training.cli import main
 from braintumorseg_training.curves import draw_curves, read_curves
-from braintumorseg_training.run_log import append_row
+from braintumorseg_training.run_log import RunLog
 
 
 @pytest.fixture
@@ -15,10 +15,11 @@ def run(tmp_path):
     def make(name, last=0.8):
         folder = tmp_path / name
         folder.mkdir(parents=True)
+        log = RunLog(folder, ("WT", "ET"), print)
         for step in range(25, 201, 25):
-            append_row(folder, ("WT", "ET"), {"step": step, "loss": 1 / step, "rate": "1.00e-03"})
+            log.add({"step": step, "loss": 1 / step, "rate": "1.00e-03"})
             if step % 100 == 0:
-                append_row(folder, ("WT", "ET"), {"step": step, "dice_WT": last, "dice_ET": last - 0.2})
+                log.add({"step": step, "dice_WT": last, "dice_ET": last - 0.2})
         return folder
 
     return make

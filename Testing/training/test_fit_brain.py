@@ -1,4 +1,6 @@
 from dataclasses import replace
+from functools import cache
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -9,8 +11,11 @@ from braintumorseg.io.nifti import write_nifti
 from braintumorseg.model_zoo import load_model
 from braintumorseg.runtime import open_session
 from braintumorseg.volume import Volume
+from braintumorseg_training import fit_brain as fitting
+from braintumorseg_training import head_maps
+from braintumorseg_training import validate_brain as validating
 from braintumorseg_training.cli import HEADS_SPLIT, main
-from braintumorseg_training.config import Config, write_config
+from braintumorseg_training.config import BrainConfig, Config, write_config
 from braintumorseg_training.data import Split, read_split
 from braintumorseg_training.export_brain import export_brain
 from braintumorseg_training.fit_brain import fit_brain
@@ -20,17 +25,42 @@ from braintumorseg_training.train import load_checkpoint
 from braintumorseg_training.validate_brain import validate_brain
 
 SPLIT = Split(("one",), ("two",))
+TINY = {"channels": (8, 8), "patch": (32, 40, 40), "warm_up": 1, "bf16": False, "seed": 7}
 
 
 def quiet(line):
     pass
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Two looks and four images of the held-out head instead of 12 and 60; each head is read once, which takes as long as ten steps."""
+    monkeypatch.setattr(fitting, "_LOOKS", 2)
+    monkeypatch.setattr(validating, "_IMAGES", 4)
+    monkeypatch.setattr(head_maps, "read_head", read_once)
+
+
+read_once = cache(read_head)
+
+
+def train(config, maps, out, **how):
+    return fit_brain(config, maps, SPLIT, out, device="cpu", workers=0, **{"say": quiet, **how})
+
+
+@pytest.fixture(scope="module")
+def trained(label_maps, tmp_path_factory):
+    """A short run, and the network exported from it."""
+    out = tmp_path_factory.mktemp("brain")
+    train(BrainConfig(**TINY, steps=2), label_maps, out / "run")
+    said = []
+    return export_brain(out / "run", label_maps, SPLIT, out / "network", "brain", "0.0.1", say=said.append), said
+
+
 def test_a_run_that_was_stopped_goes_on_to_the_same_weights(label_maps, tiny_brain, tmp_path):
-    constant = replace(tiny_brain, decay_share=0.0)
-    fit_brain(replace(constant, steps=4), label_maps, SPLIT, tmp_path / "parts", device="cpu", say=quiet)
-    parts = load_checkpoint(fit_brain(constant, label_maps, SPLIT, tmp_path / "parts", device="cpu", say=quiet))
-    straight = load_checkpoint(fit_brain(constant, label_maps, SPLIT, tmp_path / "straight", device="cpu", say=quiet))
+    constant = replace(tiny_brain, patch=(16, 16, 16), decay_share=0.0)
+    train(replace(constant, steps=4), label_maps, tmp_path / "parts")
+    parts = load_checkpoint(train(constant, label_maps, tmp_path / "parts"))
+    straight = load_checkpoint(train(constant, label_maps, tmp_path / "straight"))
     assert parts["step"] == straight["step"] == 6
     for key in straight["average"]:
         assert torch.allclose(parts["average"][key], straight["average"][key], atol=1e-6), key
@@ -38,17 +68,15 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(label_maps, tiny_bra
 
 def test_training_lowers_the_loss_and_watches_the_head_that_is_held_out(label_maps, tiny_brain, tmp_path):
     said = []
-    fit_brain(replace(tiny_brain, steps=75, learning_rate=5e-3), label_maps, SPLIT, tmp_path, device="cpu", say=said.append)
+    train(replace(tiny_brain, patch=(24, 32, 32), steps=48, learning_rate=1e-2, log_every=12), label_maps, tmp_path, say=said.append)
     losses = [float(line.split("loss ")[1].split()[0]) for line in said if "loss" in line]
     assert losses[-1] < losses[0] * 0.8
     assert any(line.startswith("validation Dice  mean ") for line in said)
     assert (tmp_path / "log.csv").read_text().startswith("step,loss,rate,dice_mean,dice_worst")
 
 
-def test_the_exported_network_has_a_card_that_the_engine_reads(label_maps, tiny_brain, tmp_path):
-    fit_brain(tiny_brain, label_maps, SPLIT, tmp_path / "run", device="cpu", say=quiet)
-    said = []
-    path = export_brain(tmp_path / "run", label_maps, SPLIT, tmp_path / "out", "brain", "0.0.1", say=said.append)
+def test_the_exported_network_has_a_card_that_the_engine_reads(trained):
+    path, said = trained
     model = load_model(path)
     assert (model.card.finds, model.card.roles, model.card.regions) == ("brain", ("any",), ("brain",))
     assert model.card.size_multiple == 4
@@ -60,10 +88,8 @@ def test_the_exported_network_has_a_card_that_the_engine_reads(label_maps, tiny_
     assert 0 <= probabilities.min() <= probabilities.max() <= 1
 
 
-def test_the_cards_numbers_come_from_held_out_heads_and_real_ones(label_maps, tiny_brain, tmp_path):
-    fit_brain(tiny_brain, label_maps, SPLIT, tmp_path / "run", device="cpu", say=quiet)
-    path = export_brain(tmp_path / "run", label_maps, SPLIT, tmp_path / "out", "brain", "0.0.1", say=quiet)
-    real = tmp_path / "real"
+def test_the_cards_numbers_come_from_held_out_heads_and_real_ones(trained, label_maps, tiny_brain, tmp_path):
+    path, real = copytree(trained[0].parent, tmp_path / "network") / trained[0].name, tmp_path / "real"
     real.mkdir()
     image, _ = make_image(read_head(label_maps / "two.nii.gz"), tiny_brain, np.random.default_rng(1))
     write_nifti(Volume(image[0].numpy(), np.diag([2.0, 2.0, 2.0, 1.0])), real / "t2.nii.gz")
@@ -71,7 +97,7 @@ def test_the_cards_numbers_come_from_held_out_heads_and_real_ones(label_maps, ti
         validate_brain(path, label_maps, SPLIT, [real], tmp_path / "table", write=True, say=quiet)
     write_nifti(Volume((image[0].numpy() > 0).astype(np.uint8), np.diag([2.0, 2.0, 2.0, 1.0])), real / "brainmask_t2_native.nii.gz")
     found = validate_brain(path, label_maps, SPLIT, [real], tmp_path / "table", write=True, say=quiet)
-    assert found["dice"]["made-up images"]["n"] == 60
+    assert found["dice"]["made-up images"]["n"] == 4
     assert found["dice"]["real head real"]["worst_case"] == "t2"
     assert load_model(path).card.metrics["dice"] == found["dice"]
 

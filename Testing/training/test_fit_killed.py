@@ -20,7 +20,7 @@ def fit(packed, tiny, tmp_path):
     """fit(run name, FIELD=VALUE...) -> the child. 20 steps, of which each is logged, some saved and some validated."""
     from dataclasses import replace
 
-    write_config(replace(tiny, steps=20, log_every=1, save_every=4, validate_every=6), tmp_path / "config.json")
+    write_config(replace(tiny, steps=20, log_every=1, save_every=4, validate_every=10), tmp_path / "config.json")
     (tmp_path / "split.json").write_text(json.dumps({"train": ["case0", "case1", "case2"], "validation": ["case3"]}))
 
     def start(name, *settings, **more):
@@ -61,7 +61,7 @@ def test_killed_at_random_moments_a_run_gives_the_same_losses_and_weights_to_the
 
 def test_a_killed_run_leaves_no_process_behind(fit, tmp_path):
     child = fit("killed", "steps=2000")
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300    # on a machine that does much else
     while not (tmp_path / "killed" / "log.csv").is_file():
         assert time.monotonic() < until
         time.sleep(0.1)
@@ -77,7 +77,7 @@ def test_a_killed_run_leaves_no_process_behind(fit, tmp_path):
 
 def test_a_data_worker_that_is_killed_ends_the_run_with_one_line(fit, tmp_path):
     child = fit("run", "steps=2000")
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300    # on a machine that does much else
     while not (tmp_path / "run" / "log.csv").is_file():
         assert time.monotonic() < until
         time.sleep(0.1)

@@ -2,9 +2,8 @@
 
 import csv
 import json
+import multiprocessing
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from braintumorseg_training.unlabelled import pack_unlabelled
 from toy_datasets import MSD_JSON, NNUNET_JSON, toy_case, write_brats, write_msd, write_nnunet, write_plain
 
 CARD = draft_card(size_multiple=4)
+FORK = multiprocessing.get_context("fork")
 
 
 def prepare(folder, out, labels="brats2023", say=lambda line: None, **how):
@@ -266,16 +266,18 @@ def test_a_run_that_was_killed_leaves_nothing_that_counts_as_packed_by_half(case
     for seed in range(10, 22):
         write_brats(cases / f"BraTS2021_001{seed}", toy_case(seed))
     out = tmp_path / "out"
-    run = subprocess.Popen([sys.executable, "-m", "braintumorseg_training.cli", "prepare", str(cases), "--labels", "brats2021", "--out", str(out),
-                            "--workers", "1"], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, text=True)
+    told, tell = FORK.Pipe(duplex=False)
+    run = FORK.Process(target=prepare, args=(cases, out, "brats2021", tell.send))
+    run.start()
     for _ in range(4):
-        run.stdout.readline()
+        told.recv()
     run.kill()
-    run.communicate()
+    run.join()
+    assert run.exitcode < 0
     there = packed_names(out)
     assert 3 <= len(there) < 15
     assert all(case.labels.any() for case in load_cases(out, there))
-    outcomes = prepare_folder(cases, out, draft_card(), labels="brats2021", say=lambda line: None)
+    outcomes = prepare(cases, out, "brats2021")
     assert [outcome.case for outcome in outcomes if not outcome.fresh] == there
     assert len(packed_names(out)) == 15
 

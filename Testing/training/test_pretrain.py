@@ -126,12 +126,12 @@ def test_pretraining_keeps_what_it_learned_from_and_is_not_taken_up_without_it(p
     weights = pretrain(replace(small, steps=1), [packed], SPLIT, tmp_path, device="cpu", say=quiet)
     kept = split_of_run(tmp_path)
     assert {*kept.train, *kept.validation} == {"case0", "case1", "case2"}
-    assert (learned_from(weights), len(kept.validation)) == (kept.train, 1)
+    assert (learned_from(weights).names, len(kept.validation)) == (kept.train, 1)
     with pytest.raises(ModelError, match=r"made with another split: train .* Give another --out"):
         pretrain(replace(small, steps=2), [packed], Split(("case1", "case2", "case3"), ("case0",)), tmp_path, device="cpu", say=quiet)
     pretrain(replace(small, steps=2), [packed], SPLIT, tmp_path, device="cpu", say=quiet)
     with pytest.raises(InputError, match=f"learned from {kept.train[0]}: of patients in the split's validation"):
-        fit(None, packed, inherit(Split(("case3",), kept.train[:1]), weights, quiet), tmp_path / "after", device="cpu", say=quiet)
+        fit(None, packed, inherit(Split(("case3",), kept.train[:1]), weights, packed, quiet), tmp_path / "after", device="cpu", say=quiet)
 
 
 def test_a_patch_is_a_function_of_its_number(packed, small):

@@ -7,6 +7,7 @@ import pytest
 from braintumorseg.errors import InputError, MissingFile, OutputError
 from braintumorseg_training.case_table import CaseRow
 from braintumorseg_training.cli import OWN_SPLIT, main
+from braintumorseg_training.lineage import Lineage, learned_by_name
 from braintumorseg_training.packing import PackedFacts
 from braintumorseg_training.splits import (
     Split,
@@ -191,8 +192,8 @@ def test_one_patient_in_validation_and_in_test_is_refused_as_in_training(tmp_pat
         with pytest.raises(InputError, match=f"one patient in {words}: {one} and {other}"):
             refuse_shared_patients(tmp_path, split)
     with pytest.raises(InputError, match=rf"learned from {one} \(whose patient is that of {other}\): of patients in the split's val"):
-        refuse_shared_patients(tmp_path, Split(("a",), (other,), inherited=(one,)))
-    refuse_shared_patients(tmp_path, Split((one,), ("b",), inherited=(other,)))
+        refuse_shared_patients(tmp_path, Split(("a",), (other,), inherited=Lineage((learned_by_name(one),))))
+    refuse_shared_patients(tmp_path, Split((one,), ("b",), inherited=Lineage((learned_by_name(other),))))
 
 
 @pytest.mark.parametrize("content, words", [

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from braintumorseg.errors import InputError, ModelError, ResourceError
+from braintumorseg.errors import InputError, ModelError, OutputError, ResourceError
 from braintumorseg_training import run as running
 from braintumorseg_training import train as training
 from braintumorseg_training.data import Split, pack_case
@@ -175,7 +175,7 @@ def test_a_run_killed_while_it_validated_does_that_first(tiny, tmp_path):
     assert [(row["step"], row["dice_a"]) for row in read_log(tmp_path) if row["dice_a"]] == [("2", "0.1"), ("4", "0.2")]
 
 
-def test_curves_are_drawn_and_without_matplotlib_that_is_said_once(tiny, tmp_path, monkeypatch):
+def test_curves_are_drawn_and_without_matplotlib_that_is_said_once(tiny, tmp_path, monkeypatch, drawn):
     fit_task(tiny, line(scores=[0.5]), tmp_path / "with", device="cpu", say=quiet)
     assert (tmp_path / "with" / "curves.png").stat().st_size > 10_000
     monkeypatch.setattr(running, "find_spec", lambda name: None)
@@ -183,6 +183,36 @@ def test_curves_are_drawn_and_without_matplotlib_that_is_said_once(tiny, tmp_pat
     fit_task(replace(tiny, validate_every=2), line(scores=[0.5, 0.5, 0.5]), tmp_path / "without", device="cpu", say=said.append)
     assert sum("matplotlib is not installed" in one for one in said) == 1
     assert not (tmp_path / "without" / "curves.png").exists()
+
+
+def test_a_picture_that_cannot_be_drawn_does_not_end_a_run_and_is_said_once(tiny, tmp_path, drawn):
+    said = []
+    (tmp_path / "curves.png").mkdir()         # as good as one that a viewer holds open on Windows
+    fit_task(replace(tiny, validate_every=2), line(scores=[0.5, 0.5, 0.5]), tmp_path, device="cpu", workers=0, say=said.append)
+    assert [text.split(";")[0] for text in said if "drawn" in text] == ["curves.png is not drawn: curves.png could not be written (Is a directory)"]
+    assert load_checkpoint(tmp_path / "checkpoint.pt")["step"] == 6
+
+
+def test_a_log_that_another_program_holds_open_does_not_end_a_run(tiny, tmp_path):
+    said = []
+    (tmp_path / "log.csv").mkdir()
+    with pytest.raises(OutputError, match=r"log\.csv could not be written \(Is a directory\)\. Put that right and run the same command again\."):
+        fit_task(tiny, line(), tmp_path, device="cpu", workers=0, say=said.append)        # told before the work, and no checkpoint is promised
+    (tmp_path / "log.csv").rmdir()
+    task = line(scores=[0.5, 0.5, 0.5])
+    fit_task(replace(tiny, validate_every=2), replace(task, watch=lambda *given: hold(tmp_path / "log.csv") or task.watch(*given)), tmp_path,
+             device="cpu", workers=0, say=said.append)
+    assert [text for text in said if "log.csv" in text] == [
+        "log.csv cannot be written (Is a directory), as where another program holds it open. The run goes on, and what belongs there is written when "
+        "it can be.", "log.csv could not be written to the end: 3 rows are lost."]
+    assert load_checkpoint(tmp_path / "checkpoint.pt")["step"] == 6
+
+
+def hold(path):
+    """From now on nothing can be written there."""
+    if path.is_file():
+        path.unlink()
+        path.mkdir()
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tiny, tmp_path):

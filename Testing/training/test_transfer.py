@@ -13,6 +13,7 @@ from braintumorseg_training.cli import OWN_SPLIT, main
 from braintumorseg_training.config import Config, read_config
 from braintumorseg_training.data import Split, read_split
 from braintumorseg_training.export import export
+from braintumorseg_training.lineage import Lineage
 from braintumorseg_training.networks import build, encoder_of
 from braintumorseg_training.run_split import split_of_run
 from braintumorseg_training.train import fit, load_checkpoint
@@ -186,10 +187,10 @@ def test_weights_that_learned_from_a_validation_or_test_patient_are_refused(trai
         weights = weights.rename(tmp_path / "mine.pt")
     if kind == "exported":
         weights = export(trained[0], packed, SPLIT, tmp_path, "tiny", "1", say=quiet)
-    assert learned_from(weights) == ("case0", "case1")
+    assert learned_from(weights).names == ("case0", "case1")
     for split, part in ((Split(("case0", "case2"), ("case1",)), "validation"), (Split(("case2",), ("case3",), test=("case1",)), "test")):
         with pytest.raises(InputError, match=f"The weights to start from learned from case1: of patients in the split's {part}") as refused:
-            fit(trained[1], packed, inherit(split, weights, quiet), tmp_path / "run", device="cpu", say=quiet)
+            fit(trained[1], packed, inherit(split, weights, packed, quiet), tmp_path / "run", device="cpu", say=quiet)
         assert "\n" not in str(refused.value)
     assert not (tmp_path / "run").exists()
 
@@ -197,10 +198,10 @@ def test_weights_that_learned_from_a_validation_or_test_patient_are_refused(trai
 def test_grandchildren_know_from_what_all_before_them_learned_and_their_cards_count_it(trained, packed, tmp_path):
     weights, said = trained[0] / "checkpoint.pt", []
     for name, split in (("child", Split(("case2",), ())), ("grandchild", Split(("case3",), ()))):
-        split = inherit(split, weights, said.append)
+        split = inherit(split, weights, packed, said.append)
         config, start = begin_from(replace(trained[1], steps=1), weights, tmp_path / name, quiet)
         weights = fit(config, packed, split, tmp_path / name, device="cpu", say=quiet, start=start)
-    assert split_of_run(tmp_path / "grandchild").inherited == ("case2", "case0", "case1")
+    assert split_of_run(tmp_path / "grandchild").inherited.names == ("case2", "case0", "case1")
     assert said == ["checkpoint.pt had learned from 2 cases that the split does not train on; the card will count them as trained on",
                     "checkpoint.pt had learned from 3 cases that the split does not train on; the card will count them as trained on"]
     fit(replace(config, steps=2), packed, Split(("case3",), ()), tmp_path / "grandchild", device="cpu", say=quiet)     # taken up: still known
@@ -209,7 +210,7 @@ def test_grandchildren_know_from_what_all_before_them_learned_and_their_cards_co
     card = read_card(export(tmp_path / "grandchild", packed, Split(("case3",), ()), tmp_path / "made", "tiny", "1", say=quiet).with_suffix(".json"))
     assert card.training["trained_on"] == ["case3", "case2", "case0", "case1"]
     assert "Trained on only by the weights that it started from (3): case2, case0, case1." in card_markdown(card)
-    assert learned_from(tmp_path / "made" / "tiny.onnx") == tuple(card.training["trained_on"])
+    assert learned_from(tmp_path / "made" / "tiny.onnx").names == tuple(card.training["trained_on"])
 
 
 def test_what_weights_of_unknown_origin_learned_from_is_said_to_be_unknown(trained, packed, tmp_path):
@@ -220,15 +221,16 @@ def test_what_weights_of_unknown_origin_learned_from_is_said_to_be_unknown(train
     copy(exported, tmp_path / "alone.onnx")
     for name in ("other.pth", "tiny.onnx", "alone.onnx"):
         said = []
-        assert inherit(SPLIT, tmp_path / name, said.append) == SPLIT
+        assert inherit(SPLIT, tmp_path / name, packed, said.append) == replace(SPLIT, inherited=Lineage(complete=False))
         assert said[0].startswith(f"WARNING: what {name} had learned from is not known.")
-    assert inherit(replace(SPLIT, inherited=("case3",)), None, pytest.fail) == SPLIT       # another run's split, and fresh weights
+    assert inherit(replace(SPLIT, inherited=Lineage()), None, packed, pytest.fail) == SPLIT       # another run's split, and fresh weights
 
 
-def test_the_shipped_network_goes_on_learning_with_its_own_split():
+def test_the_shipped_network_goes_on_learning_with_its_own_split(tmp_path):
     split, said = read_split(OWN_SPLIT), []
-    assert inherit(split, load_model().weights, said.append) == split
-    assert said == []
+    inherited = inherit(split, load_model().weights, tmp_path, said.append).inherited
+    assert (inherited.names, inherited.complete, said) == ((), True, [])
+    assert [row["cases"] for row in inherited.rows] == [16, 34]      # its made-up cases, whose names its card does not hold
 
 
 def test_the_verb_refuses_a_start_that_saw_the_validation_patients(trained, packed, tmp_path, capsys):

@@ -5,7 +5,9 @@ Wortsman et al. 2022, "Model soups", ICML: networks that were fine-tuned from on
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,10 +17,11 @@ from braintumorseg.model_card import read_card
 
 from .checkpoints import CHECKPOINT, load_checkpoint, save_average
 from .config import Config, config_from
+from .lineage import Learned, Lineage, joined
 from .networks import build
 from .run_split import keep_split, split_of_run
 from .splits import Split
-from .transfer import match_weights, read_weights
+from .transfer import learned_from, match_weights, read_weights
 
 __all__ = ["average"]
 
@@ -52,8 +55,9 @@ def average(parts: Sequence[Path], out: Path, say: Callable[[str], None] = print
     mean = {name: torch.stack([weights[name] for weights in found if name in weights]).mean(0) for name in whole}
     splits = [_split_of(part) for part in parts]
     trained = tuple(dict.fromkeys(name for split in splits for name in split.train))
-    inherited = tuple(dict.fromkeys(name for split in splits for name in split.inherited if name not in trained))
-    learned = {*trained, *inherited}
+    whole = joined(learned_from(part if part.suffix == ".onnx" else part / CHECKPOINT) or Lineage(complete=False) for part in parts)
+    inherited = replace(whole, cases=_without(whole.cases, trained))
+    learned = {*trained, *whole.names}
     seen = [name for name in (*splits[0].validation, *splits[0].test) if name in learned]
     if seen:
         say(f"WARNING: {len(seen)} held-out cases of {parts[0].name} were trained on by another part, and are none of the average's: "
@@ -63,7 +67,7 @@ def average(parts: Sequence[Path], out: Path, say: Callable[[str], None] = print
     split = Split(trained, validation, f"the mean of {', '.join(names)}", test, inherited)
     out.mkdir(parents=True)
     keep_split(out, split)
-    save_average(out, saved, mean, names)
+    save_average(out, saved, mean, names, whole)
     say(f"the mean of {len(parts)}: {', '.join(names)}; {len(trained)} training cases, {len(validation)} validation cases")
     return mean
 
@@ -98,9 +102,20 @@ def _split_of(part: Path) -> Split:
     card = read_card(part.with_suffix(".json"))
     if "trained_on" not in card.training:
         raise ModelError(f"The card of {card.name} {card.version} does not say on which cases it was trained.", "Export it again.")
-    inherited = tuple(card.training.get("inherited", ()))
-    return Split(tuple(name for name in card.training["trained_on"] if name not in inherited), tuple(card.training.get("held_out", ())),
-                 inherited=inherited)
+    inherited = Counter(card.training.get("inherited", ()))
+    own = tuple(name for name, count in Counter(card.training["trained_on"]).items() if count > inherited[name])
+    return Split(own, tuple(card.training.get("held_out", ())))
+
+
+def _without(cases: Sequence[Learned], trained: Sequence[str]) -> tuple[Learned, ...]:
+    """The cases that are of no part's training: of each name that is, one stands for it there, and others of the same name remain."""
+    left, kept = set(trained), []
+    for case in cases:
+        if case.name in left:
+            left.discard(case.name)
+        else:
+            kept.append(case)
+    return tuple(kept)
 
 
 def _name_of(part: Path) -> str:

@@ -24,9 +24,10 @@ from braintumorseg.tiling import predict
 
 from .calibrate_report import write_calibration
 from .card_metrics import ENOUGH_ET_ML
-from .case_folder import CaseFolder
+from .case_folder import CaseFolder, LabelledCase
 from .data import Split, read_split
 from .outputs import output_into
+from .seen import seen_cases
 from .splits import some_of
 
 __all__ = ["THRESHOLDS", "best", "calibrate", "choose", "gain", "read_fold"]
@@ -55,6 +56,9 @@ def calibrate(folds: Sequence[tuple[Path, Split]], folder: CaseFolder, out: Path
     held_out |= {*fixed.validation, *fixed.test, *(name for _, split in folds for name in split.test)}
     _require_sound(models, held_out, part, folder.patient_of)
     cases = folder.find(name for _, names in models for name in names)
+    if part != "train":
+        for model, names in models:
+            _require_unseen(model, folder, {name: cases[name] for name in names})
     if part == "train":
         say("WARNING: these cases were trained on. Networks are surer of them than of others: take the numbers as a hint.")
     rows: dict[str, dict] = {}
@@ -147,10 +151,13 @@ def _require_sound(models: Sequence[tuple[Model, Sequence[str]]], held_out: set[
             raise ModelError(f"{some_of(fixed)} must stay unseen for the final numbers, which calibration would flatter; so must other cases of a "
                              "patient who is held out.",
                              "Calibrate on folds of the training cases: braintumorseg-train split --folds K --within SPLIT.json.")
-        if part != "train" and (seen := _of_patients(names, model.card.training.get("trained_on", ()), patient_of)):
-            raise ModelError(f"{model.weights.name} was trained on {some_of(seen)}, or on others of the same patients, so it is surer of them than "
-                             "of others.",
-                             "Give each network the split that it was trained with.")
+
+
+def _require_unseen(model: Model, folder: CaseFolder, cases: Mapping[str, LabelledCase]) -> None:
+    if seen := seen_cases(model.card, folder, cases):
+        raise ModelError(f"{model.weights.name} was trained on {some_of(seen)}, or on others of the same patients, so it is surer of them than "
+                         "of others.",
+                         "Give each network the split that it was trained with.")
 
 
 def _of_patients(names: Sequence[str], others: Iterable[str], patient_of: Callable[[str], str]) -> list[str]:

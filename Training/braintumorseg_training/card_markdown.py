@@ -72,6 +72,8 @@ def _training(training: Mapping) -> list[str]:
             parts.append(f"{words} ({len(names)}): {', '.join(names)}.")
     if inherited := training.get("inherited"):
         parts.append(f"Trained on only by the weights that it started from ({len(inherited)}): {', '.join(inherited)}.")
+    if not (training.get("lineage") or {}).get("complete", True):
+        parts.append("What else the weights that it started from had learned from is not known.")
     if parity := training.get("parity"):
         parts.append(f"Parity: ONNX Runtime and torch differ by at most {parity['largest_difference']:.1e} in probability on {parity['on']}.")
     if calibration := training.get("calibration"):
@@ -79,7 +81,7 @@ def _training(training: Mapping) -> list[str]:
     if recipe:
         rows = [(f"`{key}`", f"`{json.dumps(value)}`") for key, value in recipe.items()]
         parts.append("<details><summary>Recipe</summary>\n\n" + markdown_table(("Field", "Value"), rows) + "\n\n</details>")
-    known = {"steps", "remark", "trained_on", "inherited", "held_out", "parity", "calibration", "recipe", "average_of"}
+    known = {"steps", "remark", "trained_on", "inherited", "lineage", "held_out", "parity", "calibration", "recipe", "average_of"}
     return parts + [f"{key.replace('_', ' ').capitalize()}: {_plain(value)}" for key, value in training.items() if key not in known]
 
 

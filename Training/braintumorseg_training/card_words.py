@@ -9,7 +9,8 @@ from pathlib import Path
 
 from braintumorseg.errors import InputError, MissingFile
 
-from .data import PHANTOM, SYNTHETIC
+from .lineage import Lineage
+from .packing import PHANTOM, SYNTHETIC
 
 __all__ = ["DATA_SETS", "read_words", "words_of"]
 
@@ -42,6 +43,10 @@ _LICENCE = "not stated (weights); attribution of the training data below"
 _USE = "Research on tumours like those of the training data below, on MR. Not a medical device."
 _USE_GLIOMA = "Research on gliomas (WHO grades 2 to 4) of adults before surgery, on MR. Not a medical device."
 _LIMIT_GLIOMA = "Trained on few patients before surgery: resection cavities, metastases, meningiomas and children's tumours were never seen."
+_LIMIT_UNKNOWN = ("Started from weights of which not all training cases are known: if patients of the held-out cases are among them, their scores "
+                  "are not those of unseen patients.")
+_OF_BEFORE = ", of the weights that it started from"
+_FRESH = Lineage()
 _LIMITS = ("Reads the brain alone: in whole heads the brain network cuts it out before, and what that misses is not seen.",
            "Without T1ce, enhancing tumour and core are guesses; without FLAIR, oedema is underestimated.")
 
@@ -52,7 +57,7 @@ def read_words(path: Path) -> dict:
     Raises MissingFile, or InputError that names what does not belong.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise MissingFile(f"{path.name} is not there.", "Give --card a JSON file.") from None
     except (OSError, ValueError) as error:
@@ -63,23 +68,34 @@ def read_words(path: Path) -> dict:
     return found
 
 
-def words_of(cohorts: Iterable[str], given: Mapping, say: Callable[[str], None]) -> dict:
+def words_of(cohorts: Iterable[str], given: Mapping, say: Callable[[str], None], before: Lineage = _FRESH) -> dict:
     """Fields of the card of a tumour network trained on these packed cases' cohorts (one entry a case), those `given` (`read_words`) over ours.
+
+    before: what the weights that it began from had learned from besides; its data sets are named, too.
 
     Ours say what holds for gliomas before surgery only where all real cases are of such a data set. Says which data sets nobody described.
     """
-    counts = Counter(cohorts)
-    known = {**DATA_SETS, **given.get("data_sets", {})}
+    counts = Counter([*cohorts, *(case.cohort for case in before.cases)])
+    unnamed = counts.pop("", 0)
+    known = {**DATA_SETS, **before.data_sets, **given.get("data_sets", {})}
     if unknown := sorted(set(counts) - set(known)):
         say(f"WARNING: the card states no licence and source of {', '.join(unknown)}; say them with --card.")
     real = set(counts) - {PHANTOM, SYNTHETIC}
-    glioma = bool(real) and real <= set(DATA_SETS)
-    data = tuple({"name": cohort, "licence": "not stated", "citation": "", **known.get(cohort, {}), "cases": count}
-                 for cohort, count in counts.items())
+    glioma = bool(real) and real <= set(DATA_SETS) and before.complete and not unnamed
+    data = [{"name": cohort, "licence": "not stated", "citation": "", **known.get(cohort, {}), "cases": count} for cohort, count in counts.items()]
+    data += [{**row, "name": f"{row.get('name', '')}{_OF_BEFORE}"} for row in before.rows]
+    if unnamed:
+        data.append({"name": f"Data sets that are not known{_OF_BEFORE}", "licence": "not known", "citation": "", "cases": unnamed})
+    elif not before.complete:
+        data.append({"name": f"Data that is not known{_OF_BEFORE}", "licence": "not known", "citation": ""})
+    if unnamed or not before.complete:
+        say("WARNING: of the weights that the run began from it is not known from which data sets they had learned, so neither are licence and "
+            "attribution; the card says so.")
     words = {"task": _TASK_GLIOMA if glioma else _TASK, "licence": _LICENCE, "intended_use": _USE_GLIOMA if glioma else _USE,
              "limits": (*((_LIMIT_GLIOMA,) if glioma else ()), *_LIMITS),
-             "training_data": data, **{name: given[name] for name in _TEXTS if name in given}}
-    return {**words, **{name: tuple(given[name]) for name in _LISTS if name in given}}
+             "training_data": tuple(data), **{name: given[name] for name in _TEXTS if name in given}}
+    words = {**words, **{name: tuple(given[name]) for name in _LISTS if name in given}}
+    return words if before.complete else {**words, "limits": (*words["limits"], _LIMIT_UNKNOWN)}
 
 
 def _problem(found: object) -> str:

@@ -19,9 +19,10 @@ import torch
 from torch import nn
 
 from braintumorseg.errors import ModelError, OutputError
-from braintumorseg.io.replacing import replacing
+from braintumorseg.io.replacing import put, replacing
 
 from .config import RunConfig, config_from, plain_fields
+from .lineage import Lineage, plain_lineage
 
 __all__ = ["BEST", "CHECKPOINT", "MAY_CHANGE", "PREVIOUS", "Progress", "find_checkpoint", "has_checkpoint", "load_checkpoint", "load_weights",
            "refuse_another", "save_average", "save_best", "save_checkpoint", "writing"]
@@ -63,11 +64,11 @@ class Progress:
 
 
 def save_checkpoint(out: Path, config: RunConfig, processes: int, progress: Progress, network: nn.Module, average: nn.Module,
-                    optimiser: torch.optim.Optimizer, *, again: bool = False, learned_from: Sequence[str] | None = None) -> None:
+                    optimiser: torch.optim.Optimizer, *, again: bool = False, learned_from: Lineage | None = None) -> None:
     """Write out/checkpoint.pt; the one there becomes checkpoint.previous.pt. Raises OutputError, and both are as they were.
 
     again: the one there is of this same step (before its validation): it is replaced, so that the previous one stays that of an earlier step.
-    learned_from: names of cases, for whoever begins from these weights; None where they are not known.
+    learned_from: for whoever begins from these weights; None where nobody knows.
     """
     _save(out / CHECKPOINT, {"config": plain_fields(config), "processes": processes, "step": progress.step, "progress": asdict(progress),
                              "network": network.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict(),
@@ -76,7 +77,7 @@ def save_checkpoint(out: Path, config: RunConfig, processes: int, progress: Prog
 
 
 def save_best(out: Path, config: RunConfig, step: int, scores: dict[str, float], average: nn.Module, *,
-              learned_from: Sequence[str] | None = None) -> None:
+              learned_from: Lineage | None = None) -> None:
     """Write out/best.pt: `config`, `step`, `scores` of that validation by name, `average` (a state_dict), `learned_from` as above.
 
     Raises OutputError; the old one stays.
@@ -84,11 +85,11 @@ def save_best(out: Path, config: RunConfig, step: int, scores: dict[str, float],
     _save(out / BEST, {"config": plain_fields(config), "step": step, "scores": scores, "average": average.state_dict(), **_known(learned_from)})
 
 
-def save_average(out: Path, saved: dict, mean: dict[str, torch.Tensor], parts: Sequence[str]) -> None:
+def save_average(out: Path, saved: dict, mean: dict[str, torch.Tensor], parts: Sequence[str], learned_from: Lineage | None = None) -> None:
     """Write out/checkpoint.pt: the mean of several networks' weights (a state dict), made of these `parts`, with the configuration and step of the
     checkpoint `saved`. It can be exported, and nothing can go on from it. Raises OutputError."""
     kept = {key: saved[key] for key in ("config", "step", "processes") if key in saved}
-    _save(out / CHECKPOINT, {**kept, "average_of": list(parts), "average": mean})
+    _save(out / CHECKPOINT, {**kept, "average_of": list(parts), "average": mean, **_known(learned_from)})
 
 
 def has_checkpoint(out: Path) -> bool:
@@ -101,7 +102,8 @@ def find_checkpoint(out: Path, say: Callable[[str], None]) -> dict:
     Raises ModelError when none is whole.
     """
     for left in out.glob(".partial-*"):  # of a run that was killed while it wrote
-        left.unlink(missing_ok=True)
+        with suppress(OSError):
+            left.unlink(missing_ok=True)
     try:
         return load_checkpoint(out / CHECKPOINT)
     except ModelError as error:
@@ -110,7 +112,8 @@ def find_checkpoint(out: Path, say: Callable[[str], None]) -> dict:
         saved = load_checkpoint(out / PREVIOUS)
         what = error.what if (out / CHECKPOINT).exists() else f"A saving in {out.name} was cut off."
         say(f"{what} The run goes on from the checkpoint before it, step {saved['step']}.")
-        (out / PREVIOUS).replace(out / CHECKPOINT)  # or the next saving would keep the damaged one as the previous
+        with writing(out / CHECKPOINT):
+            put(out / PREVIOUS, out / CHECKPOINT)  # or the next saving would keep the damaged one as the previous
         return saved
 
 
@@ -171,19 +174,20 @@ def writing(path: Path) -> Iterator[None]:
         refusal = next((one for one in (error, error.__context__) if isinstance(one, OSError)), None)
         if refusal is None:
             raise
-        fix = ("Make room on the disk" if refusal.errno in _FULL else "Put that right") + " and run the same command again: it goes on from there."
-        raise OutputError(f"{path.name} could not be written ({refusal.strerror or refusal}); the checkpoint before is untouched.", fix) from None
+        fix = ("Make room on the disk" if refusal.errno in _FULL else "Put that right") + " and run the same command again"
+        untouched, from_there = ("; the checkpoint before is untouched", ": it goes on from there") if has_checkpoint(path.parent) else ("", "")
+        raise OutputError(f"{path.name} could not be written ({refusal.strerror or refusal}){untouched}.", f"{fix}{from_there}.") from None
 
 
-def _known(learned_from: Sequence[str] | None) -> dict:
-    return {} if learned_from is None else {"learned_from": list(learned_from)}
+def _known(learned_from: Lineage | None) -> dict:
+    return {} if learned_from is None else {"learned_from": list(learned_from.names), "lineage": plain_lineage(learned_from)}
 
 
 def _save(path: Path, content: dict, keep: Path | None = None) -> None:
     """Replace `path` by `content`; what is there is renamed to `keep` before."""
     with writing(path):
-        with replacing(path, keep) as partial:
-            torch.save(content, partial)
+        with replacing(path, keep) as partial, partial.open("wb") as file:     # torch given a path says nothing of a full disk
+            torch.save(content, file)
         _sync_folder(path.parent)
 
 

@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         if package not in _EXTRA:
             raise
         print(f"braintumorseg-train: Training needs the package {package}, which is not installed. "
-              f"Run in a clone of BrainTumorSeg: pip install '.[cpu,training]'", file=sys.stderr)
+              f"Run in a clone of BrainTumorSeg: pip install \".[cpu,training]\"", file=sys.stderr)
         return 1
     except BrokenPipeError:
         print_nowhere()

@@ -122,7 +122,7 @@ def difference(first: Group, second: Group, region: str) -> Difference | None:
 def _read(folder: Path) -> dict:
     path = folder / "validation.json"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
         found["results"] = {row["case"]: row["structures"] for row in found["results"]}
         found["trained_on"] = list(found.get("trained_on", ()))
     except FileNotFoundError:

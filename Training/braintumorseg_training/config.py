@@ -247,7 +247,7 @@ def plain_fields(config: RunConfig) -> dict:
 
 def read_config(path: Path, kind: type[RunConfig] = Config) -> RunConfig:
     try:
-        given = json.loads(path.read_text(encoding="utf-8"))
+        given = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise ModelError(f"The configuration {path.name} cannot be read ({error}).", "Check its path and that it is JSON.") from None
     if not isinstance(given, dict):

@@ -40,7 +40,7 @@ def read_dataset_json(folder: Path) -> dict:
     """The object in folder/dataset.json. Raises MissingFile or InputError."""
     path = folder / "dataset.json"
     try:
-        given = json.loads(path.read_text(encoding="utf-8"))
+        given = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise MissingFile(f"There is no dataset.json in {folder.name}.", "It says which channel is which sequence; copy it there.") from None
     except (OSError, ValueError) as error:

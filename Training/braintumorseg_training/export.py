@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,8 @@ from .architectures import ARCHITECTURES
 from .card_words import words_of
 from .checkpoints import BEST, CHECKPOINT, load_checkpoint, load_weights
 from .config import Config, RunConfig, config_from
-from .data import Split, load_cases, load_made_up
+from .data import PHANTOM, SYNTHETIC, Split, load_cases, load_made_up
+from .lineage import Lineage, joined, learned_here, plain_lineage
 from .networks import build
 from .run_split import trained_split
 from .splits import refuse_shared_patients
@@ -39,7 +40,7 @@ CROPPING_MULTIPLE = 8       # of an input's sides, voxels, for a network that cr
 OPSET = 18                 # read by ONNX Runtime from 1.14 on; macOS stops at 1.23
 
 LABELS = (
-    Label(1, "Necrosis", ("6574001", "SCT", "Necrosis"), (216, 191, 216)),
+    Label(1, "Necrosis or Non-Enhancing Core", ("6574001", "SCT", "Necrosis"), (216, 191, 216)),
     Label(2, "Edema", ("79654002", "SCT", "Edema"), (140, 224, 228)),
     Label(3, "Enhancing Lesion", ("C113842", "NCIt", "Enhancing Lesion"), (128, 174, 128)),
 )
@@ -72,8 +73,9 @@ def export(run: Path, packed: Path, split: Split, out: Path, name: str, version:
            best: bool = False, words: Mapping | None = None) -> Path:
     """Write out/NAME.onnx and NAME.json from the averaged weights of a run, its last ones or its `best`; returns the .onnx path.
 
-    `split` trains on the run's own cases, which the card counts, with the cases that the weights had learned from that the run began from, and its
-    made-up ones. `remark` goes into the card's account of the training; `words` are what `card_words.read_words` gives.
+    `split` trains on the run's own cases, which the card counts, with its made-up ones and with what the weights that the run began from had learned
+    from, whose data sets it names too; what is not known of them it says. `remark` goes into the card's account of the training; `words` are what
+    `card_words.read_words` gives.
 
     Raises ModelError, and leaves nothing, when the run was trained on other cases than the split says, or when ONNX Runtime and torch differ by
     more than LARGEST_DIFFERENCE anywhere on a real crop.
@@ -84,11 +86,15 @@ def export(run: Path, packed: Path, split: Split, out: Path, name: str, version:
     refuse_shared_patients(packed, split)
     cases = load_cases(packed, split.train)
     multiple = config.size_multiple if config.norm == "instance" else min(CROPPING_MULTIPLE, config.size_multiple)
+    before = split.inherited or Lineage(complete=not config.init)    # an older run, which kept none, does not know what it began from
+    inherited = [case.name for case in before.cases if case.cohort not in (PHANTOM, SYNTHETIC)]
+    own = Lineage(tuple(learned_here(packed, name) for name in split.train))
     card = draft_card(
         name=name, version=version, size_multiple=multiple, spacing_mm=config.spacing_mm, bytes_per_voxel=bytes_per_voxel(config),
-        **words_of([*(case.cohort for case in cases), *_made_up_cohorts(packed, split)], words or {}, say),
-        training={"steps": saved["step"], "recipe": saved["config"], "remark": remark, "trained_on": [*split.train, *split.inherited],
-                  **({"inherited": list(split.inherited)} if split.inherited else {}),
+        **words_of([*(case.cohort for case in cases), *(name.partition("_")[0] for name in _made_up(packed, split))], words or {}, say,
+                   _besides(before, packed, split)),
+        training={"steps": saved["step"], "recipe": saved["config"], "remark": remark, "trained_on": [*split.train, *inherited],
+                  **({"inherited": inherited} if inherited else {}), "lineage": plain_lineage(_described(joined([own, before]), words or {})),
                   "held_out": [*split.validation, *split.test], **_patches_a_step(run, saved),
                   **{key: saved[key] for key in ("average_of",) if key in saved}})
     network = build(config)
@@ -136,10 +142,22 @@ def pack_zip(weights: Path, path: Path) -> Path:
     return path
 
 
-def _made_up_cohorts(packed: Path, split: Split) -> list[str]:
-    """An entry a made-up case of the run, be it still packed or not; of an older run, which kept no names, of those that are packed now."""
-    names = [case.name for case in load_made_up(packed)] if split.made_up is None else split.made_up
-    return [name.partition("_")[0] for name in names]    # phantom_10000, as `load_made_up` finds them
+def _besides(before: Lineage, packed: Path, split: Split) -> Lineage:
+    """What the weights before learned from, without the made-up cases that the run itself learned from too."""
+    own = _made_up(packed, split)
+    return replace(before, cases=tuple(case for case in before.cases if case.cohort not in (PHANTOM, SYNTHETIC) or case.name not in own))
+
+
+def _described(lineage: Lineage, words: Mapping) -> Lineage:
+    """With what was said of its data sets, for whoever begins from this network."""
+    cohorts = {case.cohort for case in lineage.cases}
+    given = {cohort: said for cohort, said in words.get("data_sets", {}).items() if cohort in cohorts}
+    return replace(lineage, data_sets={**lineage.data_sets, **given})
+
+
+def _made_up(packed: Path, split: Split) -> Sequence[str]:
+    """The made-up cases of the run, be they still packed or not; of an older run, which kept no names, those that are packed now."""
+    return [case.name for case in load_made_up(packed)] if split.made_up is None else split.made_up
 
 
 def _patches_a_step(run: Path, saved: dict) -> dict[str, int]:

@@ -31,8 +31,8 @@ from braintumorseg.volume import Volume
 
 from .case_table import patient_of
 
-__all__ = ["PHANTOM", "SPOTS", "SYNTHETIC", "UNLABELLED", "PackedFacts", "fingerprint", "forget", "open_channels", "open_labels", "origin_of",
-           "pack_case", "packed_names", "read_facts", "read_spots", "require_spacing"]
+__all__ = ["PHANTOM", "SPOTS", "SYNTHETIC", "UNLABELLED", "PackedFacts", "digests_of", "fingerprint", "forget", "open_channels", "open_labels",
+           "origin_of", "pack_case", "packed_names", "read_facts", "read_spots", "require_spacing"]
 
 # Cohorts that are in no split: phantoms, brains made from label maps, and cases without labels, which are for pretraining only.
 PHANTOM, SYNTHETIC, UNLABELLED = "phantom", "synthetic", "unlabelled"
@@ -82,10 +82,14 @@ def pack_case(name: str, cohort: str, study: Study, truth: Volume, card: ModelCa
     rng = np.random.default_rng(0)
     spots = {str(value): rng.permutation(np.argwhere(labels == value))[:SPOTS].astype(np.int16) for value in (NCR, ED, ET)}
     ml = tuple(float(np.count_nonzero(labels == value)) * ready.grid.voxel_ml for value in (NCR, ED, ET))
-    digests = tuple(hashlib.sha256(channel[channel != 0].tobytes()).hexdigest() if channel.any() else "" for channel in channels)
-    facts = PackedFacts(name, cohort, patient or patient_of(name), ml, digests, source, warnings, origin, card.spacing_mm)
+    facts = PackedFacts(name, cohort, patient or patient_of(name), ml, digests_of(channels), source, warnings, origin, card.spacing_mm)
     _write(facts, channels, labels, spots, out)
     return facts
+
+
+def digests_of(channels: np.ndarray) -> tuple[str, ...]:
+    """Of (C, I, J, K) float16 as a packed case has them: what each shows, wherever it is cropped; '' of an empty one."""
+    return tuple(hashlib.sha256(channel[channel != 0].tobytes()).hexdigest() if channel.any() else "" for channel in channels)
 
 
 def packed_names(packed: Path) -> list[str]:

@@ -219,7 +219,7 @@ def _write_table(outcomes: list[Outcome], out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         if path.is_file():
-            with path.open(newline="", encoding="utf-8") as file:
+            with path.open(newline="", encoding="utf-8-sig") as file:
                 rows = {row["case"]: row for row in csv.DictReader(file)}
         for outcome in outcomes:
             if outcome.taken and outcome.case in rows:

@@ -23,6 +23,7 @@ from .case_table import patient_of
 from .config import PretrainConfig
 from .cut import cut
 from .data import PHANTOM, SYNTHETIC, Case, Split, load_cases
+from .lineage import learned_here
 from .networks import build
 from .packing import packed_names, read_facts, require_spacing
 from .precision import precision_of
@@ -48,7 +49,8 @@ def pretrain(config: PretrainConfig, folders: list[Path], split: Split, out: Pat
     task = Task(build=lambda: build(config, outputs=len(ROLES)), stream=lambda first, count: HiddenPatches(learnt, config, first, count),
                 loss=ReconstructionLoss(config.deep_supervision), watch=_watcher(held_out, config) if held_out else None,
                 scores=("cubes", "sequences"), about=f"{len(learnt)} volumes without their labels", measure="share restored",
-                split=Split(tuple(case.name for case in learnt), tuple(case.name for case in held_out), "for pretraining, labels not looked at"))
+                split=Split(tuple(case.name for case in learnt), tuple(case.name for case in held_out), "for pretraining, labels not looked at"),
+                learned=tuple(learned_here(case.packed, case.name) for case in learnt))
     return fit_task(config, task, out, device=device, say=say, workers=workers)
 
 

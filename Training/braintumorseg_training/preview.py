@@ -10,7 +10,7 @@ import numpy as np
 
 from braintumorseg.errors import InputError, MissingFile, OutputError
 from braintumorseg.io.replacing import replacing
-from braintumorseg.overlay_page import LegendEntry, Panel, draw_page
+from braintumorseg.overlay_page import OUTLINES, LegendEntry, Panel, draw_page
 from braintumorseg.quality import TITLES
 from braintumorseg.study import ROLES
 
@@ -44,9 +44,8 @@ def draw_patches(config: Config, packed: Path, split: Split | None, path: Path, 
         raise InputError(f"{packed.name} holds no labelled case.", "Run braintumorseg-train prepare first.")
     patches = Patches(cases, config if seed is None else replace(config, seed=seed), 0, count)
     rows = [_patch_row(patches, number, config) for number in range(count)]
-    legend = [LegendEntry(label.name, label.rgb) for label in LABELS] + [LegendEntry(f"grey: z-scores {WINDOW[0]:g} to {WINDOW[1]:g}")]
-    _save(draw_page(rows, f"Patches of {' x '.join(map(str, config.patch))} voxels as the network sees them", legend,
-                    {label.value: label.rgb for label in LABELS}), path)
+    legend = [LegendEntry(label.name, OUTLINES[label.value]) for label in LABELS] + [LegendEntry(f"grey: z-scores {WINDOW[0]:g} to {WINDOW[1]:g}")]
+    _save(draw_page(rows, f"Patches of {' x '.join(map(str, config.patch))} voxels as the network sees them", legend, OUTLINES), path)
 
 
 def draw_heads(config: BrainConfig, maps: Path, split: Split | None, path: Path, *, count: int, seed: int | None = None) -> None:

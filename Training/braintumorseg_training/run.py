@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from braintumorseg.errors import BrainTumorSegError
+
 from .checkpoints import (
     BEST,
     Progress,
@@ -26,7 +28,7 @@ from .config import RunConfig, write_config
 from .curves import CURVES, draw_curves
 from .distributed import Ranks
 from .interrupt import Stop
-from .run_log import append_row, cut_log
+from .run_log import RunLog, cut_log
 from .run_split import keep_split, learned_by, refuse_another_split
 from .schedule import build_optimiser, learning_rate
 from .task import Task
@@ -46,6 +48,7 @@ class Run:
                  start: Callable[[torch.nn.Module], None] | None):
         self.config, self.task, self.out, self.ranks = config, task, out, ranks
         self.say = say if ranks.first else _silent
+        self.log, self.undrawn = RunLog(out, task.scores, self.say), False
         with writing(out):
             out.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(config.seed)
@@ -66,7 +69,7 @@ class Run:
                 write_config(config, out / "config.json")
             if saved is None and task.split is not None:
                 keep_split(out, task.split)
-            self.learned_from = learned_by(out)
+            self.learned_from = learned_by(out, task.learned)
             if find_spec("matplotlib") is None:
                 self.say(f"matplotlib is not installed, so {CURVES} is not drawn (pip install matplotlib)")
         self.began, self.began_at = time.time(), self.progress.step
@@ -97,6 +100,7 @@ class Run:
             save_checkpoint(self.out, self.config, self.ranks.size, self.progress, self.network, self.average, self.optimiser,
                             again=self.saved_at == self.progress.step, learned_from=self.learned_from)
             self.saved_at = self.progress.step
+            self.log.write()
 
     def validate(self, stop: Stop) -> None:
         """Score the averaged weights; keep them apart when they are the best so far. The checkpoint before is of this step."""
@@ -116,12 +120,18 @@ class Run:
                      f"{self.progress.best:.4f}, whose weights are in {BEST}")
 
     def draw(self) -> None:
+        """Draw the curves anew. A picture that is held open, or a log that has no row yet, must not end a night's run: that is said, once."""
         if self.ranks.first and find_spec("matplotlib") is not None:
-            draw_curves([self.out], self.out / CURVES)
+            try:
+                draw_curves([self.out], self.out / CURVES)
+            except (BrainTumorSegError, OSError) as error:
+                if not self.undrawn:
+                    self.say(f"{CURVES} is not drawn: {error}")
+                self.undrawn = True
 
     def _log(self, row: dict) -> None:
         if self.ranks.first:
-            append_row(self.out, self.task.scores, row)
+            self.log.add(row)
 
     def _saved(self) -> dict | None:
         """The last whole checkpoint, found (and a damaged one replaced) by the first process and then read by the others."""

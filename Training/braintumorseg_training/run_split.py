@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from braintumorseg.errors import ModelError
 
+from .lineage import Learned, Lineage, joined, learned_by_name
 from .splits import Split, read_split, some_of, write_splits
 
-__all__ = ["RUN_SPLIT", "keep_split", "learned_by", "refuse_another_split", "refuse_untrained_split", "split_of_run", "trained_split"]
+__all__ = ["RUN_SPLIT", "init_of", "keep_split", "learned_by", "refuse_another_split", "refuse_untrained_split", "split_of_run", "trained_split"]
 
 RUN_SPLIT = "split.json"
+
+
+def init_of(run: Path) -> str:
+    """The weights that a run began from, as its configuration says; '' for none."""
+    with suppress(OSError, ValueError, AttributeError):
+        return str(json.loads((run / "config.json").read_text(encoding="utf-8-sig")).get("init", ""))
+    return ""
 
 
 def keep_split(out: Path, split: Split) -> None:
@@ -20,14 +31,22 @@ def keep_split(out: Path, split: Split) -> None:
 
 
 def split_of_run(run: Path) -> Split | None:
-    """The split in a run's folder; None where there is none, for older runs kept none. Raises InputError when it is damaged."""
-    return read_split(run / RUN_SPLIT) if (run / RUN_SPLIT).is_file() else None
+    """The split in a run's folder; None where there is none, for older runs kept none. Raises InputError when it is damaged.
+
+    What an older run, which began from weights, does not say of them is not known: a lineage that is not complete.
+    """
+    if not (run / RUN_SPLIT).is_file():
+        return None
+    split, begun = read_split(run / RUN_SPLIT), init_of(run)
+    return replace(split, inherited=Lineage(complete=False)) if split.inherited is None and begun else split
 
 
-def learned_by(run: Path) -> list[str] | None:
-    """The cases that a run learned from, and those that the weights had that it began from; None for older runs, which kept no split."""
+def learned_by(run: Path, own: Sequence[Learned] = ()) -> Lineage | None:
+    """What a run learned from (`own`, where its cases are at hand), and the weights that it began from; None for older runs, which kept no split."""
     was = split_of_run(run)
-    return None if was is None else [*was.train, *was.inherited]
+    if was is None:
+        return None
+    return joined([Lineage(tuple(own) or tuple(learned_by_name(name) for name in was.train)), was.inherited or Lineage()])
 
 
 def refuse_another_split(out: Path, split: Split) -> None:

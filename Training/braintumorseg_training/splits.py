@@ -19,6 +19,7 @@ from braintumorseg.errors import InputError, MissingFile, OutputError
 from braintumorseg.io.replacing import replacing
 
 from .case_table import CaseRow, patient_of
+from .lineage import Learned, Lineage, is_published, learned_here, lineage_from, names_alone, plain_lineage, same_patient
 from .packing import PHANTOM, SYNTHETIC, UNLABELLED, PackedFacts, packed_names, read_facts
 
 __all__ = ["Split", "folds_within", "leave_out", "make_folds", "make_split", "read_split", "refuse_shared_patients", "some_of",
@@ -33,15 +34,15 @@ _SIZES = 4  # classes of tumour size within a cohort, equally many patients in e
 class Split:
     """Names of cases. `test` may be empty. Raises InputError when a case is in two parts, or twice in one.
 
-    Of a run also `inherited`: what the weights that it began from had learned from, besides `train`; and `made_up`: the phantoms and synthetic
-    brains that it learns from, None where nobody kept their names.
+    Of a run also `inherited`: what the weights that it began from had learned from, besides `train`, None for fresh weights and where nobody said;
+    and `made_up`: the phantoms and synthetic brains that it learns from, None where nobody kept their names.
     """
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
     reason: str = ""
     test: tuple[str, ...] = ()
-    inherited: tuple[str, ...] = ()
+    inherited: Lineage | None = None
     made_up: tuple[str, ...] | None = None
 
     def __post_init__(self):
@@ -58,35 +59,66 @@ class Split:
 def read_split(path: Path) -> Split:
     """A split file: JSON with `train`, `validation` and, better than not, `test` and the `reason` for the choice. Raises InputError."""
     try:
-        given = json.loads(path.read_text(encoding="utf-8"))
+        given = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise InputError(f"The split {path.name} cannot be read ({error.__class__.__name__}).", "Check its path and that it is JSON.") from None
     if not isinstance(given, dict) or not {"train", "validation"} <= set(given):
         raise InputError(f"The split {path.name} lacks a list of train or validation cases.", _WRITTEN)
-    known = {"train": (), "validation": (), "test": (), "inherited": (), "made_up": None}
+    known = {"train": (), "validation": (), "test": (), "made_up": None}
     for part in known:
         if part in given and not (isinstance(given[part], list) and all(isinstance(name, str) and name for name in given[part])):
             raise InputError(f"In the split {path.name}, {part} is not a list of cases' names in quotation marks.", _WRITTEN)
-    return Split(**{part: tuple(given[part]) if part in given else empty for part, empty in known.items()}, reason=str(given.get("reason") or ""))
+    return Split(**{part: tuple(given[part]) if part in given else empty for part, empty in known.items()}, reason=str(given.get("reason") or ""),
+                 inherited=_inherited(given.get("inherited"), path.name))
+
+
+def _inherited(given, name: str) -> Lineage | None:
+    """A lineage; of older versions, which wrote names alone, one that is not complete: they forgot weights of unknown origin."""
+    if given is None:
+        return None
+    try:
+        return names_alone(map(str, given), complete=False) if isinstance(given, list) else lineage_from(given)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise InputError(f"In the split {name}, inherited is not what a run writes.", "Restore it, or take it from the run's folder.") from None
 
 
 def refuse_shared_patients(packed: Path, split: Split) -> None:
     """Raises InputError when a patient is in two parts of the split, or when the weights that a run began from learned from one to watch or to
     test on. Packed cases say whose they are, of others the name does."""
-    for one, part in (("train", "validation"), ("train", "test"), ("validation", "test"), ("inherited", "validation"), ("inherited", "test")):
+    for one, part in (("train", "validation"), ("train", "test"), ("validation", "test")):
         there = {_patient(packed, name): name for name in getattr(split, one)}
         names = {name: there.get(_patient(packed, name)) for name in getattr(split, part)}
-        pairs = [(other, name) for name, other in names.items() if other is not None]
-        if pairs and one == "inherited":
-            named = [name if other == name else f"{other} (whose patient is that of {name})" for other, name in pairs]
-            raise InputError(f"The weights to start from learned from {some_of(named)}: of patients in the split's {part}, whose scores would not be "
-                             "those of unseen patients.",
-                             "Start from weights that did not learn from them, or take them out of the split's validation and test.")
-        if pairs:
-            raise InputError(f"The split has one patient in {one.replace('train', 'training')} and in {part}: "
-                             f"{some_of([f'{other} and {name}' for other, name in pairs])}.",
+        if pairs := [f"{other} and {name}" for name, other in names.items() if other is not None]:
+            raise InputError(f"The split has one patient in {one.replace('train', 'training')} and in {part}: {some_of(pairs)}.",
                              "Keep each patient on one side, as braintumorseg-train split does; or, if they are different people, say so when they "
                              "are packed: prepare --table.")
+    for part in ("validation", "test"):
+        _refuse_inherited(packed, split, part)
+
+
+def _refuse_inherited(packed: Path, split: Split, part: str) -> None:
+    """Raises InputError when the weights before learned from a patient of this part."""
+    before = split.inherited.cases if split.inherited else ()
+    held_out = [learned_here(packed, name) for name in getattr(split, part)]
+    by_image = {image: case for case in held_out for image in case.images}
+    by_name: dict[str, list[Learned]] = defaultdict(list)
+    for case in held_out:
+        for key in {case.patient, case.name}:
+            by_name[key].append(case)
+    found, local = [], False
+    for case in before:
+        shown = next((by_image[image] for image in case.images if image in by_image), None)
+        called = [one for key in dict.fromkeys((case.name, case.patient)) for one in by_name.get(key, ())]
+        other = shown or next((one for one in called if same_patient(case, one, learned_here(packed, case.name))), None)
+        if other is not None:
+            local = local or (shown is None and not is_published(case.name))
+            found.append(case.name if other.name == case.name else f"{case.name} (whose patient is that of {other.name})")
+    if found:
+        settled = (" If these are other patients of the same names, say so when they are packed: prepare --table, with patients of their own."
+                   if local else "")
+        raise InputError(f"The weights to start from learned from {some_of(found)}: of patients in the split's {part}, whose scores would not be "
+                         "those of unseen patients.",
+                         "Start from weights that did not learn from them, or take them out of the split's validation and test." + settled)
 
 
 def _patient(packed: Path, name: str) -> str:
@@ -178,7 +210,8 @@ def write_splits(splits: Sequence[Split], path: Path, *, force: bool = False) ->
         path.parent.mkdir(parents=True, exist_ok=True)
         for one, split in zip(paths, splits, strict=True):
             fields = {"reason": split.reason, "validation": split.validation, "test": split.test, "train": split.train,
-                      **({"inherited": split.inherited} if split.inherited else {}), **({} if split.made_up is None else {"made_up": split.made_up})}
+                      **({} if split.inherited is None else {"inherited": plain_lineage(split.inherited)}),
+                      **({} if split.made_up is None else {"made_up": split.made_up})}
             with replacing(one) as partial:
                 partial.write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
     except OSError as error:

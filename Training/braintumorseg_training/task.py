@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch.utils.data import Dataset
 
+from .lineage import Learned
 from .splits import Split
 
 __all__ = ["Task"]
@@ -25,6 +26,7 @@ class Task:
     about: what is learned from, in a few words.
     measure: what the scores are, for a person.
     split: which cases are learned from and watched, for the run's folder; None where no split says it.
+    learned: what the cases learned from are remembered by; () leaves the split's names.
     """
 
     build: Callable[[], torch.nn.Module]
@@ -35,3 +37,4 @@ class Task:
     about: str
     measure: str = "Dice"
     split: Split | None = None
+    learned: tuple[Learned, ...] = ()

@@ -26,6 +26,7 @@ from .distributed import Ranks, join, pick_device
 from .failures import naming_failures
 from .fold import whole_image
 from .interrupt import end_with, ignore_stops, noticing_stops
+from .lineage import learned_here
 from .losses import RegionLoss
 from .networks import build, encoder_of
 from .packing import require_spacing
@@ -64,7 +65,8 @@ def fit(config: Config, packed: Path, split: Split, out: Path, *, device: str = 
                 loss=RegionLoss(config.deep_supervision),
                 watch=(lambda network, where: watch(network, watch_cases, config, where)) if watch_cases else None,
                 scores=tuple(REGIONS), about=f"{len(train_cases)} cases ({len(made_up)} made up)",
-                split=replace(split, made_up=tuple(case.name for case in made_up)))
+                split=replace(split, made_up=tuple(case.name for case in made_up)),
+                learned=tuple(learned_here(packed, case.name) for case in train_cases))
     return fit_task(config, task, out, device=device, workers=workers, say=say, start=start)
 
 
@@ -98,7 +100,7 @@ def fit_task(config: RunConfig, task: Task, out: Path, *, device: str = "auto", 
     if config.compile:
         run.network.to(memory_format=torch.channels_last_3d)  # faster only where the norms are compiled too
         forward = torch.compile(forward, dynamic=False)
-    with noticing_stops() as stop, closing(_batches(task, config, run.progress.step, ranks, workers)) as batches:
+    with noticing_stops() as stop, closing(run.log), closing(_batches(task, config, run.progress.step, ranks, workers)) as batches:
         if task.watch and run.is_due(config.validate_every) and run.progress.validated < run.progress.step:
             run.validate(stop)                                # it was stopped before
         while not run.is_over:

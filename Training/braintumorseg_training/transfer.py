@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,15 +12,18 @@ import numpy as np
 import torch
 
 from braintumorseg.errors import BrainTumorSegError, MissingFile, ModelError
-from braintumorseg.model_card import read_card
+from braintumorseg.model_card import ModelCard, read_card
 from braintumorseg.model_zoo import sha256_of
 
+from .card_words import DATA_SETS
 from .checkpoints import BEST, CHECKPOINT, PREVIOUS, has_checkpoint
 from .config import RunConfig
-from .run_split import learned_by
+from .data import PHANTOM, SYNTHETIC
+from .lineage import Lineage, learned_here, lineage_from, names_alone, same_case
+from .run_split import init_of, learned_by
 from .splits import Split
 
-__all__ = ["SMALLEST_SHARE", "Match", "begin_from", "inherit", "learned_from", "match_weights", "read_weights", "take_weights"]
+__all__ = ["SMALLEST_SHARE", "Match", "begin_from", "inherit", "learned_from", "lineage_of_card", "match_weights", "read_weights", "take_weights"]
 
 SMALLEST_SHARE = 0.25  # of the network's numbers; below it, the file is another network's and the start would be as good as fresh
 # Where tools keep the weights in their checkpoints; ours first, whose averaged weights are the better ones.
@@ -65,7 +68,7 @@ def begin_from(config: RunConfig, weights: Path | None, out: Path, say: Callable
         named = replace(config, init=f"{weights.name} sha256 {sha256_of(weights)}")
         return named, lambda network: take_weights(network, change(found), weights.name, say)
     if has_checkpoint(out):
-        return replace(config, init=_init_of(out)), None
+        return replace(config, init=init_of(out)), None
     if config.init:
         raise ModelError(f"The configuration says that the run starts from {config.init.split()[0]}, and no weights are given.",
                          "Give the file with --init, or take the field init out.")
@@ -78,43 +81,66 @@ def begin_from(config: RunConfig, weights: Path | None, out: Path, say: Callable
     return config, None
 
 
-def _init_of(out: Path) -> str:
-    try:
-        return json.loads((out / "config.json").read_text(encoding="utf-8")).get("init", "")
-    except (OSError, ValueError):
-        return ""
+def inherit(split: Split, weights: Path | None, packed: Path, say: Callable[[str], None] = print) -> Split:
+    """The split with what `weights` (None: fresh ones) `inherited`: all that they had learned from besides its training cases, which are `packed`.
 
-
-def inherit(split: Split, weights: Path | None, say: Callable[[str], None] = print) -> Split:
-    """The split with the cases `inherited` that `weights` (None: fresh ones) had learned from besides its own. What is not known is said."""
-    learned = () if weights is None else learned_from(weights)
-    if learned is None:
-        say(f"WARNING: what {weights.name} had learned from is not known. If patients of the split's validation or test are among it, their scores "
-            "are not those of unseen patients.")
-    inherited = tuple(name for name in dict.fromkeys(learned or ()) if name not in set(split.train))
-    if inherited:
-        say(f"{weights.name} had learned from {len(inherited)} case{'s' * (len(inherited) > 1)} that the split does not train on; the card will "
+    What is not known of them is said, here and whenever a run begins from what comes of this one.
+    """
+    if weights is None:
+        return replace(split, inherited=None)
+    learned = learned_from(weights) or Lineage(complete=False)
+    if not learned.complete:
+        say(f"WARNING: what {weights.name} had learned from is not {'all ' if learned.cases else ''}known. If patients of the split's validation or "
+            "test are among it, their scores are not those of unseen patients.")
+    own = {name: learned_here(packed, name) for name in split.train}
+    besides = tuple(case for case in learned.cases if case.name not in own or not same_case(case, own[case.name]))
+    if real := [case for case in besides if case.cohort not in (PHANTOM, SYNTHETIC)]:
+        say(f"{weights.name} had learned from {len(real)} case{'s' * (len(real) > 1)} that the split does not train on; the card will "
             "count them as trained on")
-    return replace(split, inherited=inherited)
+    return replace(split, inherited=replace(learned, cases=besides))
 
 
-def learned_from(weights: Path) -> tuple[str, ...] | None:
-    """The cases that these weights had learned from, those before them too: as the checkpoint, its run's split or the .onnx's card says.
+def learned_from(weights: Path) -> Lineage | None:
+    """What these weights had learned from, and those before them: as the checkpoint, its run's split or the .onnx's card says.
 
     None where none of them does, as for other tools' files. Raises what `read_weights` does for a file that cannot be read.
     """
     _require_file(weights)
     if weights.suffix == ".onnx":
         try:
-            learned = read_card(weights.with_suffix(".json")).training.get("trained_on")
+            return lineage_of_card(read_card(weights.with_suffix(".json")))
         except BrainTumorSegError:
             return None
-    else:
-        saved = _torch_file(weights)
-        learned = saved.get("learned_from") if isinstance(saved, dict) else None
-        if learned is None and weights.name in (CHECKPOINT, PREVIOUS, BEST):    # of an older version, or an average
-            learned = learned_by(weights.parent)
-    return None if learned is None else tuple(learned)
+    saved = _torch_file(weights)
+    saved = saved if isinstance(saved, dict) else {}
+    if "lineage" in saved:
+        return _plain(saved["lineage"])
+    # Older versions kept names alone, and forgot weights of unknown origin.
+    config = saved.get("config")
+    begun = bool(isinstance(config, dict) and config.get("init"))
+    if saved.get("learned_from") is not None:
+        return names_alone(saved["learned_from"], complete=not begun)
+    found = learned_by(weights.parent) if weights.name in (CHECKPOINT, PREVIOUS, BEST) else None     # yet older ones kept no names there
+    return found and replace(found, complete=found.complete and not begun)
+
+
+def lineage_of_card(card: ModelCard) -> Lineage | None:
+    """What a card says that its network learned from; None where it does not say it."""
+    training = card.training
+    if "lineage" in training:
+        return _plain(training["lineage"])
+    if "trained_on" not in training:
+        return None
+    found = names_alone(training["trained_on"], complete=not training.get("recipe", {}).get("init"))
+    counted = Counter(DATA_SETS[case.cohort]["name"] for case in found.cases if case.cohort in DATA_SETS)
+    return replace(found, rows=tuple(row for row in card.training_data if counted.get(row.get("name")) != row.get("cases")))
+
+
+def _plain(given: object) -> Lineage | None:
+    try:
+        return lineage_from(given)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
 
 
 def take_weights(network: torch.nn.Module, found: dict[str, torch.Tensor], name: str, say: Callable[[str], None]) -> Match:

@@ -28,6 +28,7 @@ from .case_folder import CaseFolder, LabelledCase
 from .data import Split
 from .markdown import clock
 from .outputs import output_into
+from .seen import seen_cases
 from .validation_pictures import draw_error, write_heat_map, write_metric_boxes
 from .validation_report import write_report
 
@@ -98,8 +99,7 @@ def validate(weights: Path, folder: CaseFolder, split: Split, out: Path, *, subs
     """
     model = load_model(weights)
     cases = cases_of_part(folder, split, part, say)
-    patients = {folder.patient_of(name) for name in model.card.training.get("trained_on", split.train)}
-    trained_on = tuple(name for name, case in cases.items() if case.row.patient in patients)
+    trained_on = seen_cases(model.card, folder, cases, split.train)
     if write or write_of:
         _require_unseen(part, trained_on)
     if write_of:

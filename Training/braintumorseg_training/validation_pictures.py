@@ -11,7 +11,7 @@ import numpy as np
 from braintumorseg.evaluate import CaseResult
 from braintumorseg.evaluation_report import METRICS
 from braintumorseg.labels import REGIONS, region_mask
-from braintumorseg.overlay_page import LegendEntry, Panel, draw_page
+from braintumorseg.overlay_page import OUTLINES, LegendEntry, Panel, draw_page
 from braintumorseg.quality import TITLES
 from braintumorseg.segmentation import Segmentation
 from braintumorseg.sight import PLANES, Sight, crop_to, grey_windows, middle, on_screen, one_slice, shown_brain
@@ -125,9 +125,10 @@ def draw_error(region: str, result: CaseResult, study: Study, truth: Volume, fou
         rows.append(row)
     scores = result.scores
     title = f"Worst {region}: {result.case}   Dice " + ", ".join(f"{name} {scores[name].dice:.3f}" for name in REGIONS)
-    legend = [LegendEntry(f"{label.name}: {_ml(true, label.value, truth):.1f} ml true, {_ml(labels, label.value, truth):.1f} ml found", label.rgb)
+    legend = [LegendEntry(f"{label.name}: {_ml(true, label.value, truth):.1f} ml true, {_ml(labels, label.value, truth):.1f} ml found",
+                          OUTLINES[label.value])
               for label in found.table]
-    draw_page(rows, title, legend, {label.value: label.rgb for label in found.table}).save(path, "PNG")
+    draw_page(rows, title, legend, OUTLINES).save(path, "PNG")
 
 
 def _most(mask: np.ndarray) -> list[int]:

@@ -28,6 +28,7 @@ from .fit_brain import HELD_OUT_SEED
 from .head_maps import read_heads
 from .outputs import output_into
 from .reduced_precision import as_bfloat16, kept_in_float, layers_by_work, quantise
+from .seen import seen_cases
 from .synthetic_heads import SyntheticHeads
 from .without_amx import WithoutAmx
 
@@ -77,9 +78,8 @@ def tumour_trial(card: ModelCard, packed: Path, folder: CaseFolder, split: Split
         labels = onto_native(probabilities, grids[name], truths[name].grid, card)
         return {region: dice(region_mask(truths[name].voxels, region), region_mask(labels, region)) for region in REGIONS}
 
-    patients = {folder.patient_of(name) for name in card.training.get("trained_on", split.train)}
     return Trial(lambda: [_middle(case.channels, card.size_multiple) for case in training], inputs, score,
-                 tuple(name for name, case in cases.items() if case.row.patient in patients))
+                 seen_cases(card, folder, cases, split.train))
 
 
 def brain_trial(card: ModelCard, maps: Path, split: Split, images: int = _BRAIN_IMAGES, config: BrainConfig | None = None) -> Trial:

@@ -22,7 +22,7 @@ def add_verbs(verbs) -> None:
     add_common(verb)
     verb.add_argument("--init", type=Path, metavar="WEIGHTS",
                       help="start from these: checkpoint.pt of fit or pretrain, a torch state dict (.pt, .pth), or an .onnx that export wrote; "
-                           "refused where they are known to have learned from patients of the split's validation or test")
+                           "refused where they are known to have learned from patients of the split's validation or test (by images, or by name)")
     add_workers(verb)
     verb.set_defaults(run=_fit)
 
@@ -72,7 +72,7 @@ def _fit(args) -> None:
     from .transfer import begin_from, inherit
 
     with together(args.device):
-        asked, split = configuration(args, Config), inherit(read_split(args.split), args.init, say)
+        asked, split = configuration(args, Config), inherit(read_split(args.split), args.init, args.data, say)
         where, images = join(args.device).device, lambda: typical_images(args.data, split.train, asked, say)
         config, start = begin_from(asked, args.init, args.out, say, lambda found: folded_start(asked, found, args.init.name, images, say, where))
         fit(config, args.data, split, args.out, device=args.device, workers=args.workers, say=say, start=start)

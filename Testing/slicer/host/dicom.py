@@ -18,19 +18,20 @@ class DicomDatabase(QtCore.QObject):
     def __init__(self):
         super().__init__()
         self._files: dict[str, str] = {}  # SOP instance UID -> file
+        self._headers: dict = {}  # file -> what was read of it when it came; the real one keeps that, too, when the file is gone
 
     def _add(self, file) -> None:
         import pydicom
 
-        self._files[str(pydicom.dcmread(file, stop_before_pixels=True).SOPInstanceUID)] = str(file)
+        header = self._headers[str(file)] = pydicom.dcmread(file, stop_before_pixels=True)
+        self._files[str(header.SOPInstanceUID)] = str(file)
 
     def _clear(self) -> None:
         self._files.clear()
+        self._headers.clear()
 
     def _header(self, file):
-        import pydicom
-
-        return pydicom.dcmread(file, stop_before_pixels=True)
+        return self._headers[str(file)]
 
     def fileForInstance(self, uid):
         return self._files.get(uid, "")
