@@ -19,6 +19,8 @@ from .steps import failure_of
 
 __all__ = ["ResultSection"]
 
+_WIDEST_NAME = 210  # pixels of the table's first column: the volumes are seen beside it in a panel of the usual width
+
 
 class ResultSection:
     """`on_changed()` when another result is shown or its numbers changed."""
@@ -100,6 +102,7 @@ class ResultSection:
         view.setMRMLTableNode(table)
         view.hideColumn(1)  # region or label: the names say it, and the volumes must be in sight in a narrow panel
         view.resizeColumnsToContents()
+        view.setColumnWidth(0, min(view.columnWidth(0), _WIDEST_NAME))
 
     def _show_flags(self, node) -> None:
         self._ui.flagsLabel.visible = node is not None

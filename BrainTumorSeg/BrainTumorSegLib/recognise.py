@@ -77,7 +77,7 @@ def from_study(found: Mapping, series_of_node: Mapping) -> Recognition:
 
 
 def _origin(candidate: Candidate) -> Origin:
-    return candidate.origin or replace(origin_of_name(candidate.name), study=getattr(candidate.facts, "study_uid", ""))
+    return candidate.origin or replace(origin_of_name(candidate.name), studies=frozenset({getattr(candidate.facts, "study_uid", "")} - {""}))
 
 
 def _ids(candidates: Iterable[Candidate]) -> frozenset:

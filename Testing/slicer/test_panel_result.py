@@ -28,6 +28,12 @@ def test_a_result_is_shown_with_volumes_flags_and_where_it_came_from(case):
     assert case.ui.compareFirstSelector.currentNode() is node
 
 
+def test_long_names_leave_the_volumes_in_sight(case, monkeypatch):
+    monkeypatch.setattr("BrainTumorSegLib.panel_result._WIDEST_NAME", 40)
+    finished(case)
+    assert case.ui.volumesTableView.columnWidth(0) == 40
+
+
 def test_parts_and_opacity_follow_the_panel(case):
     from BrainTumorSegLib.mrml_display import shown_labels
 
