@@ -13,10 +13,9 @@ from .labels import REGIONS
 from .measure import LABEL_VALUES, Measurements, estimated, measure
 from .metrics import bounding_box
 from .overlay_page import OUTLINES, LegendEntry, Line, Panel, draw_page, draw_small, save_page
-from .quality import TITLES
 from .segmentation import Segmentation
 from .sight import PLANES, Plane, Sight, Window, crop_to, grey_windows, middle, on_screen, one_slice, place_on_screen, shown_brain
-from .study import Study
+from .study import TITLES, Study
 from .volume import Grid
 
 __all__ = ["THUMBNAIL_PX", "draw_overlay"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .brain import background_of, brain_only_mask
+from .background import background_of, brain_only_mask
 from .metrics import bounding_box
 from .model_card import ModelCard
 from .normalise import normalise

@@ -7,21 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .brain import background_of, brain_only_mask, sections
+from .background import background_of, brain_only_mask, sections
 from .looks import Looks
 from .measure import Measurements, measure
 from .model_card import ModelCard
 from .segmentation import Segmentation
 from .signs import doubts
 from .skull_strip import StudyBrain
-from .study import Study
+from .study import TITLES, Study
 from .volume import Volume
 
-__all__ = ["SEVERITIES", "TITLES", "Flag", "check", "warnings_first"]
+__all__ = ["SEVERITIES", "Flag", "check", "warnings_first"]
 
 SEVERITIES = ("warning", "info")
-# Sequences as radiologists write them.
-TITLES = {"t1": "T1", "t1ce": "T1ce", "t2": "T2", "flair": "FLAIR"}
 
 # A brain that ends by itself tapers: 3 mm inside its end the section is at most 0.12 of the largest (25 patients). A wider one
 # was cut, as at the end of a slab.

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import numpy as np
 
-from .brain import brain_only_mask
+from .background import brain_only_mask
 from .diameters import MOST_LESIONS, Diameters, enhancing_lesions
 from .io.dicom_facts import damage, integer
 from .io.dicom_quiet import quiet

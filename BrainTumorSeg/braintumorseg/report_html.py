@@ -14,7 +14,7 @@ from .labels import REGIONS
 from .measure import LABEL_VALUES, estimated
 from .model_card import ModelCard
 from .overlay_page import OUTLINES
-from .quality import TITLES
+from .study import TITLES
 
 __all__ = ["write_report_html"]
 

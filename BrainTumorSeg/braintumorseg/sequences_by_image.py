@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .brain import LARGEST_BRAIN_ML, brain_only_mask
+from .background import LARGEST_BRAIN_ML, brain_only_mask
 from .resample import canonical_grid, resample
 from .volume import Volume
 

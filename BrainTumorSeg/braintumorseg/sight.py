@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .brain import background_of, brain_only_mask
+from .background import background_of, brain_only_mask
 from .looks import Looks
 from .metrics import bounding_box
 from .resample import resample

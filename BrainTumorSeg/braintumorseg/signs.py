@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-from scipy import ndimage
 
 from .metrics import bounding_box
 from .midline import middle_mm
@@ -109,6 +108,8 @@ def _opposite(tumour: np.ndarray, middle: float) -> float:
 
 def _edge(tumour: np.ndarray, flair: np.ndarray, mm: list[float]) -> float | None:
     """Mean FLAIR just within `tumour` (I, J, K) less that just outside, in standard deviations of the brain; None where either shows no brain."""
+    from scipy import ndimage
+
     box = bounding_box(tumour, margin=int(np.ceil(_OUTER_MM / min(mm))))
     spread = float(flair[flair != 0].std(dtype=float))
     tumour, flair = tumour[box], flair[box]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .brain import brain_only_mask, is_brain_only
+from .background import brain_only_mask, is_brain_only
 from .errors import BadImage
 from .metrics import dice
 from .parallel import at_once

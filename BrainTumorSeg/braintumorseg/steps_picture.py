@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from .overlay_page import LegendEntry, Panel, draw_page, save_page
-from .quality import TITLES
 from .segmentation import Segmentation
 from .sight import PLANES, Plane, Sight, Window, crop_to, grey_windows, middle, on_screen, one_slice, shown_brain
-from .study import Study
+from .study import TITLES, Study
 
 __all__ = ["draw_steps"]
 

@@ -12,10 +12,11 @@ from .errors import BadImage, UnclearRoles
 from .io.dicom_series import LeftAside, Stack
 from .volume import Volume
 
-__all__ = ["REFERENCE_ORDER", "ROLES", "Study"]
+__all__ = ["REFERENCE_ORDER", "ROLES", "TITLES", "Study"]
 
 # The sequences a network may read: T1, T1 with contrast, T2, T2-FLAIR.
 ROLES = ("t1", "t1ce", "t2", "flair")
+TITLES = {"t1": "T1", "t1ce": "T1ce", "t2": "T2", "flair": "FLAIR"}   # as radiologists write them
 # The sequence whose grid carries the result: where surgeons look first.
 REFERENCE_ORDER = ("t1ce", "flair", "t1", "t2")
 

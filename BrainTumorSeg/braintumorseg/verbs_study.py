@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from .errors import MissingFile
-from .quality import TITLES
-from .study import ROLES
+from .study import ROLES, TITLES
 from .survey import Found, Survey, survey
 from .terminal import Talk
 

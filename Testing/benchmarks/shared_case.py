@@ -10,7 +10,7 @@ import numpy as np
 def write_shared(case: Path, folder: Path) -> Path:
     """`folder` with case_0000.nii.gz ... for nnU-Net and named/case_ROLE.nii.gz for ours: axes growing right, anterior, superior, and clipped
     within the brain to the card's percentiles, which nnU-Net does not do."""
-    from braintumorseg.brain import brain_only_mask
+    from braintumorseg.background import brain_only_mask
     from braintumorseg.io.nifti import write_nifti
     from braintumorseg.model_zoo import load_model
     from braintumorseg.read import read_study

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from braintumorseg.brain import Background, BrainFinder, brain_only_mask, find_brain, find_in_head, is_brain_only, open_brain_finder
+from braintumorseg.background import Background, brain_only_mask, is_brain_only
+from braintumorseg.brain import BrainFinder, find_brain, find_in_head, open_brain_finder
 from braintumorseg.errors import ModelError
 from braintumorseg.io.readers import read_volume
 from braintumorseg.metrics import dice
@@ -75,7 +76,7 @@ def test_a_section_too_wide_for_a_brain_is_held_against_it_in_each_orientation()
 def test_what_lies_in_the_corners_of_a_volume_is_looked_at_once(monkeypatch):
     volume, inside = head(0)
     seen = []
-    monkeypatch.setattr("braintumorseg.brain._look_into_corners", lambda image: seen.append(image) or Background(0.0, 1.0))
+    monkeypatch.setattr("braintumorseg.background._look_into_corners", lambda image: seen.append(image) or Background(0.0, 1.0))
     for _ in range(2):
         assert np.array_equal(brain_only_mask(volume), inside)
         assert is_brain_only(volume)

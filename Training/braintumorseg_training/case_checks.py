@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from braintumorseg.brain import LARGEST_BRAIN_ML, brain_only_mask, is_brain_only
+from braintumorseg.background import LARGEST_BRAIN_ML, brain_only_mask, is_brain_only
 from braintumorseg.errors import BadImage, GridMismatch, InputError, MissingFile, NotAnImage
 from braintumorseg.io.readers import read_volume
 from braintumorseg.labels import CONVENTIONS, ED, ET, NCR, from_table

@@ -11,8 +11,7 @@ import numpy as np
 from braintumorseg.errors import InputError, MissingFile, OutputError
 from braintumorseg.io.replacing import replacing
 from braintumorseg.overlay_page import OUTLINES, LegendEntry, Panel, draw_page
-from braintumorseg.quality import TITLES
-from braintumorseg.study import ROLES
+from braintumorseg.study import ROLES, TITLES
 
 from .config import BrainConfig, Config
 from .data import UNLABELLED, Patches, Split, load_cases, load_made_up

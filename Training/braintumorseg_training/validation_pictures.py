@@ -12,10 +12,9 @@ from braintumorseg.evaluate import CaseResult
 from braintumorseg.evaluation_report import METRICS
 from braintumorseg.labels import REGIONS, region_mask
 from braintumorseg.overlay_page import OUTLINES, LegendEntry, Panel, draw_page
-from braintumorseg.quality import TITLES
 from braintumorseg.segmentation import Segmentation
 from braintumorseg.sight import PLANES, Sight, crop_to, grey_windows, middle, on_screen, one_slice, shown_brain
-from braintumorseg.study import Study
+from braintumorseg.study import TITLES, Study
 from braintumorseg.volume import Volume
 
 from .card_metrics import mean_by_sequences, subset_results
