@@ -20,7 +20,7 @@ from measured import machine
 from robustness import AS_IT_IS, CHANGES, Images, uneven
 
 BAD, GOOD = 0.6, 0.75
-CODES = ("on_both_sides", "dark_in_flair", "unsure", "no_core", "weak_sequences", "empty_result")
+CODES = ("on_both_sides", "dark_in_flair", "unsure", "weak_sequences", "empty_result")
 WITH_FLAIR = [(*others, "flair") for size in range(3, -1, -1) for others in combinations(("t1", "t1ce", "t2"), size)]
 WITHOUT_FLAIR = [("t1", "t1ce", "t2"), ("t1", "t2"), ("t1",)]
 
