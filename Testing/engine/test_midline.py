@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from braintumorseg.midline import middle_mm
+from braintumorseg.midline import middle_mm, side
 from braintumorseg.volume import Volume
 from dicom_toys import axis_orders
 
@@ -69,3 +69,8 @@ def test_a_narrow_brain_and_none_have_no_middle():
     assert middle(brain(width_mm=70.0)) is None
     assert middle(brain().with_voxels(np.zeros(brain().shape, bool))) is None
     assert middle(brain().with_voxels(np.ones(brain().shape, bool))) is None      # no background: nobody knows where the brain ends
+
+
+def test_what_lies_at_higher_x_than_the_middle_is_right_and_what_reaches_it_at_the_midline():
+    assert [side(low, high, -118.5) for low, high in ((-100, -80), (-150, -130), (-130, -80))] == ["right", "left", "at the midline"]
+    assert side(-100, -80, None) is None

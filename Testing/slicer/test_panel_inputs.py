@@ -80,7 +80,7 @@ def test_recognise_takes_one_examination_and_says_that_there_are_others(case, la
     assert "\u26a0 Volumes of more than one patient or examination are loaded" in case.shown("recogniseMessage")
 
 
-def test_recognise_completes_the_examination_of_what_the_user_chose(case, later):
+def test_recognise_completes_the_examination_of_what_the_user_chose_and_names_every_field_that_it_empties(case, later):
     load("Smith")
     later()
     jones = load("Jones", "t1", "flair")
@@ -88,6 +88,8 @@ def test_recognise_completes_the_examination_of_what_the_user_chose(case, later)
     case.ui.recogniseButton.click()
     assert chosen(case) == {"t1": "Jones_t1", "flair": "Jones_flair"}
     assert "Those of your choice were taken" in case.shown("recogniseMessage")
+    lines = case.shown("recogniseMessage").splitlines()
+    assert [line.split(":")[0] for line in lines if "taken out again" in line] == ["T1ce", "T2"]
 
 
 def test_recognise_empties_the_fields_where_nothing_tells_which_patient_is_meant(case, later):
@@ -177,17 +179,6 @@ def test_choices_of_two_people_are_kept_and_both_are_doubted(case):
     case.ui.recogniseButton.click()
     assert chosen(case) == {"t1": "Smith_t1", "t2": "Jones_t2"}
     assert all(f"{field}: your choice is kept" in case.shown("recogniseMessage") for field in ("T1", "T2"))
-
-
-def test_every_field_that_is_emptied_is_named(case, later):
-    load("Smith")
-    later()
-    jones = load("Jones", "t1", "flair")
-    case.ui.t1Selector.setCurrentNode(jones[0])
-    case.ui.recogniseButton.click()
-    assert chosen(case) == {"t1": "Jones_t1", "flair": "Jones_flair"}
-    lines = case.shown("recogniseMessage").splitlines()
-    assert [line.split(":")[0] for line in lines if "taken out again" in line] == ["T1ce", "T2"]
 
 
 def test_a_field_that_was_filled_and_becomes_unclear_says_so(case):
