@@ -1,7 +1,6 @@
 import os
 import shutil
 import signal
-import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -18,7 +17,7 @@ from braintumorseg_training.case_table import CaseRow
 from braintumorseg_training.data import Split
 from braintumorseg_training.export import draft_card
 from braintumorseg_training.prepare import prepare_folder
-from braintumorseg_training.reduced_precision import as_bfloat16, kept_in_float, layers_by_work, quantise
+from braintumorseg_training.reduced_precision import as_bfloat16
 from braintumorseg_training.variants import Trial, change, make_variants, tumour_trial
 from braintumorseg_training.without_amx import LIMIT, WithoutAmx
 from toy_datasets import toy_case, write_nnunet
@@ -196,22 +195,3 @@ def test_a_tumour_network_is_tried_on_the_folder_that_prepare_was_given(tmp_path
 def test_the_change_is_that_of_the_mean_and_of_the_worst_case():
     exact, other = {"a": {"WT": 0.9}, "b": {"WT": 0.8}}, {"a": {"WT": 0.91}, "b": {"WT": 0.77}}
     assert change(exact, other) == {"WT": {"mean": -1.0, "worst": -3.0}}
-
-
-def test_first_last_and_cheapest_layers_stay_in_float():
-    layers = [("first", 1), ("large", 70), ("small", 4), ("middle", 24), ("last", 1)]
-    assert kept_in_float(layers, 0.0) == {"first", "last"}
-    assert kept_in_float(layers, 0.05) == {"first", "small", "last"}
-    assert kept_in_float(layers, 0.30) == {"first", "small", "middle", "last"}
-
-
-def test_the_work_of_a_layer_is_its_multiplications(toy_model):
-    ((_, work),) = layers_by_work(toy_model.weights, (4, 8, 8, 8))
-    assert work == 8**3 * 3 * 4
-
-
-def test_int8_without_its_package_is_one_line(toy_model, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "nncf", None)
-    with pytest.raises(ResourceError, match=r"needs the package nncf.*pip install nncf"):
-        quantise(toy_model.weights, [INPUT], (), tmp_path / "out.onnx")
-    assert not any(tmp_path.iterdir())
