@@ -200,7 +200,8 @@ def test_one_wrong_byte_in_a_gzip_file_is_noticed(tmp_path):
         read_nifti(path)
 
 
-@pytest.mark.parametrize("content", [b"hello " * 100, gzip.compress(b"hello " * 100), b"\x1f\x8b" + bytes(100), bytes(1000)])
+@pytest.mark.parametrize("content", [b"hello " * 100, gzip.compress(b"hello " * 100), b"\x1f\x8b" + bytes(100), bytes(1000)],
+                         ids=["text", "packed text", "no packed stream", "zeros"])
 def test_a_file_that_is_no_nifti_is_refused(tmp_path, content):
     (tmp_path / "a.nii.gz").write_bytes(content)
     with pytest.raises(NotAnImage, match=r"a\.nii\.gz"):

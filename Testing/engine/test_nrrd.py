@@ -211,7 +211,8 @@ def test_what_is_wrong_with_a_metaimage_header_is_said(tmp_path, change, words):
         read_nrrd(meta(tmp_path / "a.mha", **change))
 
 
-@pytest.mark.parametrize("content", [gzip.compress(RAW)[:-6], gzip.compress(RAW)[:-8] + bytes(8), b"\x1f\x8b" + bytes(60)])
+@pytest.mark.parametrize("content", [gzip.compress(RAW)[:-6], gzip.compress(RAW)[:-8] + bytes(8), b"\x1f\x8b" + bytes(60)],
+                         ids=["cut short", "changed", "only its first two bytes"])
 def test_a_packed_stream_that_is_cut_short_or_changed_is_refused(tmp_path, content):
     with pytest.raises(NotAnImage, match=r"a\.nrrd is damaged or truncated"):
         read_nrrd(nrrd(tmp_path / "a.nrrd", content, encoding="gzip"))

@@ -24,10 +24,10 @@ def quantise(weights: Path, samples: Sequence[np.ndarray], kept: Collection[str]
     """Write `out`: convolutions on 8-bit integers but for those named in `kept`, their ranges taken from `samples` (C, I, J, K) float32.
 
     The form is ONNX's own (QuantizeLinear and DequantizeLinear around float nodes), which OpenVINO and ONNX Runtime both read. Ranges are the
-    plain minima and maxima, averaged over the samples: cutting outliers off cost ten times the Dice on our networks. Biases are not
-    corrected: the norm behind a convolution takes them away, and where there is none it was not tried what that would bring. A convolution of
-    joined features is made into the sum of one a part (see `_parted`). Sums are left in float: they cost little, and 8 bits would show in them.
-    Weights take 7 bits of the 8: the products of two bytes that processors without VNNI add up in 16 bits cannot overflow then.
+    plain minima and maxima, averaged over the samples: cutting outliers off cost ten times the Dice on our networks (before joined features were
+    parted). Biases are not corrected: the norm behind a convolution takes them away, and where there is none it was not tried what that would
+    bring. A convolution of joined features is made into the sum of one a part (see `_parted`). Sums are left in float: they cost little, and 8 bits
+    would show in them. Weights take 7 bits of the 8: the products of two bytes that processors without VNNI add up in 16 bits cannot overflow then.
     """
     nncf = _import_nncf()
     from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
