@@ -199,7 +199,8 @@ def test_images_that_a_killed_run_had_fetched_are_gone_after_the_next_run(full, 
 @pytest.mark.skipif(os.name != "posix", reason="this system has neither SIGTERM nor SIGHUP")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_a_run_that_is_terminated_or_loses_its_terminal_takes_its_images_with_it(full, tmp_path, temporary, name):
-    program = ("import sys, time; import braintumorseg.verbs as verbs\n"
+    program = (f"import signal, sys, time; signal.signal(signal.{name}, signal.SIG_DFL)\n"   # under nohup SIGHUP is ignored from birth
+               "import braintumorseg.verbs as verbs\n"
                "verbs.segment = lambda args, talk: (print('ready', flush=True), time.sleep(600))\n"
                "from braintumorseg.cli import main; sys.exit(main(sys.argv[1:]))")
     child = subprocess.Popen([sys.executable, "-c", program, "pacs", "segment", "web", STUDY, "--out", str(tmp_path / "out")],
