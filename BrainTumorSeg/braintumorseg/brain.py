@@ -10,7 +10,7 @@ import numpy as np
 
 from .background import brain_only_mask, is_brain_only
 from .errors import ModelError
-from .metrics import bounding_box
+from .masks import bounding_box, largest_piece
 from .model_card import ModelCard
 from .model_zoo import load_model
 from .normalise import normalise
@@ -96,7 +96,5 @@ def _one_piece(mask: np.ndarray) -> np.ndarray:
     out = np.zeros(mask.shape, bool)
     if box is None:
         return out
-    pieces, count = ndimage.label(mask[box])
-    largest = pieces == np.bincount(pieces.ravel())[1:].argmax() + 1 if count > 1 else mask[box]
-    out[box] = ndimage.binary_fill_holes(largest)
+    out[box] = ndimage.binary_fill_holes(largest_piece(mask[box]))
     return out

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .labels import ET, region_mask
-from .metrics import bounding_box
+from .masks import bounding_box, pieces
 from .volume import Grid, Volume
 
 __all__ = ["AXIAL_MM", "HOLLOW", "MEASURABLE_MM", "MOST_LESIONS", "Axis", "Diameters", "Plane", "enhancing_diameters", "enhancing_lesions",
@@ -172,19 +172,19 @@ def lesion_diameters(mask: np.ndarray, grid: Grid, axis: int = 2, core: np.ndarr
         return ()
     box = bounding_box(core)
     part, to_mm = mask[box], _in_plane(turned)
-    lesions, _ = ndimage.label(core[box], np.ones((3, 3, 3), bool))            # (I, J, K)
-    parts, _ = ndimage.label(part, np.ones((3, 3, 3), bool))
+    lesions, _ = pieces(core[box])                                             # (I, J, K)
+    parts, _ = pieces(part)
     on_slices = [0] + [place[2].stop - place[2].start for place in ndimage.find_objects(parts)]
-    pieces = []                                     # (most that its product can be, lesion, its part, slice, first voxel, piece)
+    found = []                                      # (most that its product can be, lesion, its part, slice, first voxel, piece)
     for k in range(part.shape[2]):
-        labelled, _ = ndimage.label(part[:, :, k], np.ones((3, 3), bool))      # (I, J)
+        labelled, _ = pieces(part[:, :, k])                                    # (I, J)
         for number, place in enumerate(ndimage.find_objects(labelled), 1):
             piece = labelled[place] == number
             lesion, part_of_it = (int(numbers[:, :, k][place][piece][0]) for numbers in (lesions, parts))
-            pieces.append((_most(piece.shape, to_mm), lesion, part_of_it, k, (place[0].start, place[1].start), piece))
+            found.append((_most(piece.shape, to_mm), lesion, part_of_it, k, (place[0].start, place[1].start), piece))
     best: dict[int, Diameters] = {}
     largest, least = 0.0, (_limit_mm(plane) - 0.05) ** 2                        # mm2: no smaller product is measurable
-    for most, lesion, part_of_it, k, first, piece in sorted(pieces, key=lambda one: -one[0]):   # of equals the lowest slice
+    for most, lesion, part_of_it, k, first, piece in sorted(found, key=lambda one: -one[0]):   # of equals the lowest slice
         if most <= min(largest, least):
             break                                   # so a mask of a thousand specks costs as little as one of a lump
         if lesion in best and most <= best[lesion].product_mm2:

@@ -15,6 +15,7 @@ from .errors import GridMismatch, InputError, MissingFile, UnknownLabels
 from .io.readers import is_seg, label_suffix, read_labels
 from .labels import ED, NCR, REGIONS, from_convention
 from .lesions import DILATION_VOXELS, LesionScores, lesion_wise
+from .masks import bounding_box
 from .volume import Volume
 
 __all__ = ["STRUCTURES", "CaseResult", "Evaluation", "Scores", "evaluate", "evaluate_folders", "evaluate_pair"]
@@ -132,7 +133,7 @@ def evaluate_pair(truth: Volume, found: Volume, case: str = "case", truth_labels
     except UnknownLabels as error:
         raise UnknownLabels(error.what, error.fix.replace("--labels", "--found-labels")) from None
     # Only the box around the tumour is looked at; the margin leaves room for the dilation of lesions.
-    box = metrics.bounding_box(true_labels | labels, margin=DILATION_VOXELS) or (slice(0, 1),) * 3
+    box = bounding_box(true_labels | labels, margin=DILATION_VOXELS) or (slice(0, 1),) * 3
     true_labels, labels = true_labels[box], labels[box]
     return CaseResult(case, MappingProxyType({
         name: _scores(np.isin(true_labels, values), np.isin(labels, values), truth) for name, values in STRUCTURES.items()}))

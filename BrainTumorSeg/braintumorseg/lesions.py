@@ -21,7 +21,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .metrics import bounding_box, surface_distances
+from .masks import bounding_box, pieces
+from .metrics import surface_distances
 
 __all__ = ["LESION_DEFINITION", "PENALTY_MM", "LesionScores", "lesion_wise"]
 
@@ -64,7 +65,7 @@ def lesion_wise(truth: np.ndarray, found: np.ndarray, spacing_mm: Sequence[float
         return LesionScores(1.0, 0.0, 0, 0, 0, 0)
     truth, found = truth[box], found[box]
     zones, truth_lesions, truth_count = _truth_lesions(truth)  # (I, J, K) int, (I, J, K) int
-    found_lesions, found_count = _components(found)            # (I, J, K) int
+    found_lesions, found_count = pieces(found)            # (I, J, K) int
     touching = _overlaps(zones, found_lesions, truth_count, found_count)         # (truth, found) voxels
     shared = _overlaps(truth_lesions, found_lesions, truth_count, found_count)   # (truth, found) voxels
     truth_size = np.bincount(truth_lesions.ravel(), minlength=truth_count + 1)[1:]  # (truth,) voxels
@@ -94,16 +95,8 @@ def _truth_lesions(truth: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
     if box is None:
         return zones, zones, 0
     near = ndimage.generate_binary_structure(3, 2)
-    zones[box], count = _components(ndimage.binary_dilation(truth[box], near, iterations=DILATION_VOXELS))
+    zones[box], count = pieces(ndimage.binary_dilation(truth[box], near, iterations=DILATION_VOXELS))
     return zones, zones * truth, count
-
-
-def _components(mask: np.ndarray) -> tuple[np.ndarray, int]:
-    """(the 26-connected components numbered from 1, how many)."""
-    from scipy import ndimage
-
-    labels, count = ndimage.label(mask, np.ones((3, 3, 3), bool))
-    return labels, int(count)
 
 
 def _overlaps(rows: np.ndarray, columns: np.ndarray, row_count: int, column_count: int):

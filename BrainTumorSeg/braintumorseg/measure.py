@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .labels import ED, ET, NCR, REGIONS
-from .metrics import bounding_box
+from .masks import bounding_box, pieces
 from .segmentation import Segmentation
 
 __all__ = ["LABEL_VALUES", "Lesion", "Measurements", "estimated", "measure"]
@@ -68,11 +68,9 @@ def measure(segmentation: Segmentation) -> Measurements:
 def _pieces(labels: np.ndarray, x_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(voxels of each label value (N, values), centres in voxels (N, 3), where world x has a fifth of the piece to its left and to its right
     (N, 2)) of the N 26-connected pieces, largest first; `x_mm`: steps of world x along I, J, K, which is 0 in the first voxel."""
-    from scipy import ndimage
-
-    pieces, count = ndimage.label(labels != 0, np.ones((3, 3, 3), bool))  # (I, J, K), 1..count
-    places = np.nonzero(pieces)
-    piece, label = pieces[places] - 1, labels[places]                     # (N,), (N,)
+    numbered, count = pieces(labels != 0)                                 # (I, J, K), 1..count
+    places = np.nonzero(numbered)
+    piece, label = numbered[places] - 1, labels[places]                   # (N,), (N,)
     values = max(LABEL_VALUES.values()) + 1
     counts = np.bincount(piece * values + label, minlength=count * values).reshape(count, values)
     sizes = counts.sum(axis=1)

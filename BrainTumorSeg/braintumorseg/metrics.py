@@ -17,8 +17,9 @@ from itertools import product
 
 import numpy as np
 
-__all__ = ["SurfaceDistances", "bounding_box", "dice", "hd95", "iou", "nsd", "precision", "recall", "surface_distances",
-           "volume_error_ml"]
+from .masks import bounding_box
+
+__all__ = ["SurfaceDistances", "dice", "hd95", "iou", "nsd", "precision", "recall", "surface_distances", "volume_error_ml"]
 
 
 def dice(truth: np.ndarray, found: np.ndarray) -> float:
@@ -102,17 +103,6 @@ def surface_distances(truth: np.ndarray, found: np.ndarray, spacing_mm: Sequence
     to_truth = cKDTree(truth_points, balanced_tree=False, compact_nodes=False)
     to_found = cKDTree(found_points, balanced_tree=False, compact_nodes=False)
     return SurfaceDistances(to_found.query(truth_points)[0], truth_mm2, to_truth.query(found_points)[0], found_mm2)
-
-
-def bounding_box(mask: np.ndarray, margin: int = 0) -> tuple[slice, slice, slice] | None:
-    """Slices along I, J, K of the smallest box around `mask`, `margin` voxels wider where the image has them; None when empty."""
-    box = []
-    for axis in range(3):
-        filled = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
-        if not len(filled):
-            return None
-        box.append(slice(max(0, int(filled[0]) - margin), min(mask.shape[axis], int(filled[-1]) + 1 + margin)))
-    return box[0], box[1], box[2]
 
 
 def _count(mask: np.ndarray) -> int:

@@ -10,8 +10,8 @@ import numpy as np
 
 from .diameters import enhancing_diameters, position
 from .labels import REGIONS
+from .masks import bounding_box, pieces
 from .measure import LABEL_VALUES, Measurements, estimated, measure
-from .metrics import bounding_box
 from .overlay_page import OUTLINES, LegendEntry, Line, Panel, draw_page, draw_small, save_page
 from .segmentation import Segmentation
 from .sight import PLANES, Plane, Sight, Window, crop_to, grey_windows, middle, on_screen, one_slice, place_on_screen, shown_brain
@@ -134,11 +134,9 @@ def _arrange_small(roles: tuple[str, ...], found: bool) -> list[list[tuple[str, 
 
 def _slices(labels: np.ndarray) -> list[int]:
     """For each axis the slice of the largest lesion with the most of it, its core and enhancing parts counting again."""
-    from scipy import ndimage
-
     box = bounding_box(labels != 0)
-    pieces, _ = ndimage.label(labels[box] != 0, np.ones((3, 3, 3), bool))
-    lesion = np.where(pieces == 1 + np.bincount(pieces[pieces > 0])[1:].argmax(), labels[box], 0)
+    numbered, _ = pieces(labels[box] != 0)
+    lesion = np.where(numbered == 1 + np.bincount(numbered.ravel())[1:].argmax(), labels[box], 0)
     weight = np.zeros(lesion.shape, np.uint8)
     for values in REGIONS.values():
         weight += np.isin(lesion, values)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from .labels import ED, ET, NCR
-from .metrics import bounding_box
+from .masks import bounding_box, pieces
 from .model_card import ModelCard
-from .resample import part_of, resample, within_reach
+from .resample import resample, within_reach
 from .volume import Grid, Volume
 
 __all__ = ["decide", "onto_native"]
@@ -24,7 +24,7 @@ def onto_native(probabilities: np.ndarray, working: Grid, native: Grid, card: Mo
     part = box and within_reach(working, box, native)   # farther away every mean is of what is below the thresholds
     if part is None:
         return labels
-    grid = part_of(native, part)
+    grid = native.part(part)
     if _only_flipped(working, native):   # every voxel keeps its own probability, so a mask may be brought over instead: a quarter of the bytes
         masks = {region: _unflipped(Volume(mask, working.affine), grid) for region, mask in reaching.items()}
     else:
@@ -53,16 +53,14 @@ def decide(masks: dict[str, np.ndarray], card: ModelCard, voxel_ml: float) -> np
 
 
 def _drop_small(labels: np.ndarray, fewest: float) -> None:
-    from scipy import ndimage
-
     part = labels[bounding_box(labels > 0)]
-    islands, _ = ndimage.label(part, np.ones((3, 3, 3)))
+    islands, _ = pieces(part > 0)
     sizes = np.bincount(islands.ravel())
     part[sizes[islands] < fewest] = 0
 
 
 def _only_flipped(working: Grid, native: Grid) -> bool:
-    turned = _blank(native).canonical().grid
+    turned = native.canonical()
     offset = np.linalg.inv(turned.affine) @ working.affine
     return bool(np.abs(offset[:3, :3] - np.eye(3)).max() < 1e-4 and np.abs(offset[:3, 3] - np.round(offset[:3, 3])).max() < 1e-3)
 
@@ -72,7 +70,7 @@ def _unflipped(volume: Volume, native: Grid) -> np.ndarray:
     import nibabel
 
     turn = nibabel.io_orientation(native.affine)
-    turned = _blank(native).canonical().grid
+    turned = native.canonical()
     low = np.round((np.linalg.inv(turned.affine) @ volume.affine)[:3, 3]).astype(int)
     out = np.zeros(turned.shape, volume.voxels.dtype)
     first, last = np.maximum(low, 0), np.minimum(low + volume.shape, turned.shape)
@@ -80,7 +78,3 @@ def _unflipped(volume: Volume, native: Grid) -> np.ndarray:
         tuple(slice(a - o, b - o) for a, b, o in zip(first, last, low, strict=True))]
     back = nibabel.orientations.ornt_transform(nibabel.orientations.axcodes2ornt("RAS"), turn)
     return nibabel.apply_orientation(out, back)
-
-
-def _blank(grid: Grid) -> Volume:
-    return Volume(np.broadcast_to(np.uint8(0), grid.shape), grid.affine)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .background import background_of, brain_only_mask
-from .metrics import bounding_box
+from .masks import bounding_box
 from .model_card import ModelCard
 from .normalise import normalise
 from .parallel import at_once

@@ -10,7 +10,7 @@ from .io.itk import itk_geometry, to_itk
 from .separable import ParallelAxes
 from .volume import Grid, Volume
 
-__all__ = ["canonical_grid", "part_of", "resample", "seen_by", "within_reach"]
+__all__ = ["canonical_grid", "resample", "seen_by", "within_reach"]
 
 # Steps along an axis of the moving volume past which samples would be skipped: smooth first, or details alias.
 _ALIASING_STEP = 1.5
@@ -26,7 +26,7 @@ def canonical_grid(grid: Grid, spacing_mm: tuple[float, float, float]) -> Grid:
 
     The axes stay those of `grid` (flipped and swapped, never turned), so a grid that already has that spacing is met voxel by voxel.
     """
-    own = Volume(np.broadcast_to(np.uint8(0), grid.shape), grid.affine).canonical().grid
+    own = grid.canonical()
     old, new = np.array(own.spacing_mm), np.array(spacing_mm, float)
     if np.abs(old - new).max() < 1e-3:
         return own
@@ -55,11 +55,11 @@ def resample(volume: Volume, grid: Grid, *, linear: bool = True, fill: float = 0
         return volume.with_voxels(volume.voxels.astype(np.float32)) if linear else volume
     into = np.linalg.inv(volume.affine) @ (np.eye(4) if moved is None else moved) @ grid.affine
     blocks, variances = _smoothing(volume.grid, grid) if linear else ([1] * 3, [0.0] * 3)
-    box = _covered(volume.shape, into, grid.shape, _reach(blocks, variances))
+    box = _covered(volume.shape, into, grid, _reach(blocks, variances))
     if box is None:
         return Volume(np.full(grid.shape, fill, np.float32 if linear else volume.voxels.dtype), grid.affine)
     box = _whole_blocks(box, blocks, volume.shape)
-    volume = Volume(volume.voxels[box], part_of(volume.grid, box).affine)
+    volume = Volume(volume.voxels[box], volume.grid.part(box).affine)
     by_matrices = linear and moved is None and (max(variances) > 0 or np.prod(grid.shape, dtype=float) < _MOST_BY_MATRICES)
     parallel = ParallelAxes.between(volume.grid, grid) if by_matrices else None
     if parallel is not None:
@@ -90,24 +90,17 @@ def seen_by(own: Grid, grid: Grid, moved: np.ndarray | None = None) -> np.ndarra
     return ((along >= first.T[:, :, None]) & (along <= last.T[:, :, None])).T
 
 
-def part_of(grid: Grid, box: tuple[slice, slice, slice]) -> Grid:
-    """The voxels of `grid` within `box`, as a grid of their own."""
-    affine = grid.affine.copy()
-    affine[:3, 3] += affine[:3, :3] @ [side.start for side in box]
-    return Grid(tuple(side.stop - side.start for side in box), affine)
-
-
 def within_reach(own: Grid, box: tuple[slice, slice, slice], grid: Grid) -> tuple[slice, slice, slice] | None:
     """The box of `grid` outside which `resample`, linear, reads nothing of `box` of a volume on `own`; None when that is everywhere."""
     reach = _reach(*_smoothing(own, grid))
     wide = tuple(slice(side.start - far, side.stop + far) for side, far in zip(box, reach, strict=True))
-    around = part_of(own, wide)
-    return _covered(grid.shape, np.linalg.inv(grid.affine) @ around.affine, around.shape, [0, 0, 0])
+    around = own.part(wide)
+    return _covered(grid.shape, np.linalg.inv(grid.affine) @ around.affine, around, [0, 0, 0])
 
 
-def _covered(shape: tuple[int, ...], into: np.ndarray, grid: tuple[int, ...], margin: list[int]) -> tuple[slice, slice, slice] | None:
+def _covered(shape: tuple[int, ...], into: np.ndarray, grid: Grid, margin: list[int]) -> tuple[slice, slice, slice] | None:
     """The box of a volume of `shape` around all voxels of `grid`, `into` being grid -> volume in voxels; None when there is none."""
-    corners = np.array([[i, j, k, 1] for i in (0, grid[0] - 1) for j in (0, grid[1] - 1) for k in (0, grid[2] - 1)]) @ into[:3].T
+    corners = grid.corners @ into[:3].T
     low = np.maximum(np.floor(corners.min(axis=0)).astype(int) - margin, 0)
     high = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + margin + 1, shape)
     return tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True)) if (low < high).all() else None

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .io.itk import to_itk
+from .masks import largest_piece
 from .resample import canonical_grid, resample
 from .volume import Grid, Volume
 
@@ -39,7 +40,7 @@ class View:
     @classmethod
     def of(cls, volume: Volume, mm: float, margin: int = 0) -> View:
         """Voxels of `mm`, but no finer than they are: a slice of 5 mm stays one. `margin`: voxels around the head that belong to it."""
-        spacing = tuple(max(mm, own) for own in volume.canonical().spacing_mm)
+        spacing = tuple(max(mm, own) for own in volume.grid.canonical().spacing_mm)
         small = resample(volume, canonical_grid(volume.grid, spacing), fill=float(volume.voxels.min()))
         shown = _foreground(small.voxels, margin)
         indices = np.argwhere(shown)
@@ -148,8 +149,7 @@ def _foreground(voxels: np.ndarray, margin: int) -> np.ndarray:
     low, high = np.percentile(voxels, (2, 98))
     bright = voxels > low + 0.1 * (high - low)
     solid = ndimage.binary_opening(bright)
-    parts, count = ndimage.label(solid if solid.any() else bright)
-    largest = parts == 1 + np.bincount(parts.ravel())[1:].argmax() if count else np.ones(voxels.shape, bool)
+    largest = largest_piece(solid if solid.any() else bright) if bright.any() else np.ones(voxels.shape, bool)
     filled = ndimage.binary_fill_holes(largest)
     return ndimage.binary_dilation(filled, iterations=margin) if margin else filled
 

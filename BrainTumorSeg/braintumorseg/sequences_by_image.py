@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .background import LARGEST_BRAIN_ML, brain_only_mask
+from .masks import largest_piece
 from .resample import canonical_grid, resample
 from .volume import Volume
 
@@ -219,10 +220,7 @@ def _head(voxels: np.ndarray) -> np.ndarray:
     """(I, J, K) bool: the largest piece that is brighter than air, with what it encloses in each layer."""
     from scipy import ndimage
 
-    pieces, count = ndimage.label(ndimage.binary_opening(voxels > 0.12 * np.percentile(voxels, 99)))
-    if not count:
-        return np.zeros(voxels.shape, bool)
-    head = pieces == 1 + int(np.argmax(np.bincount(pieces.ravel())[1:]))
+    head = largest_piece(ndimage.binary_opening(voxels > 0.12 * np.percentile(voxels, 99)))
     return np.stack([ndimage.binary_fill_holes(layer) for layer in np.moveaxis(head, 2, 0)], axis=2)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from .background import background_of, brain_only_mask
 from .looks import Looks
-from .metrics import bounding_box
+from .masks import bounding_box
 from .resample import resample
 from .segmentation import Segmentation
 from .study import Study
@@ -58,7 +58,7 @@ class Sight:
     @classmethod
     def of(cls, role: str, study: Study, segmentation: Segmentation, window: Window, *, registered: bool = True) -> Sight:
         """`registered` False: where the headers put it, before registration."""
-        grid, volume = study.reference.canonical().grid, study.volumes[role].canonical()
+        grid, volume = study.reference.grid.canonical(), study.volumes[role].canonical()
         moved = segmentation.moved.get(role) if registered else None
         if np.prod(grid.shape) < np.prod(volume.shape) and not (moved is None and volume.grid.same_as(grid)):
             # Onto a coarse grid images are smoothed, and that is dear: once, not slice by slice.

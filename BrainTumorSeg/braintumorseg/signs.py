@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from .metrics import bounding_box
+from .masks import bounding_box
 from .midline import middle_mm
 from .model_card import ModelCard
 from .preprocess import Prepared

@@ -116,14 +116,8 @@ def _onto(labels: Volume | None, path: Path, grid: Grid) -> Volume | None:
 
 def _apart_mm(one: Grid, other: Grid) -> float:
     """How far a corner of one grid lies from the nearest corner of another, at most; their axes may run in other directions."""
-    here, there = (_corners_mm(grid) for grid in (one, other))
+    here, there = ((grid.corners @ grid.affine.T)[:, :3] for grid in (one, other))     # (8, 3) mm
     return float(np.linalg.norm(here[:, None] - there[None], axis=2).min(axis=1).max())
-
-
-def _corners_mm(grid: Grid) -> np.ndarray:
-    """(8, 3) world mm of the middles of the corner voxels."""
-    voxels = np.array([(i, j, k, 1) for i in (0, grid.shape[0] - 1) for j in (0, grid.shape[1] - 1) for k in (0, grid.shape[2] - 1)])
-    return (voxels @ grid.affine.T)[:, :3]
 
 
 def _why_none(args, scan: Scan) -> str:

@@ -65,6 +65,25 @@ class Grid:
         i, j, k = (n * s for n, s in zip(self.shape, self.spacing_mm))  # noqa: B905
         return i, j, k
 
+    @property
+    def corners(self) -> np.ndarray:
+        """(8, 4) voxels I, J, K, 1: the middles of the corner voxels; `corners @ affine.T` is where they are."""
+        return np.array([(i, j, k, 1) for i in (0, self.shape[0] - 1) for j in (0, self.shape[1] - 1) for k in (0, self.shape[2] - 1)])
+
+    def part(self, box: tuple[slice, slice, slice]) -> Grid:
+        """The voxels within `box`, which may reach beyond them, as a grid of their own."""
+        affine = self.affine.copy()
+        affine[:3, 3] += affine[:3, :3] @ [side.start for side in box]
+        return Grid(tuple(side.stop - side.start for side in box), affine)
+
+    def canonical(self) -> Grid:
+        """The same voxels with axes flipped and swapped so that they grow right, anterior, superior."""
+        import nibabel
+
+        turn = nibabel.io_orientation(self.affine)
+        shape = np.array(self.shape)[np.argsort(turn[:, 0])]
+        return Grid(tuple(shape.tolist()), self.affine @ nibabel.orientations.inv_ornt_aff(turn, self.shape))
+
     def same_as(self, other: Grid, tolerance_mm: float | None = None) -> bool:
         """True when both have one shape and no corner of this grid lies more than `tolerance_mm` from the other's.
 
@@ -76,8 +95,7 @@ class Grid:
 
     def apart_mm(self, other: Grid) -> float:
         """How far a corner of this grid lies from that of another of its shape, at most, along an axis of the world."""
-        corners = np.array([[i, j, k, 1] for i in (0, self.shape[0] - 1) for j in (0, self.shape[1] - 1) for k in (0, self.shape[2] - 1)])
-        return float(np.abs(corners @ (self.affine - other.affine).T).max())
+        return float(np.abs(self.corners @ (self.affine - other.affine).T).max())
 
     def describe(self) -> str:
         """'240 x 240 x 155 voxels of 1.00 x 1.00 x 1.00 mm, LPS' for messages and reports."""
@@ -130,9 +148,7 @@ class Volume:
         """The same image with its axes flipped and swapped so that they grow right, anterior, superior; no interpolation."""
         import nibabel
 
-        turn = nibabel.io_orientation(self.affine)
-        affine = self.affine @ nibabel.orientations.inv_ornt_aff(turn, self.shape)
-        return Volume(nibabel.apply_orientation(self.voxels, turn), affine)
+        return Volume(nibabel.apply_orientation(self.voxels, nibabel.io_orientation(self.affine)), self.grid.canonical().affine)
 
 
 def _directions(affine: np.ndarray) -> np.ndarray:

@@ -11,12 +11,12 @@ import surface_distance
 import torch
 from monai.metrics import compute_dice, compute_hausdorff_distance
 
-from braintumorseg import metrics
 from braintumorseg.errors import BadImage, GridMismatch, InputError, MissingFile, UnknownLabels
 from braintumorseg.evaluate import STRUCTURES, evaluate, evaluate_folders, evaluate_pair
 from braintumorseg.io.dicom_seg import write_dicom_seg
 from braintumorseg.io.nifti import write_nifti
 from braintumorseg.io.readers import read_volume
+from braintumorseg.masks import bounding_box
 from braintumorseg.volume import Volume
 from seg_toys import ABOUT, TABLE, mr_series, tumour
 
@@ -199,7 +199,7 @@ def test_real_predictions_score_as_by_other_libraries(data_folder, tmp_path):
     (result,) = evaluation.results
     true, found = (np.asanyarray(nibabel.load(path).dataobj) for path in (
         data_folder / "cases" / case / "seg.nii.gz", tmp_path / f"{case}.nii.gz"))
-    box = metrics.bounding_box(true | found, margin=1)  # the other libraries are slow on whole volumes
+    box = bounding_box(true | found, margin=1)  # the other libraries are slow on whole volumes
     for structure in ("TC", "ET", "NCR"):
         a, b = (np.isin(voxels[box], STRUCTURES[structure]) for voxels in (true, found))
         scores = result.scores[structure]

@@ -84,12 +84,6 @@ def test_the_surface_of_a_box_has_the_area_of_its_chamfered_shape():
     assert distances.truth_mm2.sum() == pytest.approx(6 * 4 + 12 * 2 * math.sqrt(0.5) + 8 * math.sqrt(3) / 8)
 
 
-def test_the_bounding_box_keeps_inside_the_image():
-    assert metrics.bounding_box(cube(0, 3, 5)) == (slice(0, 2), slice(3, 5), slice(5, 7))
-    assert metrics.bounding_box(cube(0, 3, 5), margin=2) == (slice(0, 4), slice(1, 7), slice(3, 8))
-    assert metrics.bounding_box(np.zeros((3, 3, 3), bool), margin=2) is None
-
-
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("spacing", SPACINGS)
 def test_surface_metrics_agree_with_surface_distance(seed, spacing):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from braintumorseg.resample import canonical_grid, part_of, resample, seen_by, within_reach
+from braintumorseg.resample import canonical_grid, resample, seen_by, within_reach
 from braintumorseg.volume import Grid, Volume
 
 
@@ -117,7 +117,7 @@ def test_a_part_of_a_grid_gets_what_the_whole_would_get_there_however_much_is_sm
         low = [int(rng.integers(0, n)) for n in grid.shape]
         most = [1 if number % 3 else n - at for at, n in zip(low, grid.shape, strict=True)]
         box = tuple(slice(at, at + int(rng.integers(1, 1 + side))) for at, side in zip(low, most, strict=True))
-        assert np.allclose(resample(volume, part_of(grid, box), fill=7).voxels, whole[box], atol=1e-5)
+        assert np.allclose(resample(volume, grid.part(box), fill=7).voxels, whole[box], atol=1e-5)
 
 
 @pytest.mark.parametrize("degrees", [0, 11])

@@ -1,3 +1,5 @@
+import itertools
+
 import nibabel
 import numpy as np
 import pytest
@@ -70,6 +72,17 @@ def test_canonical_moves_no_voxel_in_the_world():
         world = volume.affine @ [*index, 1]
         at = tuple(np.round(np.linalg.inv(turned.affine) @ world)[:3].astype(int))
         assert turned.voxels[at] == voxels[index]
+
+
+def test_a_grid_turned_to_canonical_axes_covers_the_same_corners_however_they_run():
+    for order in itertools.permutations(range(3)):
+        for signs in itertools.product((1, -1), repeat=3):
+            affine = np.eye(4)
+            affine[:3, :3] = np.diag(signs)[:, order] * (1, 2, 3)
+            grid = Grid((2, 3, 4), affine)
+            turned = grid.canonical()
+            places = [sorted(map(tuple, (one.corners @ one.affine.T)[:, :3].round(6).tolist())) for one in (grid, turned)]
+            assert turned.orientation == "RAS" and places[0] == places[1], (order, signs)
 
 
 def test_voxels_cannot_be_changed_through_a_volume_and_the_callers_array_stays_writable():

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from braintumorseg.metrics import bounding_box
+from braintumorseg.masks import bounding_box
 from braintumorseg_training.cli import main
 from braintumorseg_training.config import Config
 from braintumorseg_training.data import SYNTHETIC, Patches, load_made_up

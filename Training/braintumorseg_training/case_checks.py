@@ -13,7 +13,7 @@ from braintumorseg.background import LARGEST_BRAIN_ML, brain_only_mask, is_brain
 from braintumorseg.errors import BadImage, GridMismatch, InputError, MissingFile, NotAnImage
 from braintumorseg.io.readers import read_volume
 from braintumorseg.labels import CONVENTIONS, ED, ET, NCR, from_table
-from braintumorseg.metrics import bounding_box
+from braintumorseg.masks import bounding_box
 from braintumorseg.study import ROLES, Study
 from braintumorseg.volume import Volume
 
@@ -147,7 +147,7 @@ def _read_truth(path: Path, table: Mapping[int, int], called: str, study: Study)
     seg = read_volume(path)
     if not seg.grid.same_as(study.reference.grid, GRID_TOLERANCE_MM):
         turned = seg.canonical()
-        if not turned.grid.same_as(study.reference.canonical().grid, GRID_TOLERANCE_MM):
+        if not turned.grid.same_as(study.reference.grid.canonical(), GRID_TOLERANCE_MM):
             raise GridMismatch(f"{_mismatch(path.name, seg, study.reference_role, study.reference)}; labels are read voxel by voxel.",
                                "Resample them onto the images' grid (nearest neighbour).")
         seg = turned

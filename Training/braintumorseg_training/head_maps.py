@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from braintumorseg.errors import MissingFile, UnknownLabels
 from braintumorseg.io.readers import read_volume
-from braintumorseg.metrics import bounding_box
+from braintumorseg.masks import bounding_box, largest_piece
 
 __all__ = ["TISSUES", "Head", "brain_of", "read_head", "read_heads"]
 
@@ -78,8 +78,7 @@ def brain_of(labels: np.ndarray) -> np.ndarray:
     closed = ndimage.distance_transform_edt(away <= _CLOSING_MM) > _CLOSING_MM - _COAT_MM
     closed &= inside | np.isin(labels, (202, 214))  # vessels between folds
     smooth = ndimage.gaussian_filter(ndimage.binary_fill_holes(closed).astype(np.float32), 1.0) > 0.5
-    pieces, _ = ndimage.label(smooth)
-    everything[box] = ndimage.binary_fill_holes(pieces == np.bincount(pieces.ravel())[1:].argmax() + 1)
+    everything[box] = ndimage.binary_fill_holes(largest_piece(smooth))
     return everything
 
 

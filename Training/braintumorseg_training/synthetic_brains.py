@@ -14,7 +14,7 @@ from scipy import ndimage
 import braintumorseg
 from braintumorseg.errors import MissingFile
 from braintumorseg.labels import ED, ET, NCR
-from braintumorseg.metrics import bounding_box
+from braintumorseg.masks import bounding_box
 from braintumorseg.model_card import ModelCard
 from braintumorseg.study import Study
 from braintumorseg.volume import Volume

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..masks import bounding_box
 from ..measure import LABEL_VALUES, estimated
-from ..metrics import bounding_box
 from ..overlay_page import OUTLINES, draw_outlines, text_font
 from ..volume import Volume
 from .dicom_codes import SegmentLabel

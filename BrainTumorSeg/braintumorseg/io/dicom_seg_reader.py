@@ -77,8 +77,7 @@ def joint_grid(a: Grid, b: Grid) -> Grid:
 
     Raises GridMismatch when the voxels of `b` are none of that lattice.
     """
-    corners = np.array([[i, j, k, 1] for i in (0, b.shape[0] - 1) for j in (0, b.shape[1] - 1) for k in (0, b.shape[2] - 1)])
-    places = (corners @ (np.linalg.inv(a.affine) @ b.affine).T)[:, :3]
+    places = (b.corners @ (np.linalg.inv(a.affine) @ b.affine).T)[:, :3]
     low = np.minimum(np.rint(places.min(axis=0)).astype(int), 0)
     shape = np.maximum(np.rint(places.max(axis=0)).astype(int) + 1, a.shape) - low
     if np.abs(places - np.rint(places)).max() > _OFF_GRID or shape.max() > _MOST_SLICES:
