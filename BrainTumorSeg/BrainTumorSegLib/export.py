@@ -24,6 +24,7 @@ from .steps import failure_of
 
 __all__ = ["Check", "DicomExport", "Exported", "preflight", "write_nifti", "write_seg_nrrd"]
 
+_SEG, _SR = "segmentation.dcm", "measurements.dcm"
 _OPTION = re.compile(r"[^.]*\s--\w[^.]*\.")  # a sentence of the engine's that names an option of its command line
 
 
@@ -37,12 +38,13 @@ class Check:
 
 @dataclass(frozen=True)
 class Exported:
-    """`path`: the file that the user asked for, or None; `stored`: Slicer's DICOM database has it and gave it back."""
+    """`paths`: the files that the user asked for; `stored`: Slicer's DICOM database has everything that was written and gave it back."""
 
-    path: Path | None
+    paths: tuple
     stored: bool
     segments: int
     left_out: tuple = ()
+    measured: bool = False   # with a structured report
 
 
 def preflight(segmentation) -> list:
@@ -116,13 +118,14 @@ def write_seg_nrrd(segmentation, path: Path) -> None:
 
 
 class DicomExport:
-    """Writes a DICOM-SEG through the engine, puts it into Slicer's DICOM database and asks for it back.
+    """Writes a DICOM-SEG through the engine, puts it into Slicer's DICOM database and asks for it back; with `sr` a structured report, too.
 
-    `on_finished(outcome, exported)` once; `exported` is None unless the outcome is ok. `path` is where the user wants a copy, or None.
+    `on_finished(outcome, exported)` once; `exported` is None unless the outcome is ok. `path` is where the user wants a copy, or None;
+    that of the report lies beside it, as NAME_measurements.dcm.
     """
 
-    def __init__(self, segmentation, path: Path | None, engine, on_finished: Callable, make_process):
-        self._segmentation, self._path, self._engine = segmentation, path, engine
+    def __init__(self, segmentation, path: Path | None, sr: bool, engine, on_finished: Callable, make_process):
+        self._segmentation, self._path, self._sr, self._engine = segmentation, path, sr, engine
         self._on_finished, self._make_process = on_finished, make_process
         self._folder: PrivateFolder | None = None
         self._process: EngineProcess | None = None
@@ -158,8 +161,9 @@ class DicomExport:
         source.mkdir()
         for number, file in enumerate(dicom.files_of(reference_of(segmentation))):
             _link(file, source / f"{number:05d}.dcm")
-        return ["export", str(folder / "labels.nii.gz"), "--source", str(source), "--out", str(folder / "segmentation.dcm"),
-                "--report", str(folder / "report.json"), *["--edited"] * edited, "--json"]
+        return ["export", str(folder / "labels.nii.gz"), "--source", str(source), "--out", str(folder / _SEG),
+                "--report", str(folder / "report.json"), *["--edited"] * edited,
+                *["--sr", str(folder / _SR)] * self._sr, "--json"]
 
     def _engine_ended(self, outcome: Outcome) -> None:
         if _OPTION.search(outcome.what):
@@ -167,21 +171,23 @@ class DicomExport:
         if not outcome.ok:
             self._end(outcome)
             return
-        seg = outcome.result["seg"]
         try:
-            self._end(outcome, self._keep(seg))
+            self._end(outcome, self._keep(outcome.result))
         except OSError as error:
             self._end(failure_of(error))
 
-    def _keep(self, seg: Mapping) -> Exported:
+    def _keep(self, written: Mapping) -> Exported:
         from braintumorseg.io.replacing import replacing
 
-        written = self._folder.path / "segmentation.dcm"
-        if self._path is not None:
-            with replacing(self._path) as partial:
-                partial.write_bytes(written.read_bytes())
-        stored = dicom.add_file(written, seg["sop_uid"])
-        return Exported(self._path, stored, len(seg["segments"]), tuple(seg.get("left_out", ())))
+        seg, sr = written["seg"], written["sr"]
+        objects = {_SEG: seg, **({_SR: sr} if sr else {})}
+        copies = {_SEG: self._path, _SR: self._path.with_name(f"{self._path.stem}_measurements.dcm")} if self._path is not None else {}
+        for name in copies and objects:
+            with replacing(copies[name]) as partial:
+                partial.write_bytes((self._folder.path / name).read_bytes())
+        stored = [dicom.add_file(self._folder.path / name, one["sop_uid"]) for name, one in objects.items()]
+        return Exported(tuple(copies[name] for name in copies and objects), all(stored), len(seg["segments"]),
+                        tuple(seg.get("left_out", ())), bool(sr))
 
     def _end(self, outcome: Outcome, exported: Exported | None = None) -> None:
         if self._folder is not None:

@@ -181,14 +181,14 @@ class Logic:
         path.write_text(html, encoding="utf-8")
         return path
 
-    def export_dicom(self, segmentation, path: Path | None, on_finished: Callable) -> export.DicomExport:
+    def export_dicom(self, segmentation, path: Path | None, on_finished: Callable, sr: bool = False) -> export.DicomExport:
         """See export.DicomExport."""
         def finished(outcome: Outcome, exported) -> None:
             if job in self._side:
                 self._side.remove(job)
             on_finished(outcome, exported)
 
-        job = export.DicomExport(segmentation, path, self.engine, finished, self._make_process)
+        job = export.DicomExport(segmentation, path, sr, self.engine, finished, self._make_process)
         self._side.append(job)
         job.start()
         return job

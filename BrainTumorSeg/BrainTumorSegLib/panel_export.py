@@ -88,7 +88,7 @@ class ExportSection:
             button.enabled = False
         self._report.forget()
         show(self._ui.exportMessage, _("Writing the DICOM Segmentation ..."))
-        self._logic.export_dicom(self._result.segmentation, path, self._exported)
+        self._logic.export_dicom(self._result.segmentation, path, self._exported, sr=self._ui.exportMeasurementsCheckBox.checked)
 
     def _exported(self, outcome: Outcome, exported) -> None:
         if self._logic.closed:
@@ -100,11 +100,12 @@ class ExportSection:
         if exported is None:
             self._say_failure(outcome)
             return
-        text = _("Wrote {count} segments and read them back.").format(count=exported.segments)
+        text = (_("Wrote {count} segments and their measurements.") if exported.measured else
+                _("Wrote {count} segments and read them back.")).format(count=exported.segments)
         if exported.left_out:
             text += " " + _("Left out, for they are empty: {names}.").format(names=", ".join(exported.left_out))
-        if exported.path is not None:
-            text += " " + _("Saved {name}.").format(name=exported.path.name)
+        if exported.paths:
+            text += " " + _("Saved {name}.").format(name=", ".join(path.name for path in exported.paths))
         left_out = self._not_in_it()
         text += left_out + " " + (_("It is in Slicer's DICOM database, beside its source series.") if exported.stored else
                        _("Slicer's DICOM database did not take it: save it to a file and import that with the module DICOM."))

@@ -60,11 +60,11 @@ def make_result(reference, labels=None):
         return make_segmentation(labels, placement, make_report(labels, 0.001), reference, "Tumour")
 
 
-def export(host, result, path=None):
+def export(host, result, path=None, sr=False):
     from BrainTumorSegLib.logic import Logic
 
     ended = []
-    Logic(RealEngine()).export_dicom(result, path, lambda *what: ended.append(what))
+    Logic(RealEngine()).export_dicom(result, path, lambda *what: ended.append(what), sr=sr)
     assert host.spin(until=lambda: bool(ended), seconds=120)
     return ended[0]
 
@@ -121,7 +121,8 @@ def test_dicom_goes_through_the_engine_into_the_database_and_comes_back(host, re
     assert outcome.ok, outcome
     assert exported.stored
     assert exported.segments == 3
-    assert exported.path == tmp_path / "copy.dcm"
+    assert exported.paths == (tmp_path / "copy.dcm",)
+    assert not exported.measured
     seg = highdicom.seg.segread(tmp_path / "copy.dcm")
     assert {one.SegmentAlgorithmType for one in seg.SegmentSequence} == {"AUTOMATIC"}
     assert slicer.dicomDatabase.fileForInstance(str(seg.SOPInstanceUID)) not in ("", str(tmp_path / "copy.dcm"))
@@ -133,6 +134,26 @@ def test_dicom_goes_through_the_engine_into_the_database_and_comes_back(host, re
     i, j, k = np.rint(ijk[:3]).astype(int)
     assert len(places) == 60
     assert np.array_equal(make_labels()[k, j, i], found.array[tuple(places.T)])
+
+
+def test_measurements_go_with_it_as_a_report_that_refers_to_the_segmentation(host, reference, tmp_path):
+    import pydicom
+    import slicer
+
+    outcome, exported = export(host, make_result(reference), tmp_path / "copy.dcm", sr=True)
+    assert outcome.ok, outcome
+    assert exported.stored
+    assert exported.measured
+    assert exported.paths == (tmp_path / "copy.dcm", tmp_path / "copy_measurements.dcm")
+    seg, sr = (pydicom.dcmread(path) for path in exported.paths)
+    assert sr.Modality == "SR"
+    assert seg.SOPInstanceUID in {item.ReferencedSOPInstanceUID for study in sr.CurrentRequestedProcedureEvidenceSequence
+                                  for series in study.ReferencedSeriesSequence for item in series.ReferencedSOPSequence}
+    for one in (seg, sr):
+        assert slicer.dicomDatabase.fileForInstance(str(one.SOPInstanceUID)) != ""
+    _, exported = export(host, make_result(reference), sr=True)
+    assert exported.measured
+    assert exported.paths == ()
 
 
 def dicom_affine(node):

@@ -76,6 +76,20 @@ def test_a_dicom_export_that_the_engine_fails_has_a_report(case):
     assert "Traceback" in qt.QApplication.clipboard().text()
 
 
+def test_measurements_are_written_where_the_box_is_ticked_and_told(case, monkeypatch):
+    from BrainTumorSegLib.export import Exported
+
+    asked = []
+    finished(case)
+    monkeypatch.setattr(case.panel.export._logic, "export_dicom", lambda *what, sr: asked.append(sr))
+    for ticked in (False, True):
+        case.ui.exportMeasurementsCheckBox.checked = ticked
+        case.panel.export._export_dicom(None)
+    assert asked == [False, True]
+    case.panel.export._exported(Outcome(), Exported((), True, 3, measured=True))
+    assert "Wrote 3 segments and their measurements." in case.shown("exportMessage")
+
+
 def test_what_is_not_in_the_file_is_said_when_it_is_saved(case, tmp_path):
     from BrainTumorSegLib.export import Exported
 
@@ -90,6 +104,6 @@ def test_what_is_not_in_the_file_is_said_when_it_is_saved(case, tmp_path):
     case.host.dialogs.expect_file(tmp_path / "tumour.seg.nrrd")
     case.ui.exportNrrdButton.click()
     assert case.shown("exportMessage") == "Saved tumour.seg.nrrd.", "it holds every segment"
-    exported = Exported(None, True, 3)
+    exported = Exported((), True, 3)
     case.panel.export._exported(Outcome(), exported)
     assert "Not in it, for they are none of the network's labels: New lesion." in case.shown("exportMessage")
