@@ -49,6 +49,22 @@ def test_8_bits_change_little(made, network):
     assert exact.std() > 0.02
 
 
+def test_8_bits_bear_channels_of_unlike_strength_that_count_alike(tmp_path):
+    torch.manual_seed(1)
+    network = build(Config(channels=(16, 24, 32))).eval()
+    with torch.no_grad():
+        for block in network.modules():
+            if hasattr(block, "norm1"):
+                factors = torch.logspace(-2, 2, len(block.norm1.weight))
+                block.norm1.weight *= factors
+                block.norm1.bias *= factors
+                block.conv2.conv.weight /= factors[:, None, None, None]
+    exact, quantised = tmp_path / "exact.onnx", tmp_path / "int8.onnx"
+    write_onnx(network, INPUT, exact)
+    quantise(exact, [INPUT], kept_in_float(layers_by_work(exact, INPUT.shape), 0.0), quantised)
+    assert np.corrcoef(by_definition(exact).ravel(), by_definition(quantised).ravel())[0, 1] > 0.98
+
+
 @NETWORKS
 def test_openvino_computes_8_bits_as_onnx_defines_them(made, network):
     pytest.importorskip("openvino")

@@ -13,6 +13,7 @@ import numpy as np
 
 from braintumorseg.errors import ResourceError
 
+from .equalise import equalise
 from .export import halve
 
 __all__ = ["as_bfloat16", "kept_in_float", "layers_by_work", "quantise", "widened"]
@@ -23,17 +24,20 @@ _FLOAT_NODES = {"Add", "Concat", "Conv", "ConvTranspose", "InstanceNormalization
 def quantise(weights: Path, samples: Sequence[np.ndarray], kept: Collection[str], out: Path) -> None:
     """Write `out`: convolutions on 8-bit integers but for those named in `kept`, their ranges taken from `samples` (C, I, J, K) float32.
 
-    The form is ONNX's own (QuantizeLinear and DequantizeLinear around float nodes), which OpenVINO and ONNX Runtime both read. Ranges are the
-    plain minima and maxima, averaged over the samples: cutting outliers off cost ten times the Dice on our networks (before joined features were
-    parted). Biases are not corrected: the norm behind a convolution takes them away, and where there is none it was not tried what that would
-    bring. A convolution of joined features is made into the sum of one a part (see `_parted`). Sums are left in float: they cost little, and 8 bits
-    would show in them. Weights take 7 bits of the 8: the products of two bytes that processors without VNNI add up in 16 bits cannot overflow then.
+    The form is ONNX's own (QuantizeLinear and DequantizeLinear around float nodes), which OpenVINO and ONNX Runtime both read. Ranges are the plain
+    minima and maxima, averaged over the samples: cutting outliers off cost ten times the Dice on our networks (before joined features were parted).
+    Channels are given one range first (see `equalise`). Biases are not corrected: the norm behind a convolution takes them away, and where there is
+    none it was not tried what that would bring. A convolution of joined features is made into the sum of one a part (see `_parted`). Sums are left in
+    float: they cost little, and 8 bits would show in them. Weights take 7 bits of the 8: the products of two bytes that processors without VNNI add
+    up in 16 bits cannot overflow then.
     """
     nncf = _import_nncf()
     from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
 
+    exact = widened(weights)
+    equalise(exact, samples)
     model = nncf.quantize(
-        _parted(widened(weights), kept), nncf.Dataset([{"channels": sample[None]} for sample in samples]), subset_size=len(samples),
+        _parted(exact, kept), nncf.Dataset([{"channels": sample[None]} for sample in samples]), subset_size=len(samples),
         preset=nncf.QuantizationPreset.MIXED,   # leaky ReLU leaves a lopsided range: symmetric steps would waste half of the 8 bits
         target_device=nncf.TargetDevice.CPU, ignored_scope=nncf.IgnoredScope(names=sorted(kept), types=["Add"], validate=False),
         advanced_parameters=AdvancedQuantizationParameters(disable_bias_correction=True, overflow_fix=OverflowFix.ENABLE))
