@@ -117,6 +117,7 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         for name in [name for name in sys.modules if name.partition(".")[0] in ("BrainTumorSegLib", "braintumorseg")]:
             del sys.modules[name]
         super().onReload()
+        slicer.modules.BrainTumorSegWidget.enter()  # the new panel is on the screen already, and nobody tells it
 
     @property
     def busy(self) -> bool:

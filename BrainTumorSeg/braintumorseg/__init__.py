@@ -4,7 +4,18 @@
     segmentation = segment(read_study(["patient/"]), load_model())
 """
 
+from __future__ import annotations
+
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .model_zoo import load_model
+    from .pipeline import segment
+    from .read import read_study
+    from .segmentation import Segmentation
+    from .study import Study
+    from .volume import Volume
 
 __all__ = ["Segmentation", "Study", "Volume", "__version__", "load_model", "read_study", "segment"]
 __version__ = "0.2.0"

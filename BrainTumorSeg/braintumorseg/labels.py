@@ -6,7 +6,7 @@ Inside the engine: 1 NCR (necrotic core), 2 ED (oedema), 3 ET (enhancing tumour)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -56,14 +56,20 @@ def from_table(labels: np.ndarray, table: Mapping[int, int], called: str, name: 
         raise UnknownLabels(f"{name} holds colours or complex numbers, not one label a voxel.", "Give a label map, not an image.")
     values = np.unique(labels)
     strangers = [v for v in values.tolist() if v not in table]
+    if fractions := [v for v in strangers if not float(v).is_integer()]:
+        raise UnknownLabels(f"{name} holds values that are not whole numbers ({_some(fractions, repr)}), as labels are.",
+                            "Give the label map, saved as whole numbers; if it was resampled, then by nearest neighbour.")
     if strangers:
         fitting = [key for key, other in CONVENTIONS.items() if all(v in other for v in values.tolist())]
-        shown = ", ".join(f"{v:g}" for v in strangers[:5]) + (" ..." if len(strangers) > 5 else "")
         choose = " or ".join(fitting) + (", whichever its makers say" if len(fitting) > 1 else "")
         raise UnknownLabels(
-            f"{name} holds the values {shown}, which {called} does not know ({', '.join(str(v) for v in table)}).",
+            f"{name} holds the values {_some(strangers, '{:g}'.format)}, which {called} does not know ({', '.join(str(v) for v in table)}).",
             f"Declare --labels {choose}." if fitting else "Give a label map, not an image.")
     lookup = np.zeros(max(table) + 1, np.uint8)
     for value, label in table.items():
         lookup[value] = label
     return lookup[np.asarray(labels).astype(np.int64)]
+
+
+def _some(values: Sequence[float], shown: Callable[[float], str]) -> str:
+    return ", ".join(map(shown, values[:5])) + (" ..." if len(values) > 5 else "")

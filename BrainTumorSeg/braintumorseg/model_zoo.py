@@ -246,6 +246,9 @@ def _named(name: str) -> Model:
         for one in unreadable_models():
             if one.name == name:
                 raise ModelError(one.why.what, one.fix)
+        if not _EMBEDDED.is_dir():
+            raise ModelError("The networks of BrainTumorSeg are not beside its code: it was imported from a zip, or is incomplete.",
+                             "Install it with pip, which unpacks it.")
         raise ModelError(f"There is no network named {name}.", f"Those there are: {', '.join(known) or 'none'}. Add one with "
                                                                "'braintumorseg models add FILE.zip'.")
     return known[name]

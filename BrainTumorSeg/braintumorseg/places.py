@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -90,16 +91,16 @@ class Places:
         return found
 
 
-def sort_places(paths: Iterable[Path | str], given: Mapping[str, Path | str]) -> Places:
+def sort_places(paths: Path | str | Iterable[Path | str], given: Mapping[str, Path | str | int]) -> Places:
     """Raises MissingFile for what is not there, NotAnImage for a file that nothing here reads, UnclearRoles for a file given twice or
     against another of its role."""
-    paths = [Path(path) for path in paths]
+    paths = [_path(path) for path in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
     folders = [path for path in paths if _holds_dicom(path)]
     images = find_images(path for path in paths if path not in folders)
     files: dict[str, Path] = {}
     places: dict[str, Path | SeriesNumber] = {}
     for role, value in given.items():
-        path = Path(value)
+        path = _path(str(value) if isinstance(value, int) else value)
         if not path.exists() and (number := SeriesNumber.read(str(value))):
             places[role] = number
         elif _holds_dicom(path):
@@ -112,6 +113,22 @@ def sort_places(paths: Iterable[Path | str], given: Mapping[str, Path | str]) ->
     _refuse_one_file_twice(files)
     _refuse_contradiction(files, [path for path in images if path in paths])
     return Places(tuple(images), tuple(folders), files, places)
+
+
+def _path(given: Path | str) -> Path:
+    """Raises MissingFile for what no disk can hold, and for an empty text, which would be the folder at hand with whatever patient is in it."""
+    if not str(given):
+        raise MissingFile("An empty path was given.", "Give a file or a folder; in a script a variable may be unset.")
+    path = Path(given)
+    try:
+        path.stat()
+    except ValueError:
+        raise MissingFile("A path was given that holds a zero byte.", "Check the path and its spelling.") from None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise MissingFile(f"A path of {len(str(given))} characters was given, longer than this system's disks can hold.",
+                              "Check the path and its spelling.") from None
+    return path
 
 
 def _holds_dicom(path: Path) -> bool:

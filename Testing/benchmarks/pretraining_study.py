@@ -83,7 +83,7 @@ def pack(args, split: dict, base: dict) -> None:
     from braintumorseg_training.unlabelled import pack_unlabelled
 
     config = config_from(Config, base)
-    card = draft_card(spacing_mm=config.spacing_mm, size_multiple=config.size_multiple)
+    card = draft_card(spacing_mm=config.spacing_mm)
     for name, case in labelled(args, split["train"]).items():
         if not (args.work / "packed" / f"{name}.npz").is_file():
             pack_case(name, "study", *case.read(), card, args.work / "packed")

@@ -36,7 +36,8 @@ def main() -> None:
     from braintumorseg_training.data import load_cases, load_made_up, read_split
 
     config = read_config(args.config) if args.config else Config()
-    cases = [*load_cases(args.data, read_split(args.split).train), *load_made_up(args.data)]
+    split = read_split(args.split)
+    cases = [*load_cases(args.data, split.train), *load_made_up(args.data, split)]
     result = json.loads(args.out.read_text(encoding="utf-8")) if args.only and args.out.exists() else {}
     result |= {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "torch": torch.__version__, "patch": list(config.patch),
                "batch": config.batch, "channels": list(config.channels), "cases": len(cases), "steps": args.steps}

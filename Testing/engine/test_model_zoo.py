@@ -242,6 +242,12 @@ def test_a_card_that_cannot_be_read_is_refused_when_it_is_asked_for(strays):
         load_model("gloima")
 
 
+def test_a_package_that_is_not_unpacked_says_so(own_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(model_zoo, "_EMBEDDED", tmp_path / "braintumorseg.zip" / "models")
+    with pytest.raises(ModelError, match=r"imported from a zip.*Install it with pip"):
+        load_model()
+
+
 def test_a_network_whose_card_cannot_be_read_is_removed_with_what_is_its_own(strays):
     remove_model("newer")
     assert names(strays) == ["notes.json", "toy.json", "toy.onnx"]

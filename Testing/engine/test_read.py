@@ -83,6 +83,24 @@ def test_a_mask_beside_an_option_is_left_out(patient):
     assert [one.what for one in study.left_out] == ["P1_seg.nii.gz"]
 
 
+def test_one_path_is_a_study_too(patient):
+    assert numbers(read_study(str(patient))) == numbers(read_study(patient)) == {"t1": 1, "t1ce": 2, "t2": 3, "flair": 4}
+
+
+@pytest.mark.parametrize("empty", [{"paths": [""]}, {"paths": ""}, {"t1": ""}])
+def test_an_empty_path_is_not_the_folder_at_hand(patient, monkeypatch, empty):
+    monkeypatch.chdir(patient)
+    with pytest.raises(MissingFile, match=r"An empty path was given\. .*variable may be unset"):
+        read_study(**empty)
+
+
+@pytest.mark.parametrize("path", ["a\0b", "x" * 5000], ids=["zero", "long"])
+def test_what_no_disk_can_hold_is_no_file(patient, path):
+    for given in ({"paths": [path]}, {"paths": [patient], "t1": path}):
+        with pytest.raises(MissingFile, match=r"zero byte|5000 characters"):
+            read_study(**given)
+
+
 def test_nothing_given_is_refused_with_the_options():
     with pytest.raises(UnclearRoles, match="--t1"):
         read_study()

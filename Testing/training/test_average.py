@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from braintumorseg.errors import MissingFile, ModelError, OutputError
+from braintumorseg_training import checkpoints
 from braintumorseg_training.average import average
 from braintumorseg_training.cli import main
 from braintumorseg_training.config import Config
@@ -105,6 +106,24 @@ def test_a_network_and_its_folded_twin_are_not_averaged_though_most_weights_have
     with pytest.raises(ModelError, match=r"coarse is of another norm .*, spacing_mm \(\[2"):
         average([runs[0], twin("coarse", norm="none", spacing_mm=[2.0, 2.0, 2.0])], tmp_path / "mean", quiet)
     assert not (tmp_path / "mean").exists()
+
+
+def test_an_average_that_the_disk_refuses_leaves_nothing_and_the_same_command_makes_it(runs, tmp_path, monkeypatch):
+    def full(content, file):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    out = tmp_path / "deep" / "mean"
+    with monkeypatch.context() as patch, pytest.raises(OutputError, match=r"checkpoint\.pt could not be written \(No space left.* again"):
+        patch.setattr(checkpoints.torch, "save", full)
+        average(runs, out, quiet)
+    assert list((tmp_path / "deep").iterdir()) == []
+    average(runs, out, quiet)
+    assert sorted(path.name for path in out.iterdir()) == ["checkpoint.pt", "split.json"]
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["mean"]
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(OutputError, match="mean could not be written"):
+        average(runs, tmp_path / "file" / "mean", quiet)
 
 
 def test_no_run_goes_on_from_an_average(runs, packed, tmp_path):

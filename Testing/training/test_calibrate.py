@@ -8,11 +8,14 @@ from braintumorseg.errors import InputError, MissingFile, ModelError
 from braintumorseg.io.nifti import write_nifti
 from braintumorseg.labels import ED, ET, NCR
 from braintumorseg.model_card import PostProcessing, read_card, write_card
+from braintumorseg.preprocess import prepare
 from braintumorseg_training.calibrate import best, calibrate, choose, gain, read_fold
 from braintumorseg_training.case_folder import CaseFolder
 from braintumorseg_training.case_table import CaseRow
 from braintumorseg_training.cli import main
 from braintumorseg_training.data import Split
+from braintumorseg_training.lineage import Learned, Lineage, plain_lineage, remembered_digests
+from braintumorseg_training.packing import digests_of
 from toy_datasets import toy_case, write_msd
 from toys import make_toy_study
 
@@ -123,3 +126,30 @@ def test_the_verb_asks_for_the_split_of_the_final_numbers(tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["calibrate", str(tmp_path), "--fold", "a.onnx=a.json", "--out", str(tmp_path / "out")])
     assert "required: --fixed" in capsys.readouterr().err
+
+
+def test_images_that_were_learned_from_are_refused_under_another_name(toy_model, tmp_path):
+    folder = CaseFolder(write_msd(tmp_path / "msd", {name: toy_case(seed, (32, 32, 32)) for seed, name in enumerate("ab")}))
+    study, _ = folder.find("b")["b"].read()
+    images = remembered_digests(digests_of(prepare(study, toy_model.card).channels.astype(np.float16)))
+    lineage = Lineage((Learned("BraTS2021_00001", "BraTS-GLI-00001", "BraTS2021", images),))
+    weights = tmp_path / "toy.onnx"
+    weights.write_bytes(toy_model.weights.read_bytes())
+    write_card(replace(toy_model.card, training={"lineage": plain_lineage(lineage)}), weights.with_suffix(".json"))
+    with pytest.raises(ModelError, match="was trained on b, or on others"):
+        run(replace(toy_model, weights=weights), folder, tmp_path / "out", held_out=("a", "b"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_tables_and_cards_are_written_before_the_table_is_said(toy_model, cases, tmp_path):
+    def say(line):
+        if "suggested" in line:
+            raise BrokenPipeError
+
+    card = tmp_path / "card.json"
+    write_card(toy_model.card, card)
+    with pytest.raises(BrokenPipeError):
+        calibrate([(toy_model.weights, Split((), ("a", "b", "c")))], CaseFolder(cases, "brats2023"), tmp_path / "out", fixed=Split((), ()), say=say,
+                  cards=[card], device="cpu")
+    assert "calibration" in read_card(card).training
+    assert (tmp_path / "out" / "calibration.md").is_file()

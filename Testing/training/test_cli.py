@@ -16,6 +16,7 @@ from braintumorseg.model_zoo import load_model
 from braintumorseg_training import cli, verbs_data
 from braintumorseg_training.checkpoints import load_checkpoint
 from braintumorseg_training.cli import main
+from braintumorseg_training.packing import packed_names
 from braintumorseg_training.run_log import RunLog
 from toys import make_toy_study
 
@@ -117,6 +118,18 @@ def test_a_run_goes_on_when_nobody_reads_it_any_more(cases):
            "cpu", "--workers", "0"]
     assert main_unread(fit) == 0
     assert load_checkpoint(cases / "run" / "checkpoint.pt")["step"] == 2
+
+
+def test_what_measures_and_packs_is_done_though_nobody_reads_it_any_more(cases):
+    study = cases / "cases" / "a"
+    assert main_unread(["prepare-unlabelled", study, cases / "cases" / "b", cases, "--out", cases / "unlabelled"]) == 0
+    assert packed_names(cases / "unlabelled") == ["a", "b"]
+    for name, value in (("one", 0.5), ("two", 0.6)):
+        (cases / name).mkdir()
+        row = {"case": "a", "structures": {region: {"dice": value, "truth_ml": 5.0} for region in ("WT", "TC", "ET")}}
+        (cases / name / "validation.json").write_text(json.dumps({"results": [row]}))
+    assert main_unread(["compare", cases / "one", cases / "two", "--out", cases / "compared"]) == 0
+    assert (cases / "compared" / "compare.md").is_file()
 
 
 def test_a_verb_whose_last_line_nobody_reads_ends_without_a_traceback(tmp_path, capfd):

@@ -11,7 +11,7 @@ from braintumorseg_training.cli import main
 from braintumorseg_training.compare import compare, difference, read_groups, summary
 
 
-def write_validation(folder, dice, et_ml=None, truth=20.0, subsets=True):
+def write_validation(folder, dice, et_ml=None, truth=20.0, subsets=True, sha256=None):
     """A validation.json as validate writes it, of cases c0, c1, ... whose Dice is the same in every region."""
     folder.mkdir()
     cases = [f"c{number}" for number in range(len(dice))]
@@ -19,7 +19,8 @@ def write_validation(folder, dice, et_ml=None, truth=20.0, subsets=True):
     results = [{"case": case, "structures": {region: {"dice": value, "truth_ml": et if region == "ET" else truth} for region in ("WT", "TC", "ET")}}
                for case, value, et in zip(cases, dice, et_ml, strict=True)]
     by_sequences = {"flair": {case: dict.fromkeys(("WT", "TC", "ET"), value / 2) for case, value in zip(cases, dice, strict=True)}}
-    (folder / "validation.json").write_text(json.dumps({"results": results, "by_sequences": by_sequences if subsets else {}}))
+    (folder / "validation.json").write_text(json.dumps({"results": results, "by_sequences": by_sequences if subsets else {},
+                                                        **({"network": {"name": "mine", "sha256": sha256}} if sha256 else {})}))
     return folder
 
 
@@ -68,6 +69,15 @@ def test_seeds_of_one_recipe_are_one_row_with_its_spread(tmp_path):
     found = compare(groups, tmp_path / "out", say=lambda line: None)
     assert found["by_sequences"]["flair"]["ours"]["WT"] == 0.3
     assert "0.600 ± 0.141" in (tmp_path / "out" / "compare.md").read_text()
+
+
+def test_one_network_is_not_several_seeds(tmp_path):
+    one, again, other, old = (write_validation(tmp_path / name, [0.8, 0.6], sha256=sha256)
+                              for name, sha256 in (("one", "a1"), ("again", "a1"), ("other", "b2"), ("old", None)))
+    for named in (f"{one},{again}", f"{one},{other},{one}", f"{old},{other},{old}"):
+        with pytest.raises(InputError, match=r"in --group ours are of one network, and a group is of several seeds"):
+            read_groups([other], [f"ours={named}"])
+    assert [len(group.dice["WT"]) for group in read_groups([one, again], [f"ours={one},{other},{old}"])] == [1, 1, 3]
 
 
 def test_et_counts_only_where_there_is_enough_of_it_and_missing_subsets_are_left_out(tmp_path):

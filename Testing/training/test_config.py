@@ -17,7 +17,9 @@ def test_a_configuration_survives_being_written_and_read(tiny, tmp_path):
                                            ({"patch": (32, 32, 32)}, "single voxel"), ({"ema": 1.0}, "ema"),
                                            ({"channels": (8,)}, "channels"), ({"low_resolution": -0.5}, "low_resolution cannot"),
                                            ({"uneven": -1.0}, "uneven cannot"),
-                                           ({"tumour_share": 2}, "tumour_share")])
+                                           ({"tumour_share": 2}, "tumour_share"),
+                                           ({"phantom_share": 0.5, "synthetic_share": 0.5}, "phantom_share 0.5 and synthetic_share 0.5 leave no"),
+                                           ({"phantom_share": 1.0}, "for real cases")])
 def test_a_contradiction_is_refused_by_its_field(change, words):
     with pytest.raises(ModelError, match=words):
         Config(**change)

@@ -8,7 +8,7 @@ from braintumorseg.errors import MissingFile
 from braintumorseg.study import Study
 from braintumorseg_training.case_table import read_table
 from braintumorseg_training.cli import OWN_SPLIT
-from braintumorseg_training.data import Patches, load_cases, pack_case, read_split
+from braintumorseg_training.data import PHANTOM, SYNTHETIC, Patches, Split, load_cases, load_made_up, pack_case, read_split
 from braintumorseg_training.export import draft_card
 from toys import make_toy_study
 
@@ -111,3 +111,14 @@ def test_what_a_case_lacks_is_never_all_that_a_patch_keeps_nor_a_hole_in_a_graft
         patches.look(number, lambda what, role="", said=said: said.append(what))
         grafts |= {(said[0], what) for what in said if what.startswith("lesion of")}
     assert grafts == {("two", "lesion of two"), ("two", "lesion of case0"), ("case0", "lesion of case0")}
+
+
+def test_made_up_cases_are_known_by_what_was_packed_and_not_by_their_names(tmp_path):
+    study = make_toy_study((24, 24, 24))
+    truth = study.reference.with_voxels(np.ones((24, 24, 24), np.uint8))
+    for name, cohort, origin in (("synthetic_002", "other", "a folder"), ("phantom_7", "BraTS2021", ""), ("by a table", SYNTHETIC, "a folder"),
+                                 ("phantom_10000", PHANTOM, ""), ("synthetic_one_0", SYNTHETIC, "")):
+        pack_case(name, cohort, study, truth, draft_card(size_multiple=4), tmp_path, origin=origin)
+    assert [case.name for case in load_made_up(tmp_path)] == ["phantom_10000", "synthetic_one_0"]
+    assert [case.name for case in load_made_up(tmp_path, Split(("synthetic_002",), ("phantom_10000",)))] == ["synthetic_one_0"]
+    assert load_made_up(tmp_path, Split(("phantom_10000",), (), test=("synthetic_one_0",))) == []

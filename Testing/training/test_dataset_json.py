@@ -27,6 +27,12 @@ def test_the_innermost_region_may_be_its_one_value_and_what_is_no_region_keeps_i
     {"background": 0, "tumour": 1},
     {"background": 0, "edema": 1, "oedema": 2, "enhancing": 3},
     {"background": 0, "edema": "x", "necrosis": 2, "enhancing": 3},
+    {"background": 0, "edema": 1, "necrosis": 2.5, "enhancing": 3},
+    {"background": 0, "edema": True, "necrosis": 2, "enhancing": 3},
+    {"background": 0, "edema": -1, "necrosis": 2, "enhancing": 3},
+    {"background": 0, "edema": 1, "necrosis": 2, "enhancing": float("inf")},
+    {"background": 0, "whole tumor": [1, 2.5, 3], "tumor core": [2.5, 3], "enhancing tumor": [3]},
+    {"0": "background", "1": "edema", "-2": "necrosis", "3": "enhancing"},
     {"background": 0, "whole tumor": [1, 2, 3], "tumor core": [2, 3]},
     {"background": 0, "whole tumor": [1, 2, 3, 4], "tumor core": [2, 3], "enhancing tumor": [3]},
 ])

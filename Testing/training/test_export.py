@@ -1,3 +1,4 @@
+import os
 from shutil import copytree
 
 import numpy as np
@@ -5,14 +6,16 @@ import onnx
 import pytest
 import torch
 
-from braintumorseg.errors import InputError, ModelError
+from braintumorseg.errors import InputError, ModelError, OutputError
 from braintumorseg.model_card import read_card
 from braintumorseg.model_zoo import load_model
+from braintumorseg.preprocess import prepare
 from braintumorseg.runtime import open_session
 from braintumorseg_training import export as exporting
-from braintumorseg_training.data import Split
+from braintumorseg_training.data import Split, load_cases, pack_case
 from braintumorseg_training.networks import build
 from braintumorseg_training.train import fit, load_checkpoint
+from toys import make_toy_study
 
 SPLIT = Split(("case0", "case1"), ())
 
@@ -30,7 +33,6 @@ def test_an_exported_network_loads_in_the_engine_and_its_hash_fits(run, packed, 
     path = exporting.export(run, packed, SPLIT, tmp_path, "tiny", "1.2.3", say=lambda line: None)
     model = load_model(path)
     assert model.card.version == "1.2.3"
-    assert model.card.size_multiple == 4
     assert [(one["licence"], one["cases"]) for one in model.card.training_data] == [("CC BY 4.0", 2)]
 
 
@@ -93,3 +95,41 @@ def test_a_patient_who_was_trained_on_is_not_held_out(run, packed, tmp_path, mon
     with pytest.raises(InputError, match="in training and in test: case1 and case1 again"):
         exporting.export(run, packed, Split(SPLIT.train, (), test=("case1 again",)), tmp_path, "tiny", "1", say=lambda line: None)
     assert not any(tmp_path.iterdir())
+
+
+def test_a_network_with_norms_is_run_on_as_much_air_as_it_was_trained_and_watched_on(tmp_path):
+    study = make_toy_study((52, 44, 36))
+    pack_case("case", "other", study, study.reference.with_voxels(np.ones((52, 44, 36), np.uint8)), exporting.draft_card(), tmp_path / "packed")
+    split, config = Split(("case",), ()), exporting.Config(channels=(8, 8), patch=(16, 16, 16), steps=1, bf16=False)
+    fit(config, tmp_path / "packed", split, tmp_path / "run", device="cpu", say=lambda line: None)
+    path = exporting.export(tmp_path / "run", tmp_path / "packed", split, tmp_path / "net", "tiny", "1", say=lambda line: None)
+    assert prepare(study, read_card(path.with_suffix(".json"))).channels.shape == load_cases(tmp_path / "packed")[0].channels.shape == (4, 64, 64, 64)
+
+
+def test_a_network_of_more_levels_than_packing_has_keeps_its_own_multiple(run, packed, tmp_path, monkeypatch):
+    monkeypatch.setattr(exporting, "PACKED_MULTIPLE", 2)
+    path = exporting.export(run, packed, SPLIT, tmp_path, "tiny", "1", say=lambda line: None)
+    assert read_card(path.with_suffix(".json")).size_multiple == 4
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows knows no limit of a file's size")
+def test_a_full_disk_is_one_line_and_leaves_nothing(run, packed, tmp_path):
+    import resource
+    import signal
+
+    limits, signals = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(OutputError, match=r"net cannot be written into: File too large") as error:
+            exporting.export(run, packed, SPLIT, tmp_path / "net", "tiny", "1", say=lambda line: None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, signals)
+    assert "\n" not in str(error.value)
+    assert not any((tmp_path / "net").iterdir())
+
+
+def test_what_is_said_is_said_of_a_network_that_is_written(run, packed, tmp_path):
+    there = []
+    exporting.export(run, packed, SPLIT, tmp_path, "tiny", "1", say=lambda line: there.append(sorted(path.name for path in tmp_path.iterdir())))
+    assert there[-1] == ["tiny.json", "tiny.onnx"]

@@ -47,6 +47,15 @@ def test_brats_2020_has_one_case_with_misnamed_labels(tmp_path):
     assert "W39_1998.09.19_Segm.nii" in case.notes[0]
 
 
+def test_what_does_not_begin_with_the_cases_name_is_neither_a_sequence_nor_its_labels(tmp_path):
+    case = "BraTS2021_00000"
+    strangers = ["pseg.nii.gz", "rt2.nii.gz", "wt1.nii", "mflair.nii.gz", "BraTS2021_00001_t2.nii.gz", f"{case}xt2.nii.gz", f"w{case}_t2.nii.gz"]
+    touch(tmp_path / case, [f"{case}_t1.nii.gz", f"{case}-t1ce.nii.gz", *strangers])
+    _, (found,) = find_cases(tmp_path)
+    assert files(found) == {"t1": (f"{case}_t1.nii.gz", None), "t1ce": (f"{case}-t1ce.nii.gz", None)}
+    assert (found.seg, found.problem, found.notes) == (None, "", ())
+
+
 def test_brats_2023_and_2024_have_names_of_their_own(tmp_path):
     touch(tmp_path / "BraTS-GLI-02060-100", of("BraTS-GLI-02060-100", BRATS2023))
     _, (case,) = find_cases(tmp_path)
@@ -91,6 +100,26 @@ def test_nnunets_first_version_which_lists_its_cases_like_the_decathlon_is_not_t
         file.unlink()
     layout, cases = find_cases(tmp_path)        # the Decathlon's without their images: cases, to be refused by name
     assert (layout, [(case.name, dict(case.images)) for case in cases]) == ("msd", [("p1", {}), ("p2", {})])
+
+
+def test_nnunets_files_in_two_formats_are_said_and_none_is_chosen(tmp_path):
+    for name in ("image", "labels", "good"):
+        touch(tmp_path / "imagesTr", [f"{name}_000{channel}.nii.gz" for channel in range(4)])
+        touch(tmp_path / "labelsTr", [f"{name}.nii.gz"])
+    touch(tmp_path / "imagesTr", ["image_0001.nii", "image_0007.nii", "image_0007.nii.gz"])
+    touch(tmp_path / "labelsTr", ["labels.nii"])
+    (tmp_path / "dataset.json").write_text(json.dumps(NNUNET_JSON))
+    assert {case.name: case.problem for case in find_cases(tmp_path)[1]} == {
+        "good": "", "image": "image_0001.nii and image_0001.nii.gz may both be t1ce", "labels": "labels.nii and labels.nii.gz may both be seg"}
+
+
+def test_nnunets_labels_without_images_are_a_case_to_be_refused_by_name(tmp_path):
+    touch(tmp_path / "imagesTr", [f"p1_000{channel}.nii.gz" for channel in range(4)])
+    touch(tmp_path / "labelsTr", ["p1.nii.gz", "p9.nii.gz", "._p8.nii.gz"])
+    (tmp_path / "dataset.json").write_text(json.dumps(NNUNET_JSON))
+    _, (whole, bare) = find_cases(tmp_path)
+    assert (whole.name, len(whole.images)) == ("p1", 4)
+    assert (bare.name, dict(bare.images), bare.seg.name) == ("p9", {}, "p9.nii.gz")
 
 
 def test_plain_folders_take_any_suffix_and_both_spellings_but_no_role_twice(tmp_path):

@@ -200,6 +200,9 @@ def test_a_lineage_is_written_and_read_and_a_damaged_one_is_said(tmp_path):
 def test_of_a_case_in_several_lineages_the_one_of_which_more_is_known_is_kept():
     bare = learned_by_name(BEFORE.name)
     assert joined([Lineage((bare,)), Lineage((BEFORE,), complete=False)]) == Lineage((BEFORE,), complete=False)
+    elsewhere = replace(BEFORE, images=("b" * 16,))   # the same volumes: packed at another spacing, or somebody else's
+    both, = joined([Lineage((BEFORE,)), Lineage((elsewhere,))]).cases
+    assert both.images == (*BEFORE.images, *elsewhere.images)
     other = replace(BEFORE, images=("b" * 16,), ml=(9.0, 9.0, 9.0))
     assert joined([Lineage((BEFORE,)), Lineage((other,))]).names == (BEFORE.name, BEFORE.name)
 

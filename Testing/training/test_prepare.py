@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import time
 from pathlib import Path
+from shutil import rmtree
 
 import numpy as np
 import pytest
@@ -82,6 +83,51 @@ def test_a_case_that_is_refused_now_is_no_longer_packed(cases, tmp_path):
     prepare(cases, tmp_path / "out", "brats2021")
     assert packed_names(tmp_path / "out") == ["BraTS2021_00001", "BraTS2021_00003"]
     assert not list((tmp_path / "out").glob("BraTS2021_00002.*"))
+
+
+def test_a_case_that_is_no_longer_in_its_folder_is_named_and_pruned(cases, tmp_path):
+    out, lines = tmp_path / "out", []
+    write_plain(tmp_path / "elsewhere" / "p1", toy_case(8))
+    pack_unlabelled([write_plain(tmp_path / "cases" / "study", {"t1": toy_case(7)["t1"]})], out, CARD, lambda line: None)
+    rmtree(tmp_path / "cases" / "study")
+    prepare(tmp_path / "elsewhere", out)
+    prepare(cases, out, "brats2021", lines.append)
+    assert "no longer" not in "".join(lines)
+    rmtree(cases / "BraTS2021_00002")
+    prepare(cases, out, "brats2021", lines.append)
+    assert lines[-1] == "1 case is packed though no longer in cases, and split deals them out: BraTS2021_00002. Put them back, or add --prune"
+    assert packed_names(out) == ["BraTS2021_00001", "BraTS2021_00002", "BraTS2021_00003", "p1", "study"]
+    prepare(cases, out, "brats2021", lines.append, prune=True)
+    assert lines[-1] == "1 case is no longer in cases, and so no longer packed: BraTS2021_00002"
+    assert packed_names(out) == ["BraTS2021_00001", "BraTS2021_00003", "p1", "study"]
+    assert sorted(table(out)) == ["BraTS2021_00001", "BraTS2021_00003", "p1"]
+
+
+def test_a_case_that_was_renamed_takes_the_place_of_what_was_packed_under_its_old_name(tmp_path):
+    out, lines = tmp_path / "out", []
+    for name in ("a", "b"):
+        write_plain(tmp_path / "plain" / name, toy_case(ord(name)))
+    prepare(tmp_path / "plain", out)
+    (tmp_path / "plain" / "a").rename(tmp_path / "plain" / "c")
+    assert [(outcome.case, outcome.status) for outcome in prepare(tmp_path / "plain", out, say=lines.append)] == [("b", "packed"), ("c", "packed")]
+    assert lines[-1] == "1 case is no longer in plain, and so no longer packed: a"
+    assert packed_names(out) == sorted(table(out)) == ["b", "c"]
+    write_plain(tmp_path / "more" / "e", toy_case(ord("a")))
+    write_plain(tmp_path / "more" / "f", toy_case(6))
+    assert prepare(tmp_path / "more", out)[0].reason.startswith("it shows the same as c:")
+
+
+def test_what_lies_there_in_another_layout_is_not_gone(tmp_path):
+    write_brats(tmp_path / "data" / "BraTS2021_00001", toy_case(1), et=3)
+    write_plain(tmp_path / "data" / "p1", toy_case(2))
+    lines = []
+    for layout in ("brats", "plain"):
+        prepare(tmp_path / "data", tmp_path / "out", layout=layout, prune=True, say=lines.append)
+    assert packed_names(tmp_path / "out") == ["BraTS2021_00001", "p1"]
+    assert "no longer" not in "".join(lines)
+    rmtree(tmp_path / "data" / "BraTS2021_00001")
+    prepare(tmp_path / "data", tmp_path / "out", layout="plain", prune=True, say=lines.append)
+    assert packed_names(tmp_path / "out") == ["p1"]
 
 
 def test_cases_of_one_name_in_another_folder_are_refused_and_leave_those_that_are_packed(tmp_path):

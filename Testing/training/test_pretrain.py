@@ -122,6 +122,44 @@ def test_patients_whose_validation_case_is_packed_elsewhere_are_known_by_its_nam
     assert [case.name for case in learnt + watched] == ["BraTS-GLI-00098-001"]
 
 
+def pack_hospital(folder, first, names=("sub-000", "sub-001", "sub-002"), **told):
+    """Toy patients of different images, packed without labels; `first` tells one hospital's from another's."""
+    for number, name in enumerate(names):
+        study = make_toy_study((40, 40, 40))
+        noise = np.random.default_rng(first + number).integers(0, 50, (40, 40, 40)).astype(np.int16)
+        images = {role: volume.with_voxels(np.where(volume.voxels > 0, volume.voxels + noise, 0)) for role, volume in study.volumes.items()}
+        pack_case(name, "unlabelled", Study(images), study.reference.with_voxels(np.zeros((40, 40, 40), np.uint8)), draft_card(size_multiple=4),
+                  folder, **told)
+    return folder
+
+
+def test_one_name_is_another_patient_in_another_folder_and_none_that_is_held_out_is_learned_from(small, tmp_path):
+    one, two = (pack_hospital(tmp_path / name / "packed", first) for name, first in (("h1", 0), ("h2", 10)))
+    pack_hospital(two, 1, ["renamed"])                                       # the images of sub-001 of the first
+    lines = []
+    for folders in ([one, two], [two, one]):
+        learnt, watched = choose_volumes(folders, Split(("sub-000",), ("sub-001",)), small, lines.append)
+        assert sorted((case.packed.parent.name, case.name) for case in learnt + watched) == [
+            ("h1", "sub-000"), ("h1", "sub-002"), ("h2", "sub-000"), ("h2", "sub-002")]
+    assert lines[0] == f"the split's validation and test cases, not looked at: {one}/sub-001, {two}/sub-001, renamed"
+    run = tmp_path / "run"
+    pretrain(replace(small, steps=1), [one, two], Split(("sub-000",), ("sub-001",)), run, device="cpu", say=quiet, workers=0)
+    kept = split_of_run(run)
+    assert {*kept.train, *kept.validation} == {f"{folder}/{name}" for folder in (one, two) for name in ("sub-000", "sub-002")}
+    assert sorted({*learned_from(run / "checkpoint.pt").names}) == ["sub-000", "sub-002"]
+
+
+def test_a_case_that_is_packed_in_several_folders_is_one_volume(packed, small, tmp_path):
+    one, two = (pack_hospital(tmp_path / name, 0) for name in ("one", "two"))
+    for first, folder in enumerate((one, two)):
+        pack_hospital(folder, 20 + first, ["BraTS-GLI-00007-000"])           # a published name is one patient's, however it was packed
+    lines = []
+    for folders in ([one, two], [one, one / ".." / "one"]):
+        learnt, watched = choose_volumes(folders, Split((), ()), small, lines.append)
+        assert sorted(case.name for case in learnt + watched) == ["BraTS-GLI-00007-000", "sub-000", "sub-001", "sub-002"]
+    assert "/" not in "".join(lines)      # one is left of each name, so none needs its folder's
+
+
 def test_pretraining_keeps_what_it_learned_from_and_is_not_taken_up_without_it(packed, small, tmp_path):
     weights = pretrain(replace(small, steps=1), [packed], SPLIT, tmp_path, device="cpu", say=quiet)
     kept = split_of_run(tmp_path)

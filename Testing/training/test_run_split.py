@@ -4,13 +4,14 @@ from dataclasses import replace
 from shutil import copytree
 
 import pytest
+import torch
 
 from braintumorseg.errors import InputError, ModelError
 from braintumorseg.model_card import read_card
 from braintumorseg_training.data import Split, pack_case, read_split
 from braintumorseg_training.export import draft_card, export
 from braintumorseg_training.run_split import RUN_SPLIT, keep_split, refuse_another_split, refuse_untrained_split, split_of_run
-from braintumorseg_training.train import fit
+from braintumorseg_training.train import fit, load_checkpoint
 from toys import make_toy_study
 
 SPLIT = Split(("case0", "case1"), ("case3",), "by hand", ("case2",))
@@ -96,3 +97,44 @@ def test_the_card_counts_the_made_up_cases_of_the_run_whatever_lies_in_the_folde
     assert counted(three) == counted(packed) == [2, 2]
     (tmp_path / "run" / RUN_SPLIT).write_text('{"train": ["case0", "case1"], "validation": []}')      # an older run, which kept no names
     assert (counted(three), counted(packed)) == ([2, 3], [2])
+
+
+HELD_OUT = Split(("synthetic_000", "case0"), ("synthetic_002",))
+
+
+def named_like_made_up(packed, folder):
+    """A copy of the packed cases with three patients' cases whose names are those of made-up ones."""
+    copytree(packed, folder)
+    for number, shape in enumerate(((36, 36, 36), (40, 36, 36), (36, 40, 36))):
+        study = make_toy_study(shape)
+        pack_case(f"synthetic_00{number}", "other", study, study.volumes["flair"].with_voxels(study.volumes["flair"].voxels > 150),
+                  draft_card(size_multiple=4), folder, origin="a folder")
+    return folder
+
+
+def test_a_held_out_case_is_not_learned_from_whatever_its_name_and_no_card_counts_it_as_made_up(packed, tiny, tmp_path):
+    folder, said = named_like_made_up(packed, tmp_path / "packed"), []
+    fit(replace(tiny, steps=1), folder, HELD_OUT, tmp_path / "run", device="cpu", say=said.append)
+    assert said[0].startswith("2 cases (0 made up), ")
+    assert split_of_run(tmp_path / "run").made_up == ()
+    path = export(tmp_path / "run", folder, split_of_run(tmp_path / "run"), tmp_path / "made", "tiny", "1", say=said.append)
+    card = read_card(path.with_suffix(".json"))
+    assert {one["name"]: one["cases"] for one in card.training_data} == {"other": 1, "RSNA-ASNR-MICCAI BraTS 2021": 1}
+    assert card.training["trained_on"] == ["synthetic_000", "case0"]
+
+
+@pytest.mark.parametrize("kept", ["made_up", "nothing"])
+def test_a_run_of_a_version_that_went_by_names_is_not_exported_as_if_it_had_held_out_what_it_learned_from(packed, tiny, tmp_path, kept):
+    folder = named_like_made_up(packed, tmp_path / "packed")
+    learned_from_all = Split(("synthetic_000", "case0", "synthetic_001", "synthetic_002"), ())
+    fit(replace(tiny, steps=1), folder, learned_from_all, tmp_path / "run", device="cpu", say=lambda line: None)
+    names = ("synthetic_000", "synthetic_001", "synthetic_002") if kept == "made_up" else None
+    if names is None:
+        saved = load_checkpoint(tmp_path / "run" / "checkpoint.pt")
+        torch.save({key: saved[key] for key in saved if key not in ("lineage", "learned_from")}, tmp_path / "run" / "checkpoint.pt")
+    keep_split(tmp_path / "run", replace(HELD_OUT, made_up=names))
+    with pytest.raises(ModelError, match=r"run was trained on synthetic_002, which its split holds out: an older version .*Train it again"):
+        export(tmp_path / "run", folder, HELD_OUT, tmp_path / "made", "tiny", "1", say=lambda line: None)
+    assert not (tmp_path / "made").exists()
+    path = export(tmp_path / "run", folder, replace(HELD_OUT, validation=()), tmp_path / "made", "tiny", "1", say=lambda line: None)
+    assert read_card(path.with_suffix(".json")).training["trained_on"] == ["synthetic_000", "case0", "synthetic_001", "synthetic_002"]

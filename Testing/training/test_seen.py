@@ -1,4 +1,5 @@
 from dataclasses import replace
+from shutil import copytree
 
 import pytest
 
@@ -46,3 +47,25 @@ def test_where_the_name_alone_is_known_it_counts_and_so_do_others_of_the_patient
 def test_a_card_that_does_not_say_what_its_network_learned_from_is_taken_to_be_of_the_split(sites):
     folder = CaseFolder(sites[0], "brats2023")
     assert seen_cases(draft_card(), folder, folder.find(("001", "002")), ("002",)) == ("002",)
+
+
+def test_an_image_is_known_under_another_name_and_of_a_published_data_set(sites, tmp_path):
+    first, second, lineage = sites
+    for name, source in (("BraTS20_Training_001", first / "001"), ("renamed", first / "002"), ("BraTS20_Training_003", second / "003")):
+        copytree(source, tmp_path / name)
+    names = ("BraTS20_Training_001", "BraTS20_Training_003", "renamed")
+    assert seen(tmp_path, lineage, names) == ("BraTS20_Training_001", "renamed")
+    published = Lineage((replace(lineage.cases[0], name="BraTS2021_00001", patient="BraTS-GLI-00001"),))
+    assert seen(tmp_path, published, names) == ("BraTS20_Training_001",)
+    assert seen(tmp_path, Lineage((learned_by_name("001"),)), names) == ()       # whose images nobody kept
+
+
+def test_that_images_are_compared_is_said_and_a_case_that_cannot_be_read_is_left_to_who_reads_it(sites, tmp_path):
+    first, _, lineage = sites
+    copytree(first / "001", tmp_path / "renamed")
+    copytree(first / "002", tmp_path / "damaged")
+    (tmp_path / "damaged" / "t2.nii.gz").write_bytes(b"no image")
+    said, folder = [], CaseFolder(tmp_path, "brats2023")
+    card = draft_card(name="mine", training={"trained_on": lineage.names, "lineage": plain_lineage(lineage)})
+    assert seen_cases(card, folder, folder.find(("damaged", "renamed")), say=said.append) == ("renamed",)
+    assert said == ["comparing 2 cases with the images that mine learned from"]

@@ -14,6 +14,8 @@ from braintumorseg_training.case_folder import CaseFolder
 from braintumorseg_training.case_table import CaseRow
 from braintumorseg_training.compare import compare, read_groups
 from braintumorseg_training.data import Split
+from braintumorseg_training.lineage import Lineage, learned_here, plain_lineage
+from braintumorseg_training.prepare import prepare_folder
 from braintumorseg_training.validate import subset_names, validate
 from toy_datasets import toy_case, write_brats, write_msd, write_nnunet
 from toys import make_toy_study
@@ -117,6 +119,21 @@ def test_another_case_of_a_patient_who_was_trained_on_is_not_held_out(network, c
     assert found.trained_on == ("a",)
     with pytest.raises(ModelError, match=r"1 of these cases \(a\), or others of their patients, were trained on"):
         run(network, folder, tmp_path / "again", write=True)
+
+
+def test_images_that_were_trained_on_are_known_under_another_name(network, cases, tmp_path):
+    card = read_card(network.with_suffix(".json"))
+    write_msd(tmp_path / "old", {"p1": toy_case(0, (32, 32, 32))})
+    prepare_folder(tmp_path / "old", tmp_path / "packed", card, say=lambda line: None)
+    lineage = Lineage((replace(learned_here(tmp_path / "packed", "p1"), name="BraTS2021_00001", patient="BraTS-GLI-00001"),))
+    write_card(replace(card, training={**card.training, "lineage": plain_lineage(lineage)}), network.with_suffix(".json"))
+    new = write_msd(tmp_path / "new", {"BraTS20_Training_001": toy_case(0, (32, 32, 32)), "BraTS20_Training_002": toy_case(1, (32, 32, 32))})
+    split = Split((), ("BraTS20_Training_001", "BraTS20_Training_002"))
+    with pytest.raises(ModelError, match=r"1 of these cases \(BraTS20_Training_001\), or others of their patients, were trained on"):
+        run(network, CaseFolder(new), tmp_path / "out", split, write=True)
+    found, said = run(network, CaseFolder(new), tmp_path / "out", split)
+    assert said[1].startswith("WARNING: 1 of these 2 cases")
+    assert found.trained_on == ("BraTS20_Training_001",)
 
 
 def test_the_shipped_networks_card_says_whose_numbers_it_shows(network, cases, tmp_path, toy_model):
@@ -235,3 +252,16 @@ def test_a_damaged_case_costs_itself_and_the_card_only(network, cases, tmp_path)
         run(network, tmp_path / "cases", tmp_path / "out", write=True)
     assert "TCIA_b: " in (tmp_path / "out" / "report.md").read_text()
     assert network.with_suffix(".json").read_text() == before
+
+
+def test_everything_is_written_before_the_table_is_said(network, cases, tmp_path):
+    """For whoever reads it may leave."""
+    def say(line):
+        if "left" not in line and not line.startswith("2/2"):
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        run(network, cases, tmp_path / "out", write=True, say=say)
+    assert {"validation.json", "validation.csv", "report.md", "worst_case"} <= {path.name for path in (tmp_path / "out").iterdir()}
+    assert read_card(network.with_suffix(".json")).metrics["dice"]["WT"]["n"] == 2
+    assert network.with_suffix(".md").is_file()

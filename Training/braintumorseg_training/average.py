@@ -6,16 +6,19 @@ Wortsman et al. 2022, "Model soups", ICML: networks that were fine-tuned from on
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from shutil import rmtree
 
 import torch
 
 from braintumorseg.errors import MissingFile, ModelError, OutputError
+from braintumorseg.io.replacing import put
 from braintumorseg.model_card import read_card
 
-from .checkpoints import CHECKPOINT, load_checkpoint, save_average
+from .checkpoints import CHECKPOINT, load_checkpoint, save_average, writing
 from .config import Config, config_from
 from .lineage import Learned, Lineage, joined
 from .networks import build
@@ -65,11 +68,25 @@ def average(parts: Sequence[Path], out: Path, say: Callable[[str], None] = print
     names = [_name_of(part) for part in parts]
     validation, test = (tuple(name for name in cases if name not in learned) for cases in (splits[0].validation, splits[0].test))
     split = Split(trained, validation, f"the mean of {', '.join(names)}", test, inherited)
-    out.mkdir(parents=True)
-    keep_split(out, split)
-    save_average(out, saved, mean, names, whole)
+    with _made(out) as partial:
+        keep_split(partial, split)
+        save_average(partial, saved, mean, names, whole)
     say(f"the mean of {len(parts)}: {', '.join(names)}; {len(trained)} training cases, {len(validation)} validation cases")
     return mean
+
+
+@contextmanager
+def _made(out: Path) -> Iterator[Path]:
+    """Yield a new folder beside `out`, which becomes `out` when the block ends well and is gone when it does not: `out` is whole or not there."""
+    partial = out.with_name(f".partial-{out.name}")
+    try:
+        with writing(out):
+            partial.mkdir(parents=True, exist_ok=True)     # one may lie there of a process that was killed
+        yield partial
+        with writing(out):
+            put(partial, out)
+    finally:
+        rmtree(partial, ignore_errors=True)
 
 
 def _weights_of(part: Path, network: torch.nn.Module) -> dict[str, torch.Tensor]:

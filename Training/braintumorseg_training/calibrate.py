@@ -58,7 +58,7 @@ def calibrate(folds: Sequence[tuple[Path, Split]], folder: CaseFolder, out: Path
     cases = folder.find(name for _, names in models for name in names)
     if part != "train":
         for model, names in models:
-            _require_unseen(model, folder, {name: cases[name] for name in names})
+            _require_unseen(model, folder, {name: cases[name] for name in names}, say)
     if part == "train":
         say("WARNING: these cases were trained on. Networks are surer of them than of others: take the numbers as a hint.")
     rows: dict[str, dict] = {}
@@ -80,10 +80,12 @@ def calibrate(folds: Sequence[tuple[Path, Split]], folder: CaseFolder, out: Path
         raise InputError("One case is too few to calibrate on.", "Give more folds, or a split with more validation cases.")
     chosen, gains = _decide(rows, card.post_processing)
     with output_into(out):
-        say(write_calibration(rows, card.name, gains, part, out))
+        table = write_calibration(rows, card.name, gains, part, out)
     for path, one in to_write.items():
         remark = f"thresholds and smallest volumes chosen on {len(rows)} {'training' if part == 'train' else 'out-of-fold'} cases: {', '.join(rows)}"
         write_card(replace(one, post_processing=chosen, metrics={}, training={**one.training, "calibration": remark}), path)
+    say(table)
+    for path in to_write:
         say(f"Written into {path.name}. Its metrics were measured with other numbers and are gone: run validate --write-card again.")
     return chosen
 
@@ -153,8 +155,8 @@ def _require_sound(models: Sequence[tuple[Model, Sequence[str]]], held_out: set[
                              "Calibrate on folds of the training cases: braintumorseg-train split --folds K --within SPLIT.json.")
 
 
-def _require_unseen(model: Model, folder: CaseFolder, cases: Mapping[str, LabelledCase]) -> None:
-    if seen := seen_cases(model.card, folder, cases):
+def _require_unseen(model: Model, folder: CaseFolder, cases: Mapping[str, LabelledCase], say: Callable[[str], None]) -> None:
+    if seen := seen_cases(model.card, folder, cases, say=say):
         raise ModelError(f"{model.weights.name} was trained on {some_of(seen)}, or on others of the same patients, so it is surer of them than "
                          "of others.",
                          "Give each network the split that it was trained with.")

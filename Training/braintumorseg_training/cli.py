@@ -11,7 +11,7 @@ from braintumorseg.terminal import escape_unknown_letters
 
 from . import verbs_data, verbs_fit, verbs_reports, verbs_transfer, verbs_variants
 from .verbs_data import add_case_options, case_folder
-from .verbs_fit import HEADS_SPLIT, OWN_SPLIT, print_nowhere
+from .verbs_fit import HEADS_SPLIT, OWN_SPLIT, print_nowhere, say
 
 __all__ = ["main"]
 
@@ -104,23 +104,23 @@ def _export(args) -> None:
     if args.validate:
         folder = case_folder(args, args.validate)
         cases_of_part(folder, split, "validation")    # what lacks is said before the export
-    path = export(args.run_folder, args.data, split, args.out, args.name, args.version, say=print, remark=args.remark,
+    path = export(args.run_folder, args.data, split, args.out, args.name, args.version, say=say, remark=args.remark,
                   best=args.best, words=words)
     if args.validate:
-        validate(path, folder, split, args.out / f"validation_{args.name}", subsets=True, write=True, say=print)
-    print(pack_zip(path, path.with_suffix(".zip")) if args.zip else path)
+        validate(path, folder, split, args.out / f"validation_{args.name}", subsets=True, write=True, say=say)
+    say(str(pack_zip(path, path.with_suffix(".zip")) if args.zip else path))
 
 
 def _average(args) -> None:
     from .average import average
 
-    average(args.parts, args.out)
+    average(args.parts, args.out, say)
 
 
 def _export_brain(args) -> None:
     from .export_brain import export_brain
 
-    print(export_brain(args.run_folder, args.maps, _split_of(args, HEADS_SPLIT), args.out, args.name, args.version, say=print, remark=args.remark))
+    say(str(export_brain(args.run_folder, args.maps, _split_of(args, HEADS_SPLIT), args.out, args.name, args.version, say=say, remark=args.remark)))
 
 
 def _split_of(args, default: Path):

@@ -75,7 +75,8 @@ def compare(groups: Sequence[Group], out: Path, say: Callable[[str], None]) -> d
 
 
 def read_groups(folders: Sequence[Path], named: Sequence[str]) -> list[Group]:
-    """Groups of one from folders, then those written NAME=DIR,DIR. Raises InputError unless all are of the same cases and truths."""
+    """Groups of one from folders, then those written NAME=DIR,DIR. Raises InputError unless all are of the same cases and truths,
+    and each group's of different networks."""
     wanted = [(folder.name if sum(other.name == folder.name for other in folders) == 1 else str(folder), [folder]) for folder in folders]
     for text in named:
         name, _, rest = text.partition("=")
@@ -87,6 +88,8 @@ def read_groups(folders: Sequence[Path], named: Sequence[str]) -> list[Group]:
         raise InputError(f"{len(set(names))} different validation{'s' * (len(set(names)) != 1)} given ({', '.join(names) or 'none'}).",
                          "Give two or more folders that validate wrote, or --group with different names.")
     read = {path: _read(path) for _, paths in wanted for path in paths}
+    for name, paths in wanted:
+        _require_seeds(name, paths, [read[path] for path in paths])
     first, *others = read
     for path in others:
         _require_same(first, read[first], path, read[path])
@@ -130,6 +133,21 @@ def _read(folder: Path) -> dict:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder.name}/validation.json cannot be read ({type(error).__name__}).", "Run validate again.") from None
     return found
+
+
+def _require_seeds(name: str, paths: Sequence[Path], runs: Sequence[dict]) -> None:
+    """Raises InputError where one network, or one folder, is in a group twice: that is no spread over seeds."""
+    there: dict[object, Path] = {}
+    for path, run in zip(paths, runs, strict=True):
+        other = there.setdefault(_network(run) or path.resolve(), path)
+        if other is not path:
+            raise InputError(f"{other} and {path} in --group {name} are of one network, and a group is of several seeds.", "Name each network once.")
+
+
+def _network(run: dict) -> str:
+    """The sha256 of the network that was validated; '' where an older version did not keep it."""
+    network = run.get("network")
+    return str(network.get("sha256") or "") if isinstance(network, dict) else ""
 
 
 def _require_same(one: Path, first: dict, other: Path, second: dict) -> None:

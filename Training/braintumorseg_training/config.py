@@ -149,6 +149,8 @@ class Config(RunConfig):
         for name in ("transplant", "heal", "faint", "no_uptake"):
             if not 0 <= getattr(self, name) <= 1:
                 self._refuse(f"{name} is a share, 0 to 1")
+        if self.phantom_share + self.synthetic_share >= 1:
+            self._refuse(f"phantom_share {self.phantom_share:g} and synthetic_share {self.synthetic_share:g} leave no patches for real cases")
         for name in ("spatial", "intensity", "uneven", "low_resolution"):
             if getattr(self, name) < 0:
                 self._refuse(f"{name} cannot be negative: 0 switches it off")

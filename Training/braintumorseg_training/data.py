@@ -18,7 +18,7 @@ from .augment import augment, drawn_sequences
 from .brain_view import Brain, Graft
 from .config import Config
 from .cut import Note, cut, untold
-from .packing import PHANTOM, SYNTHETIC, UNLABELLED, open_channels, open_labels, pack_case, packed_names, read_spots
+from .packing import PHANTOM, SYNTHETIC, UNLABELLED, PackedFacts, open_channels, open_labels, pack_case, packed_names, read_facts, read_spots
 from .splits import Split, read_split
 from .transplant import fade, heal, mirror_of, transplant
 from .uptake import MADE_OF, without_uptake
@@ -67,10 +67,18 @@ def load_cases(packed: Path, names: Iterable[str] | None = None) -> list[Case]:
     return [Case(name, *read_spots(packed, name), packed) for name in names]
 
 
-def load_made_up(packed: Path) -> list[Case]:
-    """The packed phantoms and synthetic brains; [] when there are none."""
-    names = sorted(path.stem for kind in (PHANTOM, SYNTHETIC) for path in packed.glob(f"{kind}_*.npz"))
+def load_made_up(packed: Path, split: Split | None = None) -> list[Case]:
+    """The packed phantoms and synthetic brains, but for those that the split names; [] when there are none.
+
+    Patients' cases may have names like theirs: what was packed with them tells, a cohort of ours and no folder that they came from.
+    """
+    named = {*split.train, *split.validation, *split.test} if split else set()
+    names = [name for name in packed_names(packed) if name not in named and _is_made_up(read_facts(packed, name))]
     return load_cases(packed, names) if names else []
+
+
+def _is_made_up(facts: PackedFacts) -> bool:
+    return facts.cohort in (PHANTOM, SYNTHETIC) and not facts.origin
 
 
 class Patches(Dataset):

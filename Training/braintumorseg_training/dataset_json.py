@@ -33,6 +33,7 @@ _PARTS = (
     (ET, r"enhanc|\bet\b|active"),
 )
 _REGION_WORDS = {"WT": r"whole|\bwt\b", "TC": r"core|\btc\b", "ET": r"enhanc|\bet\b"}
+_LARGEST = 65535  # value of a label
 _FIX = "Correct dataset.json, as its makers describe the data."
 
 
@@ -70,22 +71,22 @@ def label_table(given: Mapping) -> dict[int, int]:
     """Value in the label files -> our value, from `labels`. Raises InputError when a name or the nesting of regions is not clear."""
     try:
         return _label_table(given.get("labels"))
-    except (TypeError, ValueError):
-        raise InputError("The labels of dataset.json are not whole numbers.", _FIX) from None
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"The labels of dataset.json are not whole numbers from 0 to {_LARGEST}.", _FIX) from None
 
 
 def _label_table(labels: object) -> dict[int, int]:
     if not isinstance(labels, Mapping) or not labels:
         raise InputError("dataset.json has no labels.", _FIX)
     if all(str(key).lstrip("-").isdigit() for key in labels):  # the Decathlon: value -> name
-        labels = {name: int(value) for value, name in labels.items()}
+        labels = {name: _whole(value) for value, name in labels.items()}
     nested = {str(name): value for name, value in labels.items() if isinstance(value, list)}
     if nested:  # nnU-Net lets a region of one value do without its list, and only the innermost has one
         nested |= {str(name): [value] for name, value in labels.items() if not isinstance(value, list) and _part(str(name)) == ET}
     table = _from_regions(nested) if nested else {}
     for name, value in labels.items():
         if not isinstance(value, list):
-            table[int(value)] = _part(str(name))
+            table[_whole(value)] = _part(str(name))
     if sorted(value for value in table.values() if value) != sorted((NCR, ED, ET)):
         raise InputError("dataset.json does not name oedema, non-enhancing core and enhancing tumour once each.", _FIX)
     return {0: 0, **table}
@@ -94,6 +95,13 @@ def _label_table(labels: object) -> dict[int, int]:
 def convention_called(table: Mapping[int, int]) -> str:
     """The name of the convention that this table is, 'dataset.json' for one that has no name."""
     return next((name for name, known in CONVENTIONS.items() if dict(known) == dict(table)), "dataset.json")
+
+
+def _whole(value: object) -> int:
+    """The value of a label. Raises what `label_table` answers for one that is none, as 2.5 or true."""
+    if isinstance(value, bool) or int(value) != float(value) or not 0 <= int(value) <= _LARGEST:
+        raise ValueError(value)
+    return int(value)
 
 
 def _part(name: str) -> int:
@@ -110,7 +118,7 @@ def _from_regions(nested: Mapping[str, list]) -> dict[int, int]:
         fitting = [name for name in nested if re.search(words, name.lower())]
         if len(fitting) != 1:
             raise InputError(f"dataset.json names {len(fitting)} regions that may be {region} ({', '.join(nested)}).", _FIX)
-        sets[region] = {int(value) for value in nested[fitting[0]]}
+        sets[region] = {_whole(value) for value in nested[fitting[0]]}
     parts = {ET: sets["ET"], NCR: sets["TC"] - sets["ET"], ED: sets["WT"] - sets["TC"]}
     if not sets["ET"] < sets["TC"] < sets["WT"] or any(len(values) != 1 for values in parts.values()):
         raise InputError("The regions of dataset.json do not lie inside one another with one value each.", _FIX)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -27,15 +27,18 @@ from .card_words import words_of
 from .checkpoints import BEST, CHECKPOINT, load_checkpoint, load_weights
 from .config import Config, RunConfig, config_from
 from .data import PHANTOM, SYNTHETIC, Split, load_cases, load_made_up
-from .lineage import Lineage, joined, learned_here, plain_lineage
+from .lineage import Learned, Lineage, joined, learned_here, lineage_from, plain_lineage
 from .networks import build
+from .outputs import output_into
+from .packing import packed_names
 from .run_split import trained_split
-from .splits import refuse_shared_patients
+from .splits import refuse_shared_patients, some_of
 
 __all__ = ["LABELS", "LARGEST_DIFFERENCE", "bytes_per_voxel", "draft_card", "export", "halve", "largest_difference", "pack_zip", "write_checked",
            "write_onnx"]
 
 LARGEST_DIFFERENCE = 1e-3  # in probability, between ONNX Runtime and torch with the same float16-rounded weights
+PACKED_MULTIPLE = 32        # of a packed case's sides, voxels; a network with norms counts the air that this adds, so it is run with as much
 CROPPING_MULTIPLE = 8       # of an input's sides, voxels, for a network that crops: 2 would do, and kernels like 8
 OPSET = 18                 # read by ONNX Runtime from 1.14 on; macOS stops at 1.23
 
@@ -65,7 +68,7 @@ def draft_card(**known) -> ModelCard:
     """The card of a tumour network: what training, preprocessing and engine agree on, with `known` on top."""
     return ModelCard(**{
         "name": "glioma", "version": "0", "task": "Glioma sub-regions on brain MR (NCR, ED, ET)", "sha256": "0" * 64,
-        "roles": ROLES, "may_be_missing": ROLES, "spacing_mm": (1.0, 1.0, 1.0), "size_multiple": 32, "bytes_per_voxel": 400.0,
+        "roles": ROLES, "may_be_missing": ROLES, "spacing_mm": (1.0, 1.0, 1.0), "size_multiple": PACKED_MULTIPLE, "bytes_per_voxel": 400.0,
         "brain_only": True, "regions": tuple(REGIONS), "labels": LABELS, "post_processing": POST_PROCESSING, **known})
 
 
@@ -78,21 +81,22 @@ def export(run: Path, packed: Path, split: Split, out: Path, name: str, version:
     `card_words.read_words` gives.
 
     Raises ModelError, and leaves nothing, when the run was trained on other cases than the split says, or when ONNX Runtime and torch differ by
-    more than LARGEST_DIFFERENCE anywhere on a real crop.
+    more than LARGEST_DIFFERENCE anywhere on a real crop; OutputError when the disk is full or may not be written.
     """
     saved = load_checkpoint(run / (BEST if best else CHECKPOINT))
     split = trained_split(run, split)
     config = config_from(Config, saved["config"])
+    made_up, mistaken = _made_up(saved, packed, split)
+    split = _with_mistaken(split, mistaken, run.name)
     refuse_shared_patients(packed, split)
     cases = load_cases(packed, split.train)
-    multiple = config.size_multiple if config.norm == "instance" else min(CROPPING_MULTIPLE, config.size_multiple)
+    multiple = max(PACKED_MULTIPLE, config.size_multiple) if config.norm == "instance" else min(CROPPING_MULTIPLE, config.size_multiple)
     before = split.inherited or Lineage(complete=not config.init)    # an older run, which kept none, does not know what it began from
     inherited = [case.name for case in before.cases if case.cohort not in (PHANTOM, SYNTHETIC)]
     own = Lineage(tuple(learned_here(packed, name) for name in split.train))
     card = draft_card(
         name=name, version=version, size_multiple=multiple, spacing_mm=config.spacing_mm, bytes_per_voxel=bytes_per_voxel(config),
-        **words_of([*(case.cohort for case in cases), *(name.partition("_")[0] for name in _made_up(packed, split))], words or {}, say,
-                   _besides(before, packed, split)),
+        **words_of([case.cohort for case in (*cases, *made_up)], words or {}, say, _besides(before, made_up)),
         training={"steps": saved["step"], "recipe": saved["config"], "remark": remark, "trained_on": [*split.train, *inherited],
                   **({"inherited": inherited} if inherited else {}), "lineage": plain_lineage(_described(joined([own, before]), words or {})),
                   "held_out": [*split.validation, *split.test], **_patches_a_step(run, saved),
@@ -105,18 +109,17 @@ def export(run: Path, packed: Path, split: Split, out: Path, name: str, version:
 def write_checked(network: nn.Module, weights: dict, crop: np.ndarray, card: ModelCard, out: Path, say: Callable[[str], None]) -> Path:
     """Write `network` with these `weights` (a state_dict) and its card, whose hash is filled in, as out/NAME.onnx and NAME.json.
 
-    Raises ModelError, and leaves nothing, when ONNX Runtime and torch differ by more than LARGEST_DIFFERENCE on `crop` (C, I, J, K).
+    Raises ModelError, and leaves nothing, when ONNX Runtime and torch differ by more than LARGEST_DIFFERENCE on `crop` (C, I, J, K); OutputError
+    when the disk is full or may not be written.
     """
     network.eval().load_state_dict(weights)
     # Rounded before the comparison: float16 is how the weights are stored, so torch is to be compared with those.
     for tensor in network.parameters():
         tensor.data = tensor.data.half().float()
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out) as temporary:
+    with output_into(out), tempfile.TemporaryDirectory(dir=out) as temporary:
         path = Path(temporary) / f"{card.name}.onnx"
         write_onnx(network, crop, path)
         difference = largest_difference(network, path, crop)
-        say(f"ONNX Runtime against torch on a {' x '.join(map(str, crop.shape[1:]))} crop: at most {difference:.1e} in probability")
         if difference > LARGEST_DIFFERENCE:
             raise ModelError(f"ONNX Runtime and torch differ by {difference:.1e} in probability (at most {LARGEST_DIFFERENCE:.0e} is allowed).",
                              "Nothing was written; look for an operator that exports wrongly.")
@@ -125,6 +128,7 @@ def write_checked(network: nn.Module, weights: dict, crop: np.ndarray, card: Mod
         write_card(replace(card, sha256=sha256_of(path), training={**card.training, "parity": parity}), path.with_suffix(".json"))
         for suffix in (".onnx", ".json"):
             put(path.with_suffix(suffix), out / f"{card.name}{suffix}")
+    say(f"ONNX Runtime against torch on a {' x '.join(map(str, crop.shape[1:]))} crop: at most {difference:.1e} in probability")
     return out / f"{card.name}.onnx"
 
 
@@ -142,9 +146,9 @@ def pack_zip(weights: Path, path: Path) -> Path:
     return path
 
 
-def _besides(before: Lineage, packed: Path, split: Split) -> Lineage:
+def _besides(before: Lineage, made_up: list[Learned]) -> Lineage:
     """What the weights before learned from, without the made-up cases that the run itself learned from too."""
-    own = _made_up(packed, split)
+    own = {case.name for case in made_up}
     return replace(before, cases=tuple(case for case in before.cases if case.cohort not in (PHANTOM, SYNTHETIC) or case.name not in own))
 
 
@@ -155,9 +159,28 @@ def _described(lineage: Lineage, words: Mapping) -> Lineage:
     return replace(lineage, data_sets={**lineage.data_sets, **given})
 
 
-def _made_up(packed: Path, split: Split) -> Sequence[str]:
-    """The made-up cases of the run, be they still packed or not; of an older run, which kept no names, those that are packed now."""
-    return [case.name for case in load_made_up(packed)] if split.made_up is None else split.made_up
+def _made_up(saved: dict, packed: Path, split: Split) -> tuple[list[Learned], list[str]]:
+    """The made-up cases of the run, as its checkpoint remembers them, be they still packed or not; of a run that kept no names, those that are packed
+    now. And the names of those that are none: older versions went by names, and took patients' cases that were called so."""
+    known = {case.name: case for case in reversed(lineage_from(saved["lineage"]).cases)} if "lineage" in saved else {}
+    if split.made_up is not None:
+        names = split.made_up
+    elif known:      # an average
+        names = [case.name for case in load_made_up(packed, split)]
+    else:
+        names = [name for name in packed_names(packed) if name.startswith((f"{PHANTOM}_", f"{SYNTHETIC}_"))]
+    cases = [known.get(name) or learned_here(packed, name) for name in names]
+    return ([case for case in cases if case.cohort in (PHANTOM, SYNTHETIC)],
+            [case.name for case in cases if case.cohort not in (PHANTOM, SYNTHETIC)])
+
+
+def _with_mistaken(split: Split, mistaken: list[str], run: str) -> Split:
+    """The split with the cases that the run was trained on besides. Raises ModelError when it holds one of them out."""
+    if held_out := [name for name in mistaken if name in (*split.validation, *split.test)]:
+        raise ModelError(f"The run in {run} was trained on {some_of(held_out)}, which its split holds out: an older version took cases with such "
+                         "names for made-up ones.",
+                         "Train it again, in another --out; this version looks at what was packed, not at names.")
+    return replace(split, train=tuple(dict.fromkeys((*split.train, *mistaken))))
 
 
 def _patches_a_step(run: Path, saved: dict) -> dict[str, int]:

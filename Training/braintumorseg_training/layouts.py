@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,19 +90,17 @@ def msd(folder: Path) -> list[Source]:
 
 def nnunet(folder: Path) -> list[Source]:
     """nnU-Net 1 and 2: imagesTr/NAME_0000.nii.gz and so on, labelsTr/NAME.nii.gz, and dataset.json, which says what the channels and values are."""
-    images_folder = folder / "imagesTr"
-    found: dict[str, dict[int, Path]] = {}
-    for file in _image_files(images_folder) if images_folder.is_dir() else ():
-        match = re.fullmatch(r"(.+)_(\d{4})", _stem(file))
-        if match:
-            found.setdefault(match[1], {})[int(match[2])] = file
-    if not found:
+    channels_of = [(match, file) for file in _image_files(folder / "imagesTr") if (match := re.fullmatch(r"(.+)_(\d{4})", _stem(file)))]
+    if not channels_of:
         return []
     given = read_dataset_json(folder)
-    channels, table = role_channels(given), label_table(given)
-    segs = {_stem(file): file for file in _image_files(folder / "labelsTr")} if (folder / "labelsTr").is_dir() else {}
-    return [Source(name, {role: (files[channel], None) for role, channel in channels.items() if channel in files}, segs.get(name), table)
-            for name, files in sorted(found.items())]
+    table, role_of = label_table(given), {channel: role for role, channel in role_channels(given).items()}
+    found: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    for match, file in channels_of:
+        found[match[1]][role_of.get(int(match[2]), "")].append(file)
+    for file in _image_files(folder / "labelsTr"):
+        found[_stem(file)][SEG].append(file)
+    return [_source(name, files, table) for name, files in sorted(found.items())]
 
 
 # Name for --layout, function.
@@ -143,8 +141,7 @@ def _from_words(case: Path, files: list[Path], prefixed: bool) -> Source:
     found: dict[str, list[Path]] = {}
     strangers = []
     for file in files:
-        stem = _stem(file)
-        word = stem.removeprefix(case.name)[1:] if prefixed else stem
+        word = _word_after(case.name, _stem(file)) if prefixed else _stem(file)
         if word in _WORD_OF:
             found.setdefault(_WORD_OF[word], []).append(file)
         else:
@@ -154,9 +151,20 @@ def _from_words(case: Path, files: list[Path], prefixed: bool) -> Source:
     if SEG not in found and len(misnamed) == 1:
         found[SEG] = misnamed
         notes = (f"{misnamed[0].name} was taken for its labels",)
-    twice = "; ".join(f"{' and '.join(file.name for file in some)} may both be {role}" for role, some in found.items() if len(some) > 1)
-    return Source(case.name, {role: (found[role][0], None) for role in ROLES if role in found}, found[SEG][0] if SEG in found else None,
-                  problem=twice, notes=notes)
+    return _source(case.name, found, notes=notes)
+
+
+def _word_after(name: str, stem: str) -> str:
+    """t1 of NAME_t1 and of NAME-t1; '' of what does not begin so, as another tool's rt2 or another case's NAME_t1."""
+    return stem[len(name) + 1:] if stem.startswith((f"{name}_", f"{name}-")) else ""
+
+
+def _source(name: str, found: Mapping[str, list[Path]], table: Mapping[int, int] | None = None, notes: tuple[str, ...] = ()) -> Source:
+    """The case of the files found for each role and SEG; several for one of them are its problem, for nobody said which is meant."""
+    known = {role: found[role] for role in (*ROLES, SEG) if role in found}
+    twice = "; ".join(f"{' and '.join(file.name for file in files)} may both be {role}" for role, files in known.items() if len(files) > 1)
+    images = {role: (files[0], None) for role, files in known.items() if role != SEG}
+    return Source(name, images, known[SEG][0] if SEG in known else None, table, problem=twice, notes=notes)
 
 
 def _unknown(case: Path) -> Source:
@@ -184,7 +192,7 @@ def _folders_without(folder: Path, cases: list[tuple[Path, list[Path]]]) -> list
 def _image_files(folder: Path) -> list[Path]:
     try:
         return sorted(path for path in folder.iterdir() if image_suffix(path) and not path.name.startswith(".") and path.is_file())
-    except PermissionError:
+    except (PermissionError, FileNotFoundError, NotADirectoryError):
         return []
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .case_table import cohort_of, patient_of
@@ -113,6 +113,8 @@ def joined(lineages: Iterable[Lineage]) -> Lineage:
                 cases.append(case)
             elif not cases[at].images:
                 cases[at] = case        # the one of which more is known
+            else:                       # packed in two ways, or two cases after all: whatever was shown is known again
+                cases[at] = replace(cases[at], images=tuple(dict.fromkeys((*cases[at].images, *case.images))))
         complete = complete and lineage.complete
         data_sets.update(lineage.data_sets)
         rows += [row for row in lineage.rows if row not in rows]

@@ -19,7 +19,8 @@ from .case_checks import ODD_LABELS, check_case, declared_table
 from .case_folder import known_of
 from .case_table import CaseRow, unmatched_rows
 from .layouts import Source, find_cases
-from .packing import PackedFacts, fingerprint, forget, origin_of, pack_case, packed_names, read_facts
+from .packing import UNLABELLED, PackedFacts, fingerprint, forget, origin_of, pack_case, packed_names, read_facts
+from .splits import some_of
 
 __all__ = ["TABLE", "Outcome", "prepare_folder", "summary"]
 
@@ -64,30 +65,42 @@ class _Job:
 
 
 def prepare_folder(folder: Path, out: Path, card: ModelCard, *, table: Mapping[str, CaseRow] | None = None, labels: str = "",
-                   layout: str | None = None, missing_ok: bool = False, workers: int = 1, force: bool = False,
+                   layout: str | None = None, missing_ok: bool = False, workers: int = 1, force: bool = False, prune: bool = False,
                    say: Callable[[str], None] = print) -> list[Outcome]:
     """Pack every case of `folder` that can be trained on into `out`, and write there prepare.csv: what became of each and why.
 
     table: what the user says of cases one by one; labels: the convention of all others. A case that was packed from the same files before is
-    left as it is, unless `force`; so is one of the same name from another folder.
+    left as it is, unless `force`; so is one of the same name from another folder. What was packed from this folder and is in it no more is said;
+    it goes with `prune`, and where a case shows the same under another name.
 
     Raises InputError when there is no case or none can be packed (the table is written then, too), OutputError when the disk is full,
     ResourceError when a process dies; what is packed by then stays, and the same call goes on from there.
     """
     found, sources = find_cases(folder, layout)
     say(f"{len(sources)} cases in the layout {found}")
-    if line := unmatched_rows(table or {}, {source.name for source in sources}):
+    names = {source.name for source in sources}
+    if line := unmatched_rows(table or {}, names):
         say(line)
     jobs = [_Job(source, known_of(source, (table or {}).get(source.name, CaseRow()), labels), card, out, origin_of(folder), missing_ok, force)
             for source in sources]
-    seen = _seen_before(jobs, out)
+    others = [read_facts(out, name) for name in packed_names(out) if name not in names]
+    gone = _gone(jobs, others, folder, layout)
+    left = [] if prune else list(gone)
+    for name in set(gone).difference(left):
+        forget(out, name)
+    seen = _seen_before(jobs, [facts for facts in others if facts.name in left or facts.name not in gone], out)
     outcomes: list[Outcome] = []
     began = time.monotonic()
     for outcome in _run(jobs, workers):
-        outcome = _unless_seen(outcome, seen, out)
+        outcome = _unless_seen(outcome, seen, left, out)
         outcomes.append(outcome)
         say(_line(outcomes, len(jobs), time.monotonic() - began))
-    _write_table(outcomes, out)
+    removed = [name for name in gone if name not in left]
+    _write_table(outcomes, removed, out)
+    if removed:
+        say(f"{_cases(removed)} no longer in {folder.name}, and so no longer packed: {some_of(removed)}")
+    if left:
+        say(f"{_cases(left)} packed though no longer in {folder.name}, and split deals them out: {some_of(left)}. Put them back, or add --prune")
     if all(outcome.facts is None for outcome in outcomes):
         first = outcomes[0]
         raise InputError(f"None of the {len(outcomes)} cases could be packed. {first.case}: {first.reason}",
@@ -181,26 +194,45 @@ def _channels_told(source: Source) -> str:
     return "" if source.table is None else f" {sorted((role, path.name, channel) for role, (path, channel) in source.images.items())}"
 
 
-def _seen_before(jobs: list[_Job], out: Path) -> dict[str, str]:
-    """Digest of an image -> the packed case that has it, of all cases that are not these jobs' to replace."""
+def _gone(jobs: list[_Job], others: list[PackedFacts], folder: Path, layout: str | None) -> list[str]:
+    """Those of the other packed cases that came from this folder, with labels, and are in it no more; older versions did not keep from where."""
+    from_here = [facts.name for facts in others if facts.origin == jobs[0].origin and facts.cohort != UNLABELLED]
+    if not from_here or layout is None:
+        return from_here
+    try:    # they may be there in another layout
+        there = {source.name for source in find_cases(folder)[1]}
+    except InputError:
+        return []
+    return [name for name in from_here if name not in there]
+
+
+def _seen_before(jobs: list[_Job], others: list[PackedFacts], out: Path) -> dict[str, str]:
+    """Digest of an image -> the packed case that has it, of all cases that are not these jobs' to replace: others, and namesakes from elsewhere."""
     ours = {job.source.name: job for job in jobs}
-    kept = [read_facts(out, name) for name in packed_names(out) if name not in ours]
     there = {} if jobs[0].force else {name: _facts_of(name, out) for name in ours}
-    kept += [facts for name, facts in there.items() if _from_elsewhere(facts, ours[name])]
+    kept = others + [facts for name, facts in there.items() if _from_elsewhere(facts, ours[name])]
     return {digest: facts.name for facts in kept for digest in facts.digests if digest}
 
 
-def _unless_seen(outcome: Outcome, seen: dict[str, str], out: Path) -> Outcome:
-    """Refused, and no longer packed, when one of its images is already there under another name: it would leak across a split."""
+def _unless_seen(outcome: Outcome, seen: dict[str, str], gone: list[str], out: Path) -> Outcome:
+    """Refused, and no longer packed, when one of its images is already there under another name: it would leak across a split.
+
+    Where that other is `gone` from the folder, its case was renamed: it gives way, and is taken off that list.
+    """
     if outcome.facts is None:
         return outcome
     digests = [digest for digest in outcome.facts.digests if digest]
-    other = next((seen[digest] for digest in digests if seen.get(digest, outcome.case) != outcome.case), None)
-    if other is None:
-        seen.update(dict.fromkeys(digests, outcome.case))
-        return outcome
-    forget(out, outcome.case)
-    return replace(outcome, facts=None, refused=f"it shows the same as {other}: an image is in both.")
+    others = [seen[digest] for digest in digests if seen.get(digest, outcome.case) != outcome.case]
+    if there := [other for other in others if other not in gone]:
+        forget(out, outcome.case)
+        return replace(outcome, facts=None, refused=f"it shows the same as {there[0]}: an image is in both.")
+    for other in set(others):
+        forget(out, other)
+        gone.remove(other)
+    for digest in [digest for digest, name in seen.items() if name in others]:
+        del seen[digest]
+    seen.update(dict.fromkeys(digests, outcome.case))
+    return outcome
 
 
 def _line(outcomes: list[Outcome], count: int, seconds: float) -> str:
@@ -212,15 +244,19 @@ def _line(outcomes: list[Outcome], count: int, seconds: float) -> str:
     return f"{len(outcomes)}/{count} {outcome.case} {words}{': ' + outcome.reason if outcome.reason else ''}{shown}"
 
 
-def _write_table(outcomes: list[Outcome], out: Path) -> None:
-    """prepare.csv with these cases' rows; those of cases that other folders brought into the same one stay."""
+def _cases(names: list[str]) -> str:
+    return f"{len(names)} cases are" if len(names) > 1 else "1 case is"
+
+
+def _write_table(outcomes: list[Outcome], removed: list[str], out: Path) -> None:
+    """prepare.csv with these cases' rows and without those removed; those of cases that other folders brought into the same one stay."""
     path = out / TABLE
     rows = {}
     try:
         out.mkdir(parents=True, exist_ok=True)
         if path.is_file():
             with path.open(newline="", encoding="utf-8-sig") as file:
-                rows = {row["case"]: row for row in csv.DictReader(file)}
+                rows = {row["case"]: row for row in csv.DictReader(file) if row["case"] not in removed}
         for outcome in outcomes:
             if outcome.taken and outcome.case in rows:
                 rows[outcome.case]["reason"] = f"another case of this name was refused: {outcome.reason}"

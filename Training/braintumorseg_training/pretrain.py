@@ -7,7 +7,8 @@ the one that `fit` trains, but for its last layer; `fit --init` takes up all the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +24,9 @@ from .case_table import patient_of
 from .config import PretrainConfig
 from .cut import cut
 from .data import PHANTOM, SYNTHETIC, Case, Split, load_cases
-from .lineage import learned_here
+from .lineage import is_published, learned_here
 from .networks import build
-from .packing import packed_names, read_facts, require_spacing
+from .packing import PackedFacts, packed_names, read_facts, require_spacing
 from .precision import precision_of
 from .train import Task, fit_task
 
@@ -46,41 +47,67 @@ def pretrain(config: PretrainConfig, folders: list[Path], split: Split, out: Pat
         out: run folder, as in `fit_task`; its split.json says what is learned from and what is held out to watch.
     """
     learnt, held_out = choose_volumes(folders, split, config, say)
+    called = _names_apart([(case.packed, case.name) for case in (*learnt, *held_out)])
+    own = Split(*(tuple(called[case.packed, case.name] for case in cases) for cases in (learnt, held_out)), "for pretraining, labels not looked at")
     task = Task(build=lambda: build(config, outputs=len(ROLES)), stream=lambda first, count: HiddenPatches(learnt, config, first, count),
                 loss=ReconstructionLoss(config.deep_supervision), watch=_watcher(held_out, config) if held_out else None,
                 scores=("cubes", "sequences"), about=f"{len(learnt)} volumes without their labels", measure="share restored",
-                split=Split(tuple(case.name for case in learnt), tuple(case.name for case in held_out), "for pretraining, labels not looked at"),
-                learned=tuple(learned_here(case.packed, case.name) for case in learnt))
+                split=own, learned=tuple(learned_here(case.packed, case.name) for case in learnt))
     return fit_task(config, task, out, device=device, say=say, workers=workers)
 
 
 def choose_volumes(folders: list[Path], split: Split, config: PretrainConfig, say: Callable[[str], None]) -> tuple[list[Case], list[Case]]:
     """The packed cases to learn from and those to watch, which are a share of the former taken away by chance (config.seed).
 
-    In neither are the split's validation and test cases, nor, under another name or in another folder, other cases of the same patients or the
-    same images; made-up ones are left out too, for their texture is not a scanner's.
+    A name is another patient's in another folder, unless it is a published one or an image is the same. In neither are the split's validation and
+    test cases nor, under another name or in another folder, other cases of the same patients or the same images; which folder the split means
+    it does not say, so a name that it holds out is left out of all. Made-up cases are left out too, for their texture is not a scanner's.
     """
     empty = [folder.name for folder in folders if not packed_names(folder)]
     if empty:
         raise MissingFile(f"There is no packed case in {', '.join(empty)}.", "Run braintumorseg-train prepare or prepare-unlabelled first.")
-    found = {name: (folder, read_facts(folder, name)) for folder in folders for name in packed_names(folder)}
-    real = {name: one for name, one in found.items() if one[1].cohort not in (PHANTOM, SYNTHETIC)}
+    folders = {folder.resolve(): folder for folder in folders}.values()
+    found = {(folder, name): read_facts(folder, name) for folder in folders for name in packed_names(folder)}
+    real = {one: facts for one, facts in found.items() if facts.cohort not in (PHANTOM, SYNTHETIC)}
     unseen = {*split.validation, *split.test}
-    barred = [facts for name, (_, facts) in real.items() if name in unseen]
-    patients = {facts.patient for facts in barred} | {patient_of(name) for name in unseen - set(real)}    # of those packed elsewhere the name tells
+    barred = [facts for facts in real.values() if facts.name in unseen]
+    elsewhere = unseen - {facts.name for facts in barred}    # of those the name tells whose they are
+    patients = {facts.patient for facts in barred} | {patient_of(name) for name in elsewhere}
     images = {digest for facts in barred for digest in facts.digests if digest}
-    kept_away = sorted(name for name, (_, facts) in real.items() if facts.patient in patients or images & set(facts.digests))
-    names = sorted(set(real) - set(kept_away))
-    if not names:
+    kept_away = {one: facts for one, facts in real.items() if facts.patient in patients or images & set(facts.digests)}
+    volumes = _once({one: facts for one, facts in real.items() if one not in kept_away})
+    if not volumes:
         raise InputError(f"No volume is left to learn from: the {len(found)} packed there are validation cases or made up.",
                          "Give folders with others, packed by prepare or prepare-unlabelled.")
-    for name in names:
-        require_spacing(real[name][0], [name], config.spacing_mm)
-    say(f"the split's validation and test cases, not looked at: {', '.join(kept_away) or 'none of them is there'}")
-    held = round(config.held_out_share * len(names)) if len(names) > 1 else 0
-    order = np.random.default_rng(config.seed).permutation(len(names))
-    say(f"held out to watch: {', '.join(sorted(names[at] for at in order[:held])) or 'none'}")
-    return tuple([load_cases(real[names[at]][0], [names[at]])[0] for at in sorted(part)] for part in (order[held:], order[:held]))
+    for folder, name in volumes:
+        require_spacing(folder, [name], config.spacing_mm)
+    called = _names_apart([*kept_away, *volumes])
+    say(f"the split's validation and test cases, not looked at: {', '.join(sorted(map(called.get, kept_away))) or 'none of them is there'}")
+    held = round(config.held_out_share * len(volumes)) if len(volumes) > 1 else 0
+    order = np.random.default_rng(config.seed).permutation(len(volumes))
+    say(f"held out to watch: {', '.join(sorted(called[volumes[at]] for at in order[:held])) or 'none'}")
+    return tuple([load_cases(volumes[at][0], [volumes[at][1]])[0] for at in sorted(part)] for part in (order[held:], order[:held]))
+
+
+def _names_apart(cases: Sequence[tuple[Path, str]]) -> dict[tuple[Path, str], str]:
+    """(folder, name) of packed cases -> what each is called: its name, with its folder where several of them have that name."""
+    times, folders = Counter(name for _, name in cases), Counter(folder.name for folder in {folder for folder, _ in cases})
+    titles = {folder: folder.name if folders[folder.name] == 1 else str(folder) for folder, _ in cases}
+    return {(folder, name): name if times[name] == 1 else f"{titles[folder]}/{name}" for folder, name in cases}
+
+
+def _once(volumes: Mapping[tuple[Path, str], PackedFacts]) -> list[tuple[Path, str]]:
+    """The volumes by name; of a case that was packed into several folders the last: its name is a published one's, or an image is the same."""
+    kept: dict[str, list[tuple[tuple[Path, str], PackedFacts]]] = defaultdict(list)
+    for one, facts in volumes.items():
+        kept[facts.name] = [(other, known) for other, known in kept[facts.name] if not _one_case(known, facts)] + [(one, facts)]
+    return [one for _, namesakes in sorted(kept.items()) for one, _ in namesakes]
+
+
+def _one_case(known: PackedFacts, facts: PackedFacts) -> bool:
+    """Of two of one name; without digests, which older versions did not keep, nothing better is known than that."""
+    images = [{digest for digest in one.digests if digest} for one in (known, facts)]
+    return is_published(facts.name) or not all(images) or bool(images[0] & images[1])
 
 
 class HiddenPatches(Dataset):

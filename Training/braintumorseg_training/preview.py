@@ -37,7 +37,7 @@ def draw_patches(config: Config, packed: Path, split: Split | None, path: Path, 
         packed: folder that `prepare` wrote; `split`'s training cases are drawn from, with the phantoms, as in `fit`; all without a split.
         seed: over the configuration's, to see others. The first patches of a run are those of its own seed.
     """
-    cases = load_cases(packed) if split is None else load_cases(packed, split.train) + load_made_up(packed)
+    cases = load_cases(packed) if split is None else load_cases(packed, split.train) + load_made_up(packed, split)
     cases = [case for case in cases if case.cohort != UNLABELLED]
     if not cases:
         raise InputError(f"{packed.name} holds no labelled case.", "Run braintumorseg-train prepare first.")

@@ -46,14 +46,14 @@ def fit(config: Config, packed: Path, split: Split, out: Path, *, device: str = 
     """Train the tumour network until `config.steps` and return the checkpoint's path.
 
     Args:
-        packed: folder of packed cases (`prepare`); cases of the cohort 'phantom' are used when they are there.
+        packed: folder of packed cases (`prepare`); phantoms and synthetic brains are used when they are there and the split names them nowhere.
         split: names to train on and to watch; those to watch are never trained on, nor are others of their patients.
         out: run folder, as in `fit_task`.
         workers, start: as in `fit_task`.
     """
     if not split.train:
         raise InputError("The split has no training cases.", "Name some under train.")
-    made_up = load_made_up(packed)
+    made_up = load_made_up(packed, split)
     train_cases = load_cases(packed, split.train) + made_up
     watch_cases = load_cases(packed, split.validation) if split.validation else []
     refuse_shared_patients(packed, split)

@@ -99,7 +99,7 @@ def validate(weights: Path, folder: CaseFolder, split: Split, out: Path, *, subs
     """
     model = load_model(weights)
     cases = cases_of_part(folder, split, part, say)
-    trained_on = seen_cases(model.card, folder, cases, split.train)
+    trained_on = seen_cases(model.card, folder, cases, split.train, say)
     if write or write_of:
         _require_unseen(part, trained_on)
     if write_of:
@@ -112,14 +112,16 @@ def validate(weights: Path, folder: CaseFolder, split: Split, out: Path, *, subs
         found = Validation(model.card, part, Evaluation(tuple(tally.results), refused=tuple(tally.refused)),
                            {name: case.row.cohort for name, case in cases.items()}, tally.by_sequences, trained_on, tally.provider,
                            DEFINITION + _without({name: case.missing for name, case in cases.items() if case.missing}), tally.sureness)
-        _write(found, tally, out, say)
+        _write(found, tally, out)
+    cards = [] if tally.refused else _write_cards(found, weights if write else None, write_of, folder)
+    # Whoever reads this may be gone, so everything is written by now.
+    say(format_table(found.evaluation))
+    say(f"Everything with its pictures: {out / 'report.md'}")
+    for path in cards:
+        say(f"The numbers are in {path.name}, and for people in {path.with_suffix('.md').name}")
     if tally.refused and (write or write_of):
         raise ModelError(f"{len(tally.refused)} of {len(cases)} cases could not be scored, so the card is as it was; the tables are in {out.name}.",
                          f"Mend {', '.join(name for name, _ in tally.refused[:3])} or take them out of the split.")
-    if write:
-        _rewrite(with_metrics(model.card, card_metrics(found)), weights.with_suffix(".json"), say)
-    if write_of:
-        _rewrite(with_metrics_of(read_card(write_of), model.card, card_metrics(found), found.cases, folder.patient_of), write_of, say)
     return found
 
 
@@ -186,8 +188,7 @@ def _by_subset(model: Model, study: Study, truth: Volume, full: Segmentation, de
     return table
 
 
-def _write(found: Validation, tally: _Tally, out: Path, say: Callable[[str], None]) -> None:
-    say(format_table(found.evaluation))
+def _write(found: Validation, tally: _Tally, out: Path) -> None:
     (out / "validation.json").write_text(json.dumps(_plain(found), indent=2) + "\n", encoding="utf-8")
     write_csv(found.evaluation, out / "validation.csv")
     write_box_plots(found.evaluation, out / "validation.png")
@@ -205,7 +206,6 @@ def _write(found: Validation, tally: _Tally, out: Path, say: Callable[[str], Non
     if not found.trained_on:
         write_card_markdown(with_metrics(found.card, card_metrics(found)), out / f"{found.card.name}.md")
     write_report(found, {region: kept[0].case for region, kept in tally.worst.items()}, out)
-    say(f"Everything with its pictures: {out / 'report.md'}")
 
 
 def _plain(found: Validation) -> dict:
@@ -214,7 +214,17 @@ def _plain(found: Validation) -> dict:
             "by_sequences": found.by_sequences}
 
 
-def _rewrite(card: ModelCard, path: Path, say: Callable[[str], None]) -> None:
+def _write_cards(found: Validation, weights: Path | None, other: Path | None, folder: CaseFolder) -> list[Path]:
+    """Put the numbers into the card of `weights` and into the `other` card (JSON), and beside each a page for people; returns the cards' paths."""
+    written = []
+    if weights:
+        written.append(_rewrite(with_metrics(found.card, card_metrics(found)), weights.with_suffix(".json")))
+    if other:
+        written.append(_rewrite(with_metrics_of(read_card(other), found.card, card_metrics(found), found.cases, folder.patient_of), other))
+    return written
+
+
+def _rewrite(card: ModelCard, path: Path) -> Path:
     write_card(card, path)
     write_card_markdown(card, path.with_suffix(".md"))
-    say(f"The numbers are in {path.name}, and for people in {path.with_suffix('.md').name}")
+    return path

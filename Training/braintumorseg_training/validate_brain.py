@@ -51,12 +51,12 @@ def validate_brain(weights: Path, maps: Path, split: Split, heads: list[Path], o
     rows = {name: _row(scores) for name, scores in {"made-up images": made_up, **real}.items()}
     metrics = {"definition": DEFINITION, "split": f"{_IMAGES} images of {len(split.validation)} heads held out before training"
                + (f"; {len(heads)} real, whose truth is another tool's mask" if heads else ""), "dice": rows}
-    for name, row in rows.items():
-        say(f"{name}: mean {row['mean']:.4f}, median {row['median']:.4f}, worst {row['worst']:.4f} (N = {row['n']})")
     out.mkdir(parents=True, exist_ok=True)
     (out / "validation.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     if write:
         write_card(replace(model.card, metrics=metrics), weights.with_suffix(".json"))
+    for name, row in rows.items():
+        say(f"{name}: mean {row['mean']:.4f}, median {row['median']:.4f}, worst {row['worst']:.4f} (N = {row['n']})")
     return metrics
 
 

@@ -28,6 +28,7 @@ def add_verbs(verbs) -> None:
     verb.add_argument("--workers", type=_count, default=granted_cores(), metavar="N",
                       help="processes (default: one for each core that this one may use)")
     verb.add_argument("--force", action="store_true", help="pack again what is packed already, from another folder too")
+    verb.add_argument("--prune", action="store_true", help="remove cases that were packed from the folder and are in it no more")
     verb.set_defaults(run=_prepare, refuse=verb.error)
 
     verb = verbs.add_parser("split", help="deal the packed cases into training, validation and test, by patient")
@@ -83,7 +84,7 @@ def _prepare(args) -> None:
     outcomes = []
     if args.cases:
         outcomes = prepare_folder(args.cases, args.out, card, table=table, labels=args.labels, layout=args.layout, missing_ok=args.missing_ok,
-                                  workers=args.workers, force=args.force, say=say)
+                                  workers=args.workers, force=args.force, prune=args.prune, say=say)
     pack_phantoms(args.phantoms, args.out, card, say, force=args.force)
     if args.heads:
         from .synthetic_brains import pack_synthetic_brains

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from .verbs_data import add_case_options, case_folder
-from .verbs_fit import HEADS_SPLIT, OWN_SPLIT
+from .verbs_fit import HEADS_SPLIT, OWN_SPLIT, say
 
 __all__ = ["add_verbs"]
 
@@ -71,22 +71,22 @@ def _validate(args) -> None:
     from .validate import validate
 
     validate(args.model, case_folder(args, args.cases), read_split(args.split), args.out, subsets=args.subsets, write=args.write_card,
-             write_of=args.write_card_of, part=args.part, device=args.device, say=_say)
+             write_of=args.write_card_of, part=args.part, device=args.device, say=say)
     if args.zip:
-        print(pack_zip(args.write_card_of.with_suffix(".onnx") if args.write_card_of else args.model, args.zip))
+        say(pack_zip(args.write_card_of.with_suffix(".onnx") if args.write_card_of else args.model, args.zip))
 
 
 def _validate_brain(args) -> None:
     from .data import read_split
     from .validate_brain import validate_brain
 
-    validate_brain(args.model, args.maps, read_split(args.split), args.head, args.out, write=args.write_card, say=_say)
+    validate_brain(args.model, args.maps, read_split(args.split), args.head, args.out, write=args.write_card, say=say)
 
 
 def _compare(args) -> None:
     from .compare import compare, read_groups
 
-    compare(read_groups(args.folders, args.group), args.out, say=_say)
+    compare(read_groups(args.folders, args.group), args.out, say=say)
 
 
 def _calibrate(args) -> None:
@@ -94,8 +94,4 @@ def _calibrate(args) -> None:
     from .data import read_split
 
     calibrate([read_fold(one) for one in args.fold], case_folder(args, args.cases), args.out, fixed=read_split(args.fixed), part=args.part,
-              cards=args.write_card, device=args.device, say=_say)
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
+              cards=args.write_card, device=args.device, say=say)

@@ -21,7 +21,8 @@ def add_verbs(verbs) -> None:
     verb = verbs.add_parser("pretrain", help="train a network to fill in what was hidden of brains, without labels; fit --init takes up its weights")
     verb.add_argument("--data", type=Path, required=True, action="append", metavar="FOLDER",
                       help="folder that prepare or prepare-unlabelled wrote (may be repeated); labels are not looked at")
-    verb.add_argument("--split", type=Path, default=OWN_SPLIT, help="the split that fit will be given: its validation cases are left out")
+    verb.add_argument("--split", type=Path, default=OWN_SPLIT,
+                      help="the split that fit will be given: its validation and test cases are left out, under their names in every folder")
     add_common(verb)
     add_workers(verb)
     verb.set_defaults(run=_pretrain)
@@ -51,9 +52,9 @@ def _prepare_unlabelled(args) -> None:
     from .export import draft_card
     from .unlabelled import pack_unlabelled
 
-    refused = pack_unlabelled(args.studies, args.out, draft_card(spacing_mm=(args.spacing,) * 3), print)
+    refused = pack_unlabelled(args.studies, args.out, draft_card(spacing_mm=(args.spacing,) * 3), say)
     if refused:
-        print(f"{len(refused)} refused:", *refused, sep="\n  ")
+        say("\n  ".join([f"{len(refused)} refused:", *refused]))
 
 
 def _pretrain(args) -> None:
