@@ -38,6 +38,7 @@ def test_a_table_says_what_it_has_columns_for(tmp_path):
 
 @pytest.mark.parametrize("content, words", [
     ("", "no column `case`"),
+    ("case,cohort\na,phantom\n", "of the cohort phantom, a word for what is no patient"),
     ("name,labels\na,brats2023\n", "no column `case`"),
     ("case,labels\na,brats2023\na,brats2021\n", "a twice"),
     ("case,labels\na,mine\n", "mine, which is unknown.*brats2021"),

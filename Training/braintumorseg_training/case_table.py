@@ -11,8 +11,9 @@ from pathlib import Path
 from braintumorseg.errors import InputError, MissingFile
 from braintumorseg.labels import CONVENTIONS
 
-__all__ = ["CaseRow", "cohort_of", "patient_of", "read_table", "unmatched_rows"]
+__all__ = ["PHANTOM", "SYNTHETIC", "UNLABELLED", "CaseRow", "cohort_of", "patient_of", "read_table", "unmatched_rows"]
 
+PHANTOM, SYNTHETIC, UNLABELLED = "phantom", "synthetic", "unlabelled"   # cohorts that are in no split: phantoms, brains made from label maps, cases without labels
 _SHOWN = 3
 
 # (name, cohort), the first that fits. The names are those of the releases; TCGA's scans are in BraTS under the name of their archive.
@@ -52,7 +53,8 @@ class CaseRow:
 def read_table(path: Path) -> dict[str, CaseRow]:
     """case -> row from a CSV with the column `case` and any of `labels` (its first word), `cohort`, `patient`.
 
-    Raises MissingFile, or InputError for a table that is none, a case that stands twice, or a label convention that is unknown.
+    Raises MissingFile, or InputError for a table that is none, a case that stands twice, a label convention that is unknown, or a cohort
+    that stands for made-up cases.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -72,6 +74,9 @@ def read_table(path: Path) -> dict[str, CaseRow]:
         if labels and labels[0] not in CONVENTIONS:
             raise InputError(f"The table {path.name} says that {name} is labelled as {labels[0]}, which is unknown.",
                              f"Use {', '.join(CONVENTIONS)}.")
+        if row.get("cohort") in (PHANTOM, SYNTHETIC, UNLABELLED):
+            raise InputError(f"The table {path.name} says that {name} is of the cohort {row['cohort']}, a word for what is no patient.",
+                             "Give its cohort another name.")
         table[name] = CaseRow(labels[0] if labels else "", row.get("cohort", ""), row.get("patient", ""))
     return table
 

@@ -29,13 +29,11 @@ from braintumorseg.resample import resample
 from braintumorseg.study import Study
 from braintumorseg.volume import Volume
 
-from .case_table import patient_of
+from .case_table import PHANTOM, SYNTHETIC, UNLABELLED, patient_of
 
 __all__ = ["PHANTOM", "SPOTS", "SYNTHETIC", "UNLABELLED", "PackedFacts", "digests_of", "fingerprint", "forget", "open_channels", "open_labels",
            "origin_of", "pack_case", "packed_names", "read_facts", "read_spots", "require_spacing"]
 
-# Cohorts that are in no split: phantoms, brains made from label maps, and cases without labels, which are for pretraining only.
-PHANTOM, SYNTHETIC, UNLABELLED = "phantom", "synthetic", "unlabelled"
 SPOTS = 2000  # voxels of each label whose places are kept, for patches around them
 _ENDS = (".channels.npy", ".labels.npy", ".npz")
 _SHOWN = 3
