@@ -44,13 +44,13 @@ def spread(model):
     return np.median([one.max() / one.min() for one in ranges])
 
 
-def test_channels_get_one_range_and_the_answers_stay(uneven):
+def test_channels_get_ranges_more_alike_and_the_answers_stay(uneven):
     before, wide = answers(uneven), spread(uneven)
     equalise(uneven, [INPUT])
     assert np.allclose(answers(uneven), before, atol=1e-4)
     assert before.std() > 0.01
     assert wide > 100
-    assert spread(uneven) == pytest.approx(1, rel=1e-3)
+    assert spread(uneven) == pytest.approx(np.sqrt(wide), rel=0.1)
 
 
 def test_what_several_layers_share_and_what_reads_joined_features_is_kept_apart():
@@ -73,6 +73,6 @@ def test_what_several_layers_share_and_what_reads_joined_features_is_kept_apart(
     a, b, c = answers(model, "a_on", "b", "c")
     for made in (a, c):
         ranges = np.abs(made).max(axis=(0, 2, 3, 4))
-        assert ranges[:3] == pytest.approx(ranges[0], rel=1e-3)
+        assert ranges[2] / ranges[0] == pytest.approx(np.sqrt(np.abs(b[:, 2]).max() / np.abs(b[:, 0]).max()), rel=0.2)
         assert ranges[3] == 0
     assert np.abs(b).max(axis=(0, 2, 3, 4))[2] > 50 * np.abs(b).max(axis=(0, 2, 3, 4))[0], "a Neg stands behind it"

@@ -55,7 +55,7 @@ def test_8_bits_bear_channels_of_unlike_strength_that_count_alike(tmp_path):
     with torch.no_grad():
         for block in network.modules():
             if hasattr(block, "norm1"):
-                factors = torch.logspace(-2, 2, len(block.norm1.weight))
+                factors = torch.logspace(-1, 1, len(block.norm1.weight))
                 block.norm1.weight *= factors
                 block.norm1.bias *= factors
                 block.conv2.conv.weight /= factors[:, None, None, None]

@@ -13,7 +13,7 @@ from braintumorseg.labels import CONVENTIONS
 
 __all__ = ["PHANTOM", "SYNTHETIC", "UNLABELLED", "CaseRow", "cohort_of", "patient_of", "read_table", "unmatched_rows"]
 
-PHANTOM, SYNTHETIC, UNLABELLED = "phantom", "synthetic", "unlabelled"   # cohorts that are in no split: phantoms, brains made from label maps, cases without labels
+PHANTOM, SYNTHETIC, UNLABELLED = "phantom", "synthetic", "unlabelled"   # cohorts that are in no split (the last is for pretraining)
 _SHOWN = 3
 
 # (name, cohort), the first that fits. The names are those of the releases; TCGA's scans are in BraTS under the name of their archive.

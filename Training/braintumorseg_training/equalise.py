@@ -1,7 +1,9 @@
-"""Cross-layer equalisation (Nagel 2019, arXiv:1906.04721): channels that pass between two layers get one range, so that 8 bits suit all of them.
+"""Cross-layer equalisation (Nagel 2019, arXiv:1906.04721): channels that pass between two layers get ranges more alike, so that 8 bits suit them.
 
 What makes a channel is multiplied by a number and what reads it divided by the same: between convolutions, transposed or not, and norms there is
-only what keeps a positive factor (leaky ReLU, sums, joining). Answers stay what they are.
+only what keeps a positive factor (leaky ReLU, sums, joining). Answers stay what they are. Ranges go half the way (on a scale of logarithms) to one,
+as in SmoothQuant (Xiao 2023, arXiv:2211.10438): the rest of the way would bring the unevenness into the weights, and leave no channel room for
+images unlike the samples. The brain network, for one, then took noise for brain.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ class _Span:
 
 
 def equalise(model, samples: Sequence[np.ndarray]) -> None:
-    """Change the constants (float32) of an ONNX model so that all channels that a convolution reads have one range over `samples` (C, I, J, K).
+    """Change the constants (float32) of an ONNX model so that the channels that a convolution reads have ranges more alike over `samples`
+    (C, I, J, K): what was 100 times as wide as another is 10 times as wide.
 
     A channel's range is the largest magnitude in a sample, averaged over samples. What cannot be scaled (images, probabilities, the input of a
     norm, factors of a gate) stays.
@@ -44,7 +47,7 @@ def equalise(model, samples: Sequence[np.ndarray]) -> None:
     for span in spans:
         width = np.max([widest[tensor] for tensor, *_ in span.readers], axis=0)            # (channels,)
         width = np.maximum(width, max(_WEAKEST * width.max(), np.finfo(np.float32).tiny))
-        factor = (np.exp(np.log(width).mean()) / width).astype(np.float32)
+        factor = np.sqrt(np.exp(np.log(width).mean()) / width).astype(np.float32)
         for name, axis in span.makers:
             changed[name] *= _along(factor, axis, changed[name].ndim)
         for _, name, axis, first in span.readers:

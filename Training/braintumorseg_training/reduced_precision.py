@@ -25,14 +25,15 @@ def quantise(weights: Path, samples: Sequence[np.ndarray], kept: Collection[str]
     """Write `out`: convolutions on 8-bit integers but for those named in `kept`, their ranges taken from `samples` (C, I, J, K) float32.
 
     The form is ONNX's own (QuantizeLinear and DequantizeLinear around float nodes), which OpenVINO and ONNX Runtime both read. Ranges are the plain
-    minima and maxima, averaged over the samples: cutting outliers off cost ten times the Dice on our networks (before joined features were parted).
-    Channels are given one range first (see `equalise`). Biases are not corrected: the norm behind a convolution takes them away, and where there is
-    none it was not tried what that would bring. A convolution of joined features is made into the sum of one a part (see `_parted`). Sums are left in
+    minima and maxima of all samples: cutting outliers off cost ten times the Dice on our networks (before joined features were parted). Channels are
+    given ranges more alike first (see `equalise`). Biases are not corrected: the norm behind a convolution takes them away, and where there is none
+    it was not tried what that would bring. A convolution of joined features is made into the sum of one a part (see `_parted`). Sums are left in
     float: they cost little, and 8 bits would show in them. Weights take 7 bits of the 8: the products of two bytes that processors without VNNI add
     up in 16 bits cannot overflow then.
     """
     nncf = _import_nncf()
     from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
+    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
     exact = widened(weights)
     equalise(exact, samples)
@@ -40,7 +41,9 @@ def quantise(weights: Path, samples: Sequence[np.ndarray], kept: Collection[str]
         _parted(exact, kept), nncf.Dataset([{"channels": sample[None]} for sample in samples]), subset_size=len(samples),
         preset=nncf.QuantizationPreset.MIXED,   # leaky ReLU leaves a lopsided range: symmetric steps would waste half of the 8 bits
         target_device=nncf.TargetDevice.CPU, ignored_scope=nncf.IgnoredScope(names=sorted(kept), types=["Add"], validate=False),
-        advanced_parameters=AdvancedQuantizationParameters(disable_bias_correction=True, overflow_fix=OverflowFix.ENABLE))
+        advanced_parameters=AdvancedQuantizationParameters(
+            disable_bias_correction=True, overflow_fix=OverflowFix.ENABLE,
+            activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX))
     _save(model, out)
 
 
