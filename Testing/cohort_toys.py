@@ -31,6 +31,6 @@ def run(capsys, *arguments):
 
 
 def lines_of(out, state=""):
-    """Every line of a cohort's manifests after the first, of one state or of all."""
+    """Every line of a cohort's manifests that tells of a study, of one state or of all."""
     lines = [json.loads(line) for path in sorted(out.glob("manifest*.jsonl")) for line in path.read_text().splitlines()[1:]]
-    return [line for line in lines if state in ("", line["state"])]
+    return [line for line in lines if "state" in line and state in ("", line["state"])]

@@ -19,12 +19,13 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or _OF_MEMORY.search(str(error)) is not None
 
 
-def load_failure(name: str, package: str, error: ImportError) -> ResourceError:
+def load_failure(name: str, package: str, error: Exception) -> ResourceError:
     """Why the runtime `name`, of a package that is installed, cannot be imported."""
     if "DLL load failed" in str(error):   # mostly for want of a new enough C++ library, which Python itself brings only in part
         return ResourceError(f"{name} is installed and its libraries cannot be loaded ({one_line(error)}).",
                              "Install Microsoft's newest Visual C++ redistributable (https://aka.ms/vs/17/release/vc_redist.x64.exe) and try again.")
-    return ResourceError(f"{name} cannot be loaded ({one_line(error)}).", f"Install it again: pip install --force-reinstall {package}")
+    return ResourceError(f"{name} cannot be loaded ({one_line(error) or type(error).__name__}).",
+                         f"Install it again: pip install --force-reinstall {package}")
 
 
 def one_line(error: Exception, most: int = 200) -> str:

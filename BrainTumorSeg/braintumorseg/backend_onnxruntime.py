@@ -80,7 +80,7 @@ def import_onnxruntime():
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read once, when it is loaded
     try:
         import onnxruntime
-    except ImportError as error:
+    except Exception as error:  # mostly ImportError; a package that does not fit its machine raises other kinds, too
         package = next((name for name in ("onnxruntime-gpu", "onnxruntime") if installed_version(name)), None)
         if package is not None or not isinstance(error, ModuleNotFoundError) or error.name != "onnxruntime":
             raise load_failure("ONNX Runtime", package or "onnxruntime", error) from None

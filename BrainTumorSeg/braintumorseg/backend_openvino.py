@@ -105,7 +105,7 @@ def import_openvino():
     sys.modules.setdefault("openvino_telemetry", None)
     try:
         import openvino
-    except ImportError as error:
+    except Exception as error:  # mostly ImportError; a package that does not fit its machine raises other kinds, too
         raise load_failure("OpenVINO", "openvino", error) from None
     return openvino
 

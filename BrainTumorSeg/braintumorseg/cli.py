@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from . import __version__
+from .arguments import not_negative, some_path
 from .cohort_options import add_cohort
 from .errors import BrainTumorSegError, Cancelled, InputError
 from .io.dicom_quiet import hush
@@ -104,14 +105,14 @@ def _parser() -> argparse.ArgumentParser:
     verb.set_defaults(run=_lazily("doctor"))
 
     verb = verbs.add_parser("demo", help="make a synthetic patient, segment it, compare with its truth")
-    verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the patient and the results")
-    verb.add_argument("--seed", type=_not_negative, default=0, help="which patient (default 0)")
+    verb.add_argument("--out", type=some_path, required=True, metavar="DIR", help="folder for the patient and the results")
+    verb.add_argument("--seed", type=not_negative, default=0, help="which patient (default 0)")
     verb.add_argument("--force", action="store_true", help="replace the folder of an earlier demo")
     verb.set_defaults(run=_lazily("demo"))
 
     verb = verbs.add_parser("phantom", help="make a synthetic patient and nothing else: DICOM series and NIfTI files")
-    verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the patient")
-    verb.add_argument("--seed", type=_not_negative, default=0, help="which patient (default 0)")
+    verb.add_argument("--out", type=some_path, required=True, metavar="DIR", help="folder for the patient")
+    verb.add_argument("--seed", type=not_negative, default=0, help="which patient (default 0)")
     verb.add_argument("--force", action="store_true", help="replace the folder of an earlier phantom")
     verb.add_argument("--json", action="store_true", help="one JSON line on stdout instead of text")
     verb.set_defaults(run=_lazily("phantom", "verbs_phantom"))
@@ -127,7 +128,7 @@ def _add_segment(verbs) -> None:
         epilog="DIR gets segmentation.nii.gz (labels 1 necrosis, 2 oedema, 3 enhancing; on the reference's own grid), overlay.png, steps.png "
                "(where something was aligned or cut out), report.json and report.html; for DICOM input segmentation.dcm, too.")
     _add_images(verb)
-    verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results; it must not exist yet (see --force)")
+    verb.add_argument("--out", type=some_path, required=True, metavar="DIR", help="folder for the results; it must not exist yet (see --force)")
     _add_segment_options(verb)
     verb.set_defaults(run=_lazily("segment"))
 
@@ -144,7 +145,7 @@ def _add_segment_options(verb) -> None:
     verb.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the network runs (default auto)")
     verb.add_argument("--provider", choices=("tensorrt", "cuda", "openvino", "onnxruntime"),
                       help="what runs the network, and nothing else (default: the best of the device's)")
-    verb.add_argument("--threads", type=_not_negative, default=0, metavar="N", help="CPU threads for the network (default: all cores)")
+    verb.add_argument("--threads", type=not_negative, default=0, metavar="N", help="CPU threads for the network (default, and at most: all cores)")
     verb.add_argument("--registered", action="store_true", help="the sequences share one grid and are aligned: move nothing")
     verb.add_argument("--stripped", action="store_true", help="the images show the brain alone, even if they do not look it")
     verb.add_argument("--thorough", action="store_true",
@@ -157,14 +158,8 @@ def _add_segment_options(verb) -> None:
     verb.add_argument("--force", action="store_true", help="replace the results of an earlier run in DIR")
 
 
-def _not_negative(words: str) -> int:
-    if not words.isdecimal():
-        raise argparse.ArgumentTypeError(f"'{words}' is not a whole number from 0 on")
-    return int(words)
-
-
 def _add_images(verb) -> None:
-    verb.add_argument("paths", nargs="*", type=Path, metavar="PATH",
+    verb.add_argument("paths", nargs="*", type=some_path, metavar="PATH",
                       help="folders or files of DICOM series, images (NIfTI, NRRD, MHA), or folders of them")
     _add_roles(verb, "an image, a DICOM series' folder or a file of it, or its number (7; 7.2 for its second volume)")
     verb.add_argument("--study", type=int, metavar="N", help="which of several DICOM studies, 1 the earliest")
@@ -172,7 +167,7 @@ def _add_images(verb) -> None:
 
 def _add_roles(verb, which: str) -> None:
     for role, words in (("t1", "T1 before contrast"), ("t1ce", "T1 after contrast"), ("t2", "T2"), ("flair", "T2-FLAIR")):
-        verb.add_argument(f"--{role}", type=Path, metavar="WHICH", help=f"{words}: {which}")
+        verb.add_argument(f"--{role}", type=some_path, metavar="WHICH", help=f"{words}: {which}")
     verb.add_argument("--fill-gaps", action="store_true", help="make up missing slices of a DICOM series from their neighbours, do not refuse it")
 
 
@@ -190,13 +185,13 @@ def _add_evaluate(verbs) -> None:
     verb = verbs.add_parser("evaluate", help="compare a segmentation, or a folder of them, with the truth",
                             description="Dice, IoU, precision, recall, HD95, NSD at 1 mm, volume error and lesion-wise scores (BraTS 2023), "
                                         "per label and region.")
-    verb.add_argument("--truth", type=Path, required=True, metavar="F", help="label map, or folder of cases")
-    verb.add_argument("--found", type=Path, required=True, metavar="F", help="likewise; cases are matched by name")
+    verb.add_argument("--truth", type=some_path, required=True, metavar="F", help="label map, or folder of cases")
+    verb.add_argument("--found", type=some_path, required=True, metavar="F", help="likewise; cases are matched by name")
     verb.add_argument("--labels", choices=tuple(CONVENTIONS), default="brats2023",
                       help="how the truth writes enhancing tumour: 4 in brats2021, 3 in brats2023 (default)")
     verb.add_argument("--found-labels", choices=tuple(CONVENTIONS), default="brats2023", help="likewise for what was found (default brats2023)")
-    verb.add_argument("--csv", type=Path, metavar="FILE", help="also write every case and structure as a table")
-    verb.add_argument("--plot", type=Path, metavar="FILE", help="also draw box plots of Dice as PNG (needs matplotlib)")
+    verb.add_argument("--csv", type=some_path, metavar="FILE", help="also write every case and structure as a table")
+    verb.add_argument("--plot", type=some_path, metavar="FILE", help="also draw box plots of Dice as PNG (needs matplotlib)")
     verb.add_argument("--json", action="store_true", help="one JSON line on stdout instead of the table")
     verb.set_defaults(run=_lazily("evaluate"))
 
@@ -210,7 +205,7 @@ def _add_models(verbs) -> None:
     action.add_argument("name", metavar="NAME")
     action.set_defaults(run=_lazily("models_show"))
     action = actions.add_parser("add", help="install a network from a zip of NAME.onnx and NAME.json")
-    action.add_argument("file", type=Path, metavar="FILE.zip")
+    action.add_argument("file", type=some_path, metavar="FILE.zip")
     action.set_defaults(run=_lazily("models_add"))
     action = actions.add_parser("remove", help="delete a network that was added")
     action.add_argument("name", metavar="NAME")
@@ -225,22 +220,22 @@ def _add_export(verbs) -> None:
         description="Write a label file as a DICOM Segmentation that refers to the series it was made in, and where asked for a structured "
                     f"report of volumes and diameters and a series of pictures. {RESEARCH_ONLY}",
         epilog="Who made the labels is taken from the report.json beside them, or from --report, --model or --manual.")
-    verb.add_argument("labels", type=Path, metavar="LABELS", help="label map (NIfTI, NRRD, MHA) of 1 necrosis, 2 oedema, 3 enhancing; or a DICOM-SEG")
-    verb.add_argument("--source", nargs="+", type=Path, required=True, metavar="PATH", help="the DICOM series: its folder or files")
-    verb.add_argument("--out", type=Path, required=True, metavar="FILE.dcm", help="the SEG; it must not exist yet (see --force)")
+    verb.add_argument("labels", type=some_path, metavar="LABELS", help="label map (NIfTI, NRRD, MHA): 1 NCR, 2 ED, 3 ET; or a DICOM-SEG")
+    verb.add_argument("--source", nargs="+", type=some_path, required=True, metavar="PATH", help="the DICOM series: its folder or files")
+    verb.add_argument("--out", type=some_path, required=True, metavar="FILE.dcm", help="the SEG; it must not exist yet (see --force)")
     verb.add_argument("--series", type=int, metavar="NUMBER", help="which series of the source, by its number, when several have the labels' voxels")
     verb.add_argument("--labels", dest="convention", choices=tuple(CONVENTIONS), default="brats2023",
                       help="how the label map writes enhancing tumour: 4 in brats2021, 3 in brats2023 (default)")
     maker = verb.add_mutually_exclusive_group()
-    maker.add_argument("--report", type=Path, metavar="FILE", help="report.json of the run that made the labels")
+    maker.add_argument("--report", type=some_path, metavar="FILE", help="report.json of the run that made the labels")
     maker.add_argument("--model", metavar="NAME", help="the network that made them")
     maker.add_argument("--manual", action="store_true", help="they were drawn by hand")
     verb.add_argument("--edited", action="store_true", help="a person has corrected them: the SEG says SEMIAUTOMATIC")
     verb.add_argument("--labelmap", action="store_true", help="a LABELMAP SEG: a tenth of the size, but many viewers do not read it yet")
     verb.add_argument("--fill-gaps", action="store_true", help="the series lacks slices, and the labels were made with `segment --fill-gaps`")
     verb.add_argument("--resample", action="store_true", help="labels on another grid: give each voxel of the series the nearest label")
-    verb.add_argument("--sr", type=Path, metavar="FILE.dcm", help="also a structured report (TID 1500) of volumes and diameters")
-    verb.add_argument("--sc", type=Path, metavar="DIR", help="also pictures with the outlines (secondary capture), for viewers that show no SEG")
+    verb.add_argument("--sr", type=some_path, metavar="FILE.dcm", help="also a structured report (TID 1500) of volumes and diameters")
+    verb.add_argument("--sc", type=some_path, metavar="DIR", help="also pictures with the outlines (secondary capture), for viewers that show no SEG")
     verb.add_argument("--force", action="store_true", help="replace outputs that exist")
     verb.add_argument("--json", action="store_true", help="one JSON line on stdout instead of text")
     verb.set_defaults(run=_lazily("export", "verbs_export"))
@@ -257,7 +252,7 @@ def _add_pacs(verbs) -> None:
     def add(name: str, words: str, with_json: bool = True):
         action = actions.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
         action.add_argument("node", metavar="NODE", help="an archive of the settings file")
-        action.add_argument("--config", type=Path, metavar="FILE", help="another settings file")
+        action.add_argument("--config", type=some_path, metavar="FILE", help="another settings file")
         if with_json:
             action.add_argument("--json", action="store_true", help="one JSON line on stdout instead of text")
         action.set_defaults(run=_lazily(f"pacs_{name}", "verbs_pacs"))
@@ -273,13 +268,13 @@ def _add_pacs(verbs) -> None:
     action.add_argument("--with-identity", action="store_true", help="show names, IDs and descriptions too")
     action = add("retrieve", "fetch a study into a new folder")
     action.add_argument("study_uid", metavar="STUDY_UID")
-    action.add_argument("--out", type=Path, required=True, metavar="DIR", help="a folder that does not exist yet")
+    action.add_argument("--out", type=some_path, required=True, metavar="DIR", help="a folder that does not exist yet")
     action.add_argument("--modality", default="", metavar="MR", help="only its series of this modality")
     action = add("send", "send DICOM files")
-    action.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    action.add_argument("files", nargs="+", type=some_path, metavar="FILE")
     action = add("segment", "fetch a study, segment it, and send results back", with_json=False)
     action.add_argument("study_uid", metavar="STUDY_UID")
-    action.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results; it must not exist yet (see --force)")
+    action.add_argument("--out", type=some_path, required=True, metavar="DIR", help="folder for the results; it must not exist yet (see --force)")
     action.add_argument("--send-back", default="", metavar="seg,sr,sc", help="which results go to the archive: segmentation, measurements, pictures")
     _add_roles(action, "the series' number")
     _add_segment_options(action)
@@ -291,9 +286,9 @@ def _add_anonymise(verbs) -> None:
         description="Write a copy of DICOM images without identity (DICOM PS3.15, Basic Profile): names, numbers, free text and private "
                     "attributes removed, UIDs replaced consistently, dates shifted by one number of days per patient.",
         epilog="The face can be seen in images of the head, and this does not remove it: share only under an agreement that says so.")
-    verb.add_argument("paths", nargs="+", type=Path, metavar="IN", help="DICOM files or folders, of one patient or many")
-    verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="a folder that does not exist yet")
-    verb.add_argument("--seed-file", type=Path, metavar="F", help="secret from which pseudonyms are made (written if it is not there): the same "
+    verb.add_argument("paths", nargs="+", type=some_path, metavar="IN", help="DICOM files or folders, of one patient or many")
+    verb.add_argument("--out", type=some_path, required=True, metavar="DIR", help="a folder that does not exist yet")
+    verb.add_argument("--seed-file", type=some_path, metavar="F", help="secret from which pseudonyms are made (written if it is not there): the same "
                       "file gives the same patient the same pseudonym next time. Keep it as safe as the names themselves")
     verb.add_argument("--keep-dates", action="store_true", help="leave dates as they are (Retain Full Dates Option)")
     verb.add_argument("--keep-age-sex", action="store_true",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import threading
 import time
 from collections import deque
@@ -15,12 +16,14 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from .cohort_list import Entry, fingerprint
+from .cohort_files import fingerprint, unchanged
+from .cohort_list import Entry
 from .cohort_manifest import Manifest, Record, refused
 from .cohort_workers import Outcome, Workers
 from .errors import Cancelled, OutputError
 from .io.atomic import MARKER, check_output
 from .io.owner import MARK, owner_mark, remove_folder
+from .io.replacing import put
 from .progress import Update
 
 __all__ = ["MOST_DEATHS", "left_to_do", "numbered", "run_cohort"]
@@ -32,17 +35,19 @@ _LOOK_EVERY_S = 0.5
 
 def left_to_do(entries: Sequence[Entry], manifest: Manifest, out: Path, retry_failed: bool = False) -> list[Entry]:
     """Those of `entries` to segment now: not those that are done, nor those that failed unless `retry_failed`; whose files have changed
-    since or whose results are gone, in any case. What a killed run left of them is removed.
+    since or whose results are gone, in any case. What a killed run left of them is removed. One that another process is at stays with it.
     """
     todo = []
     for entry in entries:
         known = manifest.records.get(entry.id)
         if known is not None and known.state == "begun":
+            if not manifest.is_free(entry.id):   # of a shard that an earlier version, which dealt otherwise, began
+                continue
             _clear(out / entry.id)
             if known.begun >= MOST_DEATHS and not retry_failed:
                 manifest.write(_died(known))
                 continue
-        elif known is not None and known.files == fingerprint(entry) and (
+        elif known is not None and known.state != "listed" and unchanged(entry, known.files) and (
                 (out / entry.id / MARKER).is_file() if known.state == "done" else not retry_failed):
             continue
         todo.append(entry)
@@ -60,6 +65,15 @@ def _clear(folder: Path) -> None:
     for partial in folder.parent.iterdir():
         if others.fullmatch(partial.name):
             remove_folder(partial)
+
+
+def _remove_superseded(folder: Path) -> None:
+    """Remove results that the manifest will not speak of any more. By way of another name: a kill leaves all or nothing, and `_clear` finds it."""
+    if (folder / MARKER).is_file():
+        aside = folder.with_name(f".{folder.name}.partial-{owner_mark()}-{secrets.token_hex(4)}")
+        with suppress(OSError):   # they may not be moved: then they are replaced, if all goes well
+            put(folder, aside)
+            remove_folder(aside)
 
 
 def run_cohort(entries: Sequence[Entry], workers: Workers, manifest: Manifest, *, listener: Callable[[Update], None] = lambda update: None,
@@ -117,6 +131,8 @@ class _Run:
         if not (self._waiting or (self._alone and not self._in_work)) or not has_room():
             return None
         entry = (self._waiting or self._alone).popleft()
+        if self._manifest.is_superseded(entry.id):   # if it fails now, they must not lie there as if they were of the files that there are
+            _remove_superseded(self._manifest.folder / entry.id)
         begun = _begun(entry, self._manifest.records.get(entry.id))
         self._in_work[entry.id] = replace(begun, begun=begun.begun - 1)
         self._manifest.write(begun)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
-import os
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -12,10 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import ConfigError, MissingFile
-from .io.files import walk
 from .study import ROLES
 
-__all__ = ["COLUMNS", "SYSTEM_NAMES", "Entry", "fingerprint", "list_folder", "read_list"]
+__all__ = ["COLUMNS", "SYSTEM_NAMES", "Entry", "list_folder", "read_list"]
 
 COLUMNS = ("id", "path", *ROLES, "study")
 # What systems leave in folders and at the root of a disk, in lower case: Windows, macOS, Linux, and the servers of Synology and QNAP.
@@ -102,18 +99,3 @@ def _entry(table: Path, number: int, row: Mapping[str, str | None]) -> Entry:
 def _for_windows(name: str) -> bool:
     """False for what Windows takes for another name, or for a device; results may go there later."""
     return not name.endswith((".", " ")) and not _NAMES_OF_DEVICES.fullmatch(name)
-
-
-def fingerprint(entry: Entry) -> str:
-    """16 hexadecimal digits that change when files of the study are added, removed or changed (by name, size and time)."""
-    digest = hashlib.sha256(repr((sorted(entry.roles), entry.study)).encode())
-    for place in (*entry.paths, *(Path(value) for value in entry.roles.values())):
-        for path in sorted(walk(place)) if place.is_dir() else [place]:
-            try:
-                facts = path.stat()
-            except OSError:   # a series' number, or a file that is not there: reading says so
-                digest.update(os.fsencode(path.name))
-                continue
-            inside = path.relative_to(place) if path != place else Path(path.name)
-            digest.update(repr((os.fsencode(inside), facts.st_size, int(facts.st_mtime))).encode())
-    return digest.hexdigest()[:16]

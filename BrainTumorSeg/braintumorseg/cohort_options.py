@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
-from pathlib import Path
 
+from .arguments import some_path
 from .cohort_shard import Shard
 
 __all__ = ["add_cohort"]
@@ -29,15 +29,19 @@ def add_cohort(verbs, research_only: str) -> argparse.ArgumentParser:
 Every folder in FOLDER is a study, DICOM or files, as 'segment' takes it; its results go into a folder of the same name in DIR. DIR also
 gets cohort.csv (volumes, diameters, warnings and errors of all), cohort.html (the same with pictures) and the manifest, by which a run that was
 stopped or killed is continued: give the same command again. A study that fails is listed with the reason and does not stop the others.
-The terminal names studies by numbers only, for folders may be named for patients; cohort.csv says which is which.""",
+A run with another network, another version of this program or other options than those before it is refused, unless --force does all again.
+The terminal names studies by numbers only, and what lies in them by its place in order ('file 3 of study 7'), for folders and files may be named
+for patients; cohort.csv says which study is which.""",
         epilog=_SLURM)
-    verb.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="folder of studies, a folder each")
-    verb.add_argument("--list", type=Path, metavar="FILE.csv",
+    verb.add_argument("folder", nargs="?", type=some_path, metavar="FOLDER", help="folder of studies, a folder each")
+    verb.add_argument("--list", type=some_path, metavar="FILE.csv",
                       help="instead of FOLDER: a table with the columns id, path, t1, t1ce, t2, flair, study, as needed; paths count from its folder")
-    verb.add_argument("--out", type=Path, metavar="DIR", help="folder for the results of all studies")
-    verb.add_argument("--summary", type=Path, metavar="DIR", help="segment nothing: write cohort.csv and cohort.html of all shards in DIR anew")
+    verb.add_argument("--out", type=some_path, metavar="DIR", help="folder for the results of all studies")
+    verb.add_argument("--summary", type=some_path, metavar="DIR", help="segment nothing: write cohort.csv and cohort.html of all shards in DIR anew")
     verb.add_argument("--retry-failed", action="store_true", help="also those again that failed before")
-    verb.add_argument("--shard", type=_shard, default=Shard(), metavar="I/N", help="only the I-th of N equal parts, for array jobs; all with one N")
+    verb.add_argument("--shard", type=_shard, default=Shard(), metavar="I/N",
+                      help="only the I-th of N parts, for array jobs; all with one N. A study's name decides its part, so that a folder may grow "
+                           "meanwhile: parts are equal only by and large, and one of few studies may be empty")
     verb.add_argument("--at-once", type=_count, default=0, metavar="N",
                       help="studies in work at the same time (default: half of the cores, 2 to 8, as memory allows); the network takes one at a time")
     verb.add_argument("--ray", default="", metavar="ADDRESS",

@@ -205,7 +205,8 @@ class RayWorkers:
                 self._given_up = True
                 continue
             on_gpu = gpus > 0 and self._options.device != "cpu"
-            wanted = gpus if on_gpu else cores // (self._options.threads or cores) if cores else 0
+            threads = min(self._options.threads, cores or self._options.threads)   # more than a node has are as many as it has
+            wanted = gpus if on_gpu else cores // (threads or cores) if cores else 0
             for _ in range(wanted - sum(one.node == name for one in self._hired)):
                 own = max(1, cores // wanted)
                 at_once = self._at_once or min(8, max(2, own // 2))
@@ -213,7 +214,7 @@ class RayWorkers:
                 actor = self._ray.remote(Actor).options(
                     num_cpus=min(own, cores), num_gpus=int(on_gpu), max_concurrency=at_once + 1,
                     scheduling_strategy=strategy(name, soft=False)).remote(
-                        replace(self._options, threads=self._options.threads or own), self._sha256, self._out)
+                        replace(self._options, threads=threads or own), self._sha256, self._out)
                 self._hired.append(_Hired(actor, name, at_once, actor.open.remote()))
 
     def _require_somebody(self) -> None:
@@ -221,5 +222,5 @@ class RayWorkers:
         if any(one.opening is None for one in self._hired):
             self._somebody = now
         elif now - self._somebody > _NOBODY_FOR_S or (not self._hired and self._given_up):
-            raise ResourceError("No node of the Ray cluster can work: each is busy, or its workers end at once.",
+            raise ResourceError("No node of the Ray cluster can work: each is busy or lends no cores, or its workers end at once.",
                                 "See 'ray status'; braintumorseg must be installed on every node, with the extra cpu or gpu.")

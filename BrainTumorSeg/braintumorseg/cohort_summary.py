@@ -9,6 +9,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -27,11 +28,20 @@ __all__ = ["CSV_COLUMNS", "format_ended", "summarise", "write_summary"]
 _STRUCTURES = tuple(dict.fromkeys((*REGIONS, *LABEL_VALUES)))   # WT, TC, ET, NCR, ED: ET is both
 CSV_COLUMNS = ("number", "id", "state", *(f"{name.lower()}_ml" for name in _STRUCTURES), "flags", "seconds", "error", "estimated",
                "long_mm", "short_mm", "measurable", "measurable_lesions", "sum_of_products_mm2", "lesions", "expected_dice_wt", "missing",
-               "reference", "reference_spacing_mm", "model", "model_version")
+               "reference", "reference_spacing_mm", "model", "model_version", "engine_version")
 _FROM_REPORT = CSV_COLUMNS[CSV_COLUMNS.index("long_mm"):]
 _BEGINS_FORMULA = ("=", "+", "-", "@", "\t", "\r")   # of a cell that a spreadsheet computes (OWASP, CSV injection)
 _OVERLAY_PX, _QUALITY = (400, 500), 80   # of an overlay in the place of a thumbnail, width and height at most
+_MOST_EMBEDDED = 500   # pictures, some 40 kB each; a page with more would be too large for browsers and for the memory of whoever writes it
 _TELL_EVERY_S = 0.5
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What is told of a study that is done beside its record: its picture ('' where it is gone) and what its report has for the table."""
+
+    picture: Html
+    facts: Mapping[str, object]
 
 
 def write_summary(folder: Path, listener: Callable[[Update], None] = lambda update: None) -> list[Record]:
@@ -39,16 +49,16 @@ def write_summary(folder: Path, listener: Callable[[Update], None] = lambda upda
 
     Where a shard has added something meanwhile, once more, so that the last to write has seen all; that is quick, for the pictures are
     at hand. No more often: a shard that is still at work writes them at its end. `listener` is told how far it is if it takes a while.
+
+    Of up to 500 studies the page holds the pictures and can be sent alone; of more it shows those in the studies' folders.
     """
-    pictures: dict[tuple[str, float], Html] = {}
-    reports: dict[tuple[str, float], Mapping[str, object]] = {}
+    results: dict[tuple[str, float], _Result] = {}
     for _ in range(2):
         seen = _sizes(folder)
         records = sorted(read_records(folder).values(), key=lambda record: (record.number, record.id))
-        _get_pictures(records, folder, pictures, listener)
-        reports |= {_key(record): _facts(folder / record.id) for record in records if record.state == "done" and _key(record) not in reports}
-        _replace(folder / "cohort.csv", _as_csv(records, reports))
-        _replace(folder / "cohort.html", page("Cohort", _as_html(records, pictures)))
+        _get_results(records, folder, results, listener)
+        _replace(folder / "cohort.csv", _as_csv(records, results))
+        _replace(folder / "cohort.html", page("Cohort", _as_html(records, results), beside=_beside(records)))
         if _sizes(folder) == seen:
             break
     return records
@@ -72,12 +82,12 @@ def format_ended(record: Record, total: int) -> str:
             + f"   {record.seconds:.1f} s" + (f"   {warnings} warning{'s' * (warnings > 1)}" if warnings else ""))
 
 
-def _as_csv(records: Sequence[Record], reports: Mapping[tuple[str, float], Mapping[str, object]]) -> str:
+def _as_csv(records: Sequence[Record], results: Mapping[tuple[str, float], _Result]) -> str:
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
     for record in records:
-        facts = reports.get(_key(record), {})
+        facts = results[_key(record)].facts if record.state == "done" else {}
         writer.writerow(map(_harmless, [
             record.number, record.id, record.state, *(record.ml.get(name, "") for name in _STRUCTURES),
             ";".join(flag["code"] for flag in record.flags if flag["severity"] == "warning"), record.seconds or "", record.reason,
@@ -102,13 +112,14 @@ def _facts(folder: Path) -> dict[str, object]:
                 "sum_of_products_mm2": report.get("sum_of_products_mm2"), "lesions": len(report["lesions"]),
                 "expected_dice_wt": report.get("expected_dice", {}).get("WT"), "missing": ";".join(report["missing"]),
                 "reference": report["reference"], "reference_spacing_mm": ";".join(map(str, spacing)),
-                "model": report["model"]["name"], "model_version": report["model"]["version"]}
+                "model": report["model"]["name"], "model_version": report["model"]["version"],
+                "engine_version": report.get("software", {}).get("braintumorseg")}
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return {}
     return {name: value for name, value in told.items() if value is not None}
 
 
-def _as_html(records: Sequence[Record], pictures: Mapping[tuple[str, float], Html]) -> Html:
+def _as_html(records: Sequence[Record], results: Mapping[tuple[str, float], _Result]) -> Html:
     done = [record for record in records if record.state == "done"]
     rest = [record for record in records if record.state != "done"]
     counts = f"{len(done)} of {len(records)} studies are done" + (f", {len(rest)} {'is' if len(rest) == 1 else 'are'} not." if rest else ".")
@@ -119,7 +130,7 @@ def _as_html(records: Sequence[Record], pictures: Mapping[tuple[str, float], Htm
         tag("p", counts),
         section("Not done", table("", ("No.", "Study", "Why"), why)) if rest else "",
         section("Done", table("", ("No.", "Study", *(f"{name} ml" for name in REGIONS)), list(map(_row, done)),
-                              [_below(record, pictures[_key(record)]) for record in done])) if done else "",
+                              [_below(record, results[_key(record)].picture) for record in done])) if done else "",
     ])
 
 
@@ -138,15 +149,27 @@ def _below(record: Record, picture: Html) -> Html:
 
 
 def _link(name: str, inner: Html) -> Html:
-    return Html(f'<a href="{quote(os.fsencode(name))}/report.html">{inner}</a>')
+    return Html(f'<a href="{_address(name, "report.html")}">{inner}</a>')
 
 
-def _get_pictures(records: Sequence[Record], folder: Path, pictures: dict[tuple[str, float], Html], listener: Callable[[Update], None]) -> None:
-    """Add to `pictures` those of the studies that are done and have none there."""
-    lacking = [record for record in records if record.state == "done" and _key(record) not in pictures]
+def _address(name: str, file: str) -> str:
+    """Of a file of the study `name`, seen from the page."""
+    return f"{quote(os.fsencode(name))}/{file}"
+
+
+def _beside(records: Sequence[Record]) -> bool:
+    """Whether there are so many pictures that they stay in the studies' folders."""
+    return sum(record.state == "done" for record in records) > _MOST_EMBEDDED
+
+
+def _get_results(records: Sequence[Record], folder: Path, results: dict[tuple[str, float], _Result], listener: Callable[[Update], None]) -> None:
+    """Add to `results` those of the studies that are done and have none there."""
+    done = [record for record in records if record.state == "done"]
+    lacking = [record for record in done if _key(record) not in results]
     began = told = time.monotonic()
     for number, record in enumerate(lacking):
-        pictures[_key(record)] = _picture(folder / record.id)
+        picture = _picture(folder / record.id) if not _beside(records) else _picture_beside(folder, record.id)
+        results[_key(record)] = _Result(picture, _facts(folder / record.id))
         if (now := time.monotonic()) - told > _TELL_EVERY_S:
             told, share = now, (number + 1) / len(lacking)
             listener(Update("summary", share, (now - began) * (1 - share) / share))
@@ -174,6 +197,13 @@ def _picture(folder: Path) -> Html:
             jpeg = out.getvalue()
         return _image(shown.size, jpeg)
     return Html("")
+
+
+def _picture_beside(folder: Path, study: str) -> Html:
+    """The same in the study's folder in the cohort's `folder`, for browsers to read when it comes into view; here it is not read."""
+    name = next((name for name in (THUMBNAIL, "overlay.png") if (folder / study / name).is_file()), None)
+    return Html(f'<img loading="lazy" style="max-width: min({_OVERLAY_PX[0]}px, 100%)" alt="The tumour\'s outlines" '
+                f'src="{_address(study, name)}">') if name else Html("")
 
 
 def _image(size: tuple[int, int], jpeg: bytes) -> Html:

@@ -7,18 +7,19 @@ leaves the others free for the network.
 from __future__ import annotations
 
 import errno
+import json
 import os
-import re
 import threading
 import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from .cohort_files import nameless
 from .cohort_list import Entry
 from .cores import granted_cores
 from .errors import BrainTumorSegError, Cancelled, OutputError
@@ -32,6 +33,9 @@ THUMBNAIL = "thumbnail.jpg"   # of a study, beside its results
 _PER_LANE_BYTES = 1.5e9
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _CLOSED = (errno.EACCES, errno.EPERM)
+# What of a card decides nothing of an outline, or is said beside the card.
+_TOLD_OF_A_NETWORK = frozenset({"name", "version", "sha256", "task", "licence", "intended_use", "limits", "training_data", "training", "metrics",
+                                "minimum_onnxruntime", "variants"})
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,10 @@ class Options:
 
     def made(self, model: Model) -> dict[str, object]:
         """What makes the results, for the manifest."""
+        card = {name: value for name, value in asdict(model.card).items() if name not in _TOLD_OF_A_NETWORK}
         return {"model": model.card.name, "version": model.card.version, "sha256": model.card.sha256,
-                **{name: getattr(self, name) for name in ("registered", "stripped", "thorough", "fill_gaps", "sr", "sc", "with_identity")}}
+                **{name: getattr(self, name) for name in ("registered", "stripped", "thorough", "fill_gaps", "sr", "sc", "with_identity")},
+                "card": json.loads(json.dumps(card))}   # as the manifest will have it
 
 
 @dataclass(frozen=True)
@@ -109,20 +115,13 @@ def segment_entry(entry: Entry, model: Model, options: Options, out: Path, progr
         return Outcome("done", {"seconds": round(time.monotonic() - began, 2), "provider": report["provider"], "flags": tuple(report["flags"]),
                                 "ml": {**report["volumes_ml"]["labels"], **report["volumes_ml"]["regions"]},
                                 "estimated": tuple(report["estimated_without_t1ce"])})
-    return Outcome("failed", {"seconds": round(time.monotonic() - began, 2), "kind": kind, "reason": _nameless(reason, entry)})
+    return Outcome("failed", {"seconds": round(time.monotonic() - began, 2), "kind": kind, "reason": nameless(reason, entry)})
 
 
 def _bar(error: BrainTumorSegError, out: Path) -> int | None:
     """The system's number for why no study's results can be written into `out`; None where that is not what is wrong."""
     number = getattr(error.__cause__, "errno", None) if isinstance(error, OutputError) else None
     return number if number in _FULL or (number in _CLOSED and not os.access(out, os.W_OK)) else None
-
-
-def _nameless(reason: str, entry: Entry) -> str:
-    """`reason` with the study's number for its id: folders are named for patients now and then, and reasons end in logs."""
-    if len(entry.id) < 2:
-        return reason
-    return re.sub(rf"(?<![^\W_]){re.escape(entry.id)}(?![^\W_])", f"study {entry.number}", reason)
 
 
 def _segment(entry: Entry, model: Model, options: Options, out: Path, progress: Progress, turn: AbstractContextManager | None) -> dict:

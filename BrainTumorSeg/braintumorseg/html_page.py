@@ -114,14 +114,18 @@ def table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[object]], 
     return Html(f'<div class="wide"><table>{top}<tbody>\n{whole}\n</tbody></table></div>')
 
 
-def page(title: str, body: object) -> str:
-    """The whole document. Its policy makes browsers refuse scripts and outside content, whatever a name might smuggle in."""
+def page(title: str, body: object, *, beside: bool = False) -> str:
+    """The whole document. Its policy makes browsers refuse scripts and outside content, whatever a name might smuggle in.
+
+    With `beside` pictures may lie in the folders beside the page (browsers differ in what 'self' is on a disk); without, it holds them all.
+    """
+    pictures = "data: 'self' file:" if beside else "data:"
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src {pictures}; style-src 'unsafe-inline'">
 <title>{escape(title)}</title>
 <style>{_STYLE}</style>
 </head>

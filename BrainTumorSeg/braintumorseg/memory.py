@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .control_groups import control_groups
 
-__all__ = ["free_bytes"]
+__all__ = ["free_bytes", "granted_bytes"]
 
 # Of control groups of version 2 and 1: how much a group may take, how much it has, and the lines of its memory.stat that count pages of
 # files, which the system takes back when somebody needs them.
@@ -19,22 +19,29 @@ def free_bytes(root: Path = Path("/")) -> float:
     """What can be taken before the system kills for it; `root` is where Linux's proc and sys are."""
     import psutil
 
-    return float(min([psutil.virtual_memory().available, *_left_by_groups(root)]))
+    return float(min([psutil.virtual_memory().available, *(left for _, left in _groups(root))]))
 
 
-def _left_by_groups(root: Path) -> Iterator[int]:
-    """What each control group that this process is in, and each that holds one of those, has left."""
+def granted_bytes(root: Path = Path("/")) -> float:
+    """What the machine has in all, or what its container or batch job may take in all where that is less; `root` as above."""
+    import psutil
+
+    return float(min([psutil.virtual_memory().total, *(most for most, _ in _groups(root))]))
+
+
+def _groups(root: Path) -> Iterator[tuple[int, int]]:
+    """What each control group that this process is in, and each that holds one of those, may take and has left."""
     for group, unified in control_groups("memory", root):
-        left = _left(group, *(_UNIFIED if unified else _LEGACY))
-        if left is not None:
-            yield left
+        found = _most_and_left(group, *(_UNIFIED if unified else _LEGACY))
+        if found is not None:
+            yield found
 
 
-def _left(group: Path, limit: str, usage: str, files: tuple[str, ...]) -> int | None:
+def _most_and_left(group: Path, limit: str, usage: str, files: tuple[str, ...]) -> tuple[int, int] | None:
     """None without a limit, or without a group."""
     try:
         most, taken = (group / limit).read_text().strip(), int((group / usage).read_text())
         stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
     except (OSError, ValueError):
         return None
-    return max(0, int(most) - taken + sum(int(stat.get(name, 0)) for name in files)) if most.isdecimal() else None
+    return (int(most), max(0, int(most) - taken + sum(int(stat.get(name, 0)) for name in files))) if most.isdecimal() else None

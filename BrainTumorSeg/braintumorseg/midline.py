@@ -6,9 +6,11 @@ import numpy as np
 
 from .volume import Grid
 
-__all__ = ["SIDES", "middle_mm", "side"]
+__all__ = ["SIDES", "STEEP_DEG", "middle_mm", "side"]
 
 SIDES = ("right", "left", "at the midline")
+# Heads are scanned and turned by less; where the axes of a grid lie steeper across the world, they say nothing of the patient's.
+STEEP_DEG = 30.0
 
 _COARSE_MM = 2.0            # of voxels that are looked at
 _TIPS = 0.005               # share of the voxels, at either end, that may be specks beside the brain

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .backend_onnxruntime import FIRST_CUDA_13, OnnxRuntimeBackend, gpu_command
-from .backend_openvino import OpenVinoBackend
+from .backend_onnxruntime import FIRST_CUDA_13, OnnxRuntimeBackend, gpu_command, import_onnxruntime
+from .backend_openvino import OpenVinoBackend, import_openvino
 from .errors import ResourceError
 from .hardware import Machine, has_tensorrt
 
@@ -40,6 +40,7 @@ class Provider:
     name: what --provider, cards and doctor call it.
     device: 'cpu' or 'cuda'.
     lacking: a machine -> what is missing there, None when nothing is.
+    load: imports its runtime; raises ResourceError where that is installed and cannot be.
     open: (weights, precision, threads) -> a backend with `run`, `provider` and `precision`.
     automatic: chosen without being asked for.
     """
@@ -47,6 +48,7 @@ class Provider:
     name: str
     device: str
     lacking: Callable[[Machine], Lack | None]
+    load: Callable[[], object]
     open: Callable[[Path, str, int], object]
     automatic: bool = True
 
@@ -64,7 +66,7 @@ def candidates(device: str, provider: str | None) -> tuple[Provider, ...]:
 
 
 def _lacks_cuda(machine: Machine) -> Lack | None:
-    """Asked before ONNX Runtime is: on a machine without a driver it prints pages, and says nothing of the reason."""
+    """Asked before ONNX Runtime is to start there: on a machine without a driver it prints pages, and says nothing of the reason."""
     both = {"onnxruntime", "onnxruntime-gpu"} <= machine.packages.keys()
     wheel = machine.packages.get("onnxruntime-gpu")
     if both:
@@ -80,6 +82,8 @@ def _lacks_cuda(machine: Machine) -> Lack | None:
     has = ".".join(map(str, machine.driver_cuda))
     if machine.driver_cuda < (12, 0):
         return Lack(f"NVIDIA's driver runs CUDA {has}, and ONNX Runtime needs 12 or newer", "Update NVIDIA's driver to 525 or newer", notable=True)
+    if not wheel and _built_for_cuda():
+        return None   # which CUDA it needs only a session tells
     if not wheel:
         return Lack("there is an NVIDIA driver, and onnxruntime-gpu is not installed",
                     "pip uninstall -y onnxruntime, then " + gpu_command(machine.driver_cuda), notable=True)
@@ -87,6 +91,14 @@ def _lacks_cuda(machine: Machine) -> Lack | None:
         return Lack(f"onnxruntime-gpu {wheel} needs CUDA 13, and NVIDIA's driver runs CUDA {has}",
                     f"Update NVIDIA's driver to 580 or newer, or take an older runtime: {gpu_command(machine.driver_cuda)}", notable=True)
     return None
+
+
+def _built_for_cuda() -> bool:
+    """Whether ONNX Runtime runs on CUDA whatever its package is called: only PyPI's wheels are known by their name."""
+    try:
+        return "CUDAExecutionProvider" in import_onnxruntime().get_available_providers()
+    except (ResourceError, AttributeError):   # there is none, or it cannot be loaded, or an empty folder was left of it
+        return False
 
 
 def _lacks_tensorrt(machine: Machine) -> Lack | None:
@@ -132,8 +144,8 @@ def _onnxruntime(weights: Path, precision: str, threads: int) -> OnnxRuntimeBack
 
 PROVIDERS = (
     # Not automatic: it builds an engine for each size of input, which takes minutes, and needs NVIDIA's TensorRT besides.
-    Provider("tensorrt", "cuda", _lacks_tensorrt, _tensorrt, automatic=False),
-    Provider("cuda", "cuda", _lacks_cuda, _cuda),
-    Provider("openvino", "cpu", _lacks_openvino, OpenVinoBackend),
-    Provider("onnxruntime", "cpu", _lacks_onnxruntime, _onnxruntime),
+    Provider("tensorrt", "cuda", _lacks_tensorrt, import_onnxruntime, _tensorrt, automatic=False),
+    Provider("cuda", "cuda", _lacks_cuda, import_onnxruntime, _cuda),
+    Provider("openvino", "cpu", _lacks_openvino, import_openvino, OpenVinoBackend),
+    Provider("onnxruntime", "cpu", _lacks_onnxruntime, import_onnxruntime, _onnxruntime),
 )

@@ -39,6 +39,9 @@ LEAST_ARRIVALS, ARRIVAL_MM = 3, 8.0  # of the 7 starts, this many must end this 
 # 57 pairs), and those that lie elsewhere by half of it or more become more alike in one direction.
 PROBE_MM, PROBE_DEGREES = 3.0, 3.0
 
+# Voxels reversed on an affine that was kept: no motion mends that.
+_MIRRORED = "it or the reference looks mirrored left for right, an accident of conversion; convert both again from their source"
+
 
 @dataclass(frozen=True, eq=False)
 class Alignment:
@@ -67,10 +70,11 @@ class Alignment:
 def align(study: Study, *, progress: Callable[[float], None] = lambda done: None) -> dict[str, Alignment]:
     """Role -> Alignment for every sequence but the reference; empty for a study of one sequence.
 
-    A sequence on the reference's own grid is registered to it as a rule: that is tried, by moving it a little, and believed when the
-    images are most alike where they are. For any other the rigid motion is measured from where the headers put the images (from
-    centre on centre where they do not overlap), and used when it is more than the method's error, makes the images more alike, and
-    is one that a patient can make. `progress` is told the share done, and may raise to stop.
+    A sequence on the reference's own grid, in whatever order it is stored and however cropped, is registered to it as a rule: that is
+    tried, by moving it a little, and believed when the images are most alike where they are. For any other the rigid motion is measured
+    from where the headers put the images (from centre on centre where they do not overlap), and used when it is more than the method's
+    error, makes the images more alike, and is one that a patient can make. What is more alike when mirrored is doubtful in either case.
+    `progress` is told the share done, and may raise to stop.
 
     Images may show the brain alone or the whole head. Raises BadImage for a sheared affine.
     """
@@ -111,11 +115,12 @@ class _Views:
 
 
 def _align_one(fixed: _Views, moving: _Views, tell: Callable[[float], None]) -> Alignment:
-    one_grid = moving.volume.grid.same_as(fixed.volume.grid)
+    one_grid = moving.volume.grid.place_in(fixed.volume.grid) is not None
     if _too_thin(moving.volume.grid) or _too_thin(fixed.volume.grid):
         return Alignment(None, "same grid") if one_grid else _doubtful("there are too few slices to compare the images")
-    if one_grid and _most_alike_as_they_are(_pair(fixed, moving, 1)):
-        return Alignment(None, "same grid, and the images agree")
+    if one_grid and _most_alike_as_they_are(pair := _pair(fixed, moving, 1)):
+        mirrored = pair.mirrored().similarity(np.eye(4)) > pair.similarity(np.eye(4))
+        return _doubtful(_MIRRORED) if mirrored else Alignment(None, "same grid, and the images agree")
     return _align(*(_pair(fixed, moving, level) for level in range(len(_LEVELS))), tell)
 
 
@@ -125,6 +130,8 @@ def _pair(fixed: _Views, moving: _Views, level: int) -> Pair:
 
 
 def _most_alike_as_they_are(pair: Pair) -> bool:
+    if pair.overlap(np.eye(4)) < LEAST_OVERLAP:
+        return False
     return pair.similarity(np.eye(4)) >= max(pair.similarity(probe) for probe in pair.nudged(PROBE_MM, PROBE_DEGREES))
 
 
@@ -176,9 +183,13 @@ def _doubt(pair: Pair, found: np.ndarray, mm: float, degrees: float, arrivals: i
         return "the images do not show the same part of the head"
     if arrivals < LEAST_ARRIVALS:
         return "searches from several places end in several places"
-    if pair.similarity(found) < LEAST_PEAK * max(pair.similarity(decoy) for decoy in _decoys(found)):
+    alike = pair.similarity(found)
+    if alike < LEAST_PEAK * max(pair.similarity(decoy) for decoy in _decoys(found)):
         return f"the images are hardly more alike than when moved apart by {DECOY_MM:.0f} mm"
-    return ""
+    # What turns the mirror image of a tilted head upright turns the head itself too far.
+    mirrored = pair.mirrored()
+    nearby = mirrored.search(found, _POINTS[1], downhill=True, step_mm=2.0)
+    return _MIRRORED if max(mirrored.similarity(one) for one in (found, nearby)) > alike else ""
 
 
 def _decoys(found: np.ndarray):

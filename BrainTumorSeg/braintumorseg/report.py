@@ -33,7 +33,8 @@ def build_report(study: Study, segmentation: Segmentation, measurements: Measure
 
     `made_at` is when, in local time with its offset. `enhancing_mm` is the largest enhancing lesion, measurable or not, `enhancing_lesions_mm`
     are those that are measurable, by size, and `sum_of_products_mm2` adds up the first five; None without T1ce. A `side` is one of
-    `midline.SIDES`, of the patient, None where the brain in view has no middle; what ends in `_mm_ras` are world mm.
+    `midline.SIDES`, of the patient, None where the brain in view has no middle or the reference's file does not say how the patient lay;
+    what ends in `_mm_ras` are world mm.
 
     There is a 'patient' only where `identity` is given. The reasons under 'recognised' are the study's own words: file names appear
     there only if the reader put them in.
@@ -79,7 +80,9 @@ def build_report(study: Study, segmentation: Segmentation, measurements: Measure
 
 
 def _middle(study: Study, segmentation: Segmentation) -> float | None:
-    """World x of the brain's middle."""
+    """World x of the brain's middle; None where which side is which was assumed."""
+    if study.reference.assumed:
+        return None
     brain = segmentation.brain
     return middle_mm(brain_only_mask(study.reference) if brain is None else brain.mask.voxels != 0, study.reference.grid)
 

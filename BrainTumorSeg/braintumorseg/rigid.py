@@ -103,6 +103,14 @@ class Pair:
         shown = [view.points.mean(axis=0) for view in (self.fixed, self.moving)]
         return [np.eye(4) + np.outer(moving - fixed, [0, 0, 0, 1]) for fixed, moving in (shown, middles)]
 
+    def mirrored(self) -> Pair:
+        """With the moving image reversed along its axis to the right, about the middle of what it shows."""
+        view, affine = self.moving, self.moving.volume.affine
+        back = np.linalg.inv(affine)
+        flip = np.diag([-1.0, 1.0, 1.0, 1.0])
+        flip[0, 3] = 2 * (back @ view.points.mean(axis=0))[0]
+        return Pair(self.fixed, View(Volume(view.volume.voxels, affine @ flip), view.shown, view.points @ (affine @ flip @ back).T))
+
     def turned(self, moved: np.ndarray) -> list[np.ndarray]:
         """`moved`, and `moved` after a turn to either side about each axis through the middle of the head."""
         return [moved, *(moved @ turn for turn in self._turns(_START_DEGREES))]

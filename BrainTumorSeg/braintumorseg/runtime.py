@@ -12,6 +12,7 @@ import numpy as np
 
 from .backend_failures import one_line
 from .backend_onnxruntime import import_onnxruntime
+from .cores import granted_cores
 from .errors import BrainTumorSegError, Cancelled, ModelError, OutOfMemory, ResourceError
 from .hardware import Machine, this_machine
 from .model_card import Variant
@@ -29,14 +30,16 @@ class Session:
 
     provider, precision, weights: what it really runs on and computes in, and the file, at this moment.
     reasons: why not on those that came before, where there is something to tell; note: the same as one text.
+    threads: no more are taken than the cores that this process has, and a reason says so.
     broken: those of them that did not start or failed in a pass, by name.
     """
 
     def __init__(self, weights: Path, variants: Sequence[Variant], providers: Sequence[Provider], threads: int, machine: Machine):
-        self._network, self._variants, self._threads, self._machine = weights, variants, threads, machine
+        cores = granted_cores()   # thousands of threads stop a machine, and more than it has cores only wait for each other
+        self._network, self._variants, self._threads, self._machine = weights, variants, min(threads, cores), machine
         self.weights = weights
         self._left = list(providers)
-        self._reasons: list[str] = []
+        self._reasons = [f"the {threads} threads asked for were cut to {cores}, the number of cores"] if threads > cores else []
         self.broken: dict[str, Lack] = {}
         self.fell_back = False   # while it ran
         self.retry_s = _RETRY_S
@@ -139,7 +142,7 @@ def open_session(weights: Path, device: str = "auto", threads: int = 0, *, provi
     """The network in an .onnx file, open on a device of DEVICES; the same session again for the same file in one process.
 
     Args:
-        threads: for the network on a CPU; 0 takes all cores.
+        threads: for the network on a CPU; 0 takes all cores, and no number takes more.
         provider: the name of one of PROVIDERS, and only that one, whatever the device.
         variants: the card's; each lies beside the weights.
         machine: what to choose by; None looks.

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from .masks import bounding_box
-from .midline import middle_mm
+from .midline import STEEP_DEG, middle_mm
 from .model_card import ModelCard
 from .preprocess import Prepared
 from .thorough import sureness
@@ -35,8 +35,8 @@ def signs(ready: Prepared, probabilities: np.ndarray, labels: Volume, card: Mode
         labels: what was decided, on any grid in the same world; islands that it leaves out are not judged.
 
     Returns: `sureness`, the Dice with the truth if the probabilities are true; `opposite`, the share of the tumour that lies opposite tumour,
-    left for right about the middle of the brain, where enough of it is in view to have one; `flair_edge`, how much brighter FLAIR is in its
-    outer 3 mm than from 1 to 4 mm outside, in standard deviations of the brain's FLAIR, where there is one.
+    left for right about the middle of the brain, where enough of it is in view to have one and the axes are not steep; `flair_edge`, how much
+    brighter FLAIR is in its outer 3 mm than from 1 to 4 mm outside, in standard deviations of the brain's FLAIR, where there is one.
     """
     probability, threshold = probabilities[card.regions.index("WT")], card.post_processing.thresholds["WT"]
     sure = sureness(probability, threshold)
@@ -89,7 +89,12 @@ def _kept(tumour: np.ndarray, affine: np.ndarray, labels: Volume) -> np.ndarray:
 
 
 def _middle(brain: np.ndarray, grid: Grid) -> float | None:
-    """Where along I, in voxels, the middle of `brain` (I, J, K; bool, I to the right) lies half way from front to back and from top to bottom."""
+    """Where along I, in voxels, the middle of `brain` (I, J, K; bool, I to the right) lies half way from front to back and from top to bottom.
+
+    None where I is so far from right that nothing is mirrored along it.
+    """
+    if grid.tilt_deg > STEEP_DEG:
+        return None
     x, box = middle_mm(brain, grid), bounding_box(brain)
     if x is None or box is None:
         return None

@@ -10,13 +10,15 @@ import numpy as np
 
 from .errors import BadImage, UnclearRoles
 from .io.dicom_series import LeftAside, Stack
-from .volume import Volume
+from .volume import Grid, Volume
 
 __all__ = ["REFERENCE_ORDER", "ROLES", "TITLES", "Study"]
 
 # The sequences a network may read: T1, T1 with contrast, T2, T2-FLAIR.
 ROLES = ("t1", "t1ce", "t2", "flair")
 TITLES = {"t1": "T1", "t1ce": "T1ce", "t2": "T2", "flair": "FLAIR"}   # as radiologists write them
+# Scanners' bores are 600 to 700 mm wide, and they image less than that at a time.
+LARGEST_FIELD_MM = 700.0
 # The sequence whose grid carries the result: where surgeons look first.
 REFERENCE_ORDER = ("t1ce", "flair", "t1", "t2")
 
@@ -27,7 +29,8 @@ class Study:
 
     stacks: role -> DICOM series, for those sequences that came as one. left_out: what was there beside them and why it is not used.
 
-    Raises UnclearRoles for an empty study or an unknown role, BadImage for a sequence that is NaN, constant, or a label map.
+    Raises UnclearRoles for an empty study or an unknown role, BadImage for a sequence that is NaN, constant, a label map, or larger
+    than any scanner's field of view.
     """
 
     volumes: Mapping[str, Volume]
@@ -43,9 +46,13 @@ class Study:
             raise UnclearRoles("No sequence was given.", f"Give at least one of {', '.join('--' + role for role in ROLES)}.")
         for role, volume in self.volumes.items():
             _check_image(role, volume.voxels)
+            _check_size(role, volume.grid)
         object.__setattr__(self, "volumes", MappingProxyType({role: self.volumes[role] for role in ROLES if role in self.volumes}))
         object.__setattr__(self, "sources", MappingProxyType(dict(self.sources)))
         object.__setattr__(self, "stacks", MappingProxyType(dict(self.stacks)))
+
+    def __reduce__(self):
+        return Study, (dict(self.volumes), dict(self.sources), dict(self.stacks), self.left_out)
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -83,6 +90,12 @@ def _check_image(role: str, voxels: np.ndarray) -> None:
     if _is_label_map(voxels):
         raise BadImage(f"{role} holds only {len(np.unique(voxels))} whole numbers from {low:g} to {high:g}: it is a label map, not an MR image.",
                        "Give the image that was segmented, not the segmentation.")
+
+
+def _check_size(role: str, grid: Grid) -> None:
+    if max(grid.size_mm) > LARGEST_FIELD_MM:
+        raise BadImage(f"{role} has {grid.describe()}: it would be {max(grid.size_mm):.0f} mm long, and no scanner shows more than "
+                       f"{LARGEST_FIELD_MM:.0f} mm.", "Convert it from its source again, or correct its spacing, which is in mm.")
 
 
 def _is_label_map(voxels: np.ndarray) -> bool:

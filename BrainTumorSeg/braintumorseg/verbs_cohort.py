@@ -38,10 +38,14 @@ def cohort(args, talk: Talk) -> None:
     listed = read_list(args.list) if args.list is not None else list_folder(args.folder, args.out)
     _refuse_our_names(listed)
     with open_manifest(args.out, options.made(model), args.shard, args.force) as manifest:
-        mine = args.shard.of(numbered(listed, manifest.records), lambda entry: entry.id)
+        entries = numbered(listed, manifest.records)
+        manifest.enlist(entries)
+        mine = args.shard.of(entries, lambda entry: entry.id)
         todo = left_to_do(mine, manifest, args.out, args.retry_failed)
         if len(todo) < len(mine):
             talk.text(f"{len(mine) - len(todo)} of {len(mine)} studies were dealt with before.")
+        if not mine:
+            talk.text(f"No study falls to part {args.shard}.")
         if todo:
             with _workers(args, options, model) as workers:
                 run_cohort(todo, workers, manifest, listener=talk.show, cancel=cancel,
@@ -77,15 +81,19 @@ def _end(out: Path, mine: set[str] | None, talk: Talk, cancel: threading.Event) 
         talk.show(update)
 
     try:
-        records = [record for record in write_summary(out, tell) if mine is None or record.id in mine]
+        of_all = write_summary(out, tell)
     except KeyboardInterrupt:
         raise Cancelled("The run was cancelled before its summary was written; all studies are kept.",
                         "'braintumorseg cohort --summary DIR' writes it.") from None
-    found, failure = summarise(records), None
+    waiting = sum(record.state == "listed" for record in of_all)
+    found, failure = summarise([record for record in of_all if mine is None or record.id in mine]) | {"not_begun": waiting}, None
     if found["failed"]:
         failure = StudiesFailed(f"{found['failed']} of {found['studies']} studies failed; cohort.csv says which and why.",
                                 "Put right what can be, and give the same command with --retry-failed.")
     talk.text(f"{found['done']} of {found['studies']} studies are done. Results: {out / 'cohort.html'}, {out / 'cohort.csv'}")
+    if waiting:
+        talk.text(f"{waiting} of the whole cohort's {len(of_all)} studies {'is' if waiting == 1 else 'are'} not begun. If no shard is at work any "
+                  "more, give the commands of all once again.")
     talk.result(found, failure)
     if failure is not None:
         raise failure

@@ -31,9 +31,13 @@ class Grid:
                            "Give one 3-D volume per sequence (split a time or echo series first).")
         if min(shape) < 1:
             raise BadImage(f"The image is empty: {_times(shape)} voxels.")
-        affine = np.array(self.affine, dtype=np.float64)
-        if affine.shape != (4, 4) or not np.isfinite(affine).all():
+        given = np.asarray(self.affine)
+        if given.shape != (4, 4) or given.dtype.kind not in "iuf" or not np.isfinite(given).all():
             raise BadImage("The voxel-to-world affine is not a finite 4x4 matrix.", "Convert the image from its source again.")
+        affine = np.array(given, dtype=np.float64)
+        if np.abs(affine[3] - (0, 0, 0, 1)).max() > 1e-6:
+            raise BadImage("The last row of the voxel-to-world affine is not 0 0 0 1.",
+                           "Give the matrix with the translation in its last column: transpose it if that is its last row.")
         if min(np.linalg.norm(affine[:3, :3], axis=0)) < 1e-6 or abs(np.linalg.det(_directions(affine))) < 1e-3:
             raise BadImage("The voxel-to-world affine is singular: the image says that its voxels have no volume.",
                            "Convert the image from its source again; its orientation or spacing was lost.")
@@ -60,6 +64,12 @@ class Grid:
         return "".join(nibabel.aff2axcodes(self.affine))
 
     @property
+    def tilt_deg(self) -> float:
+        """How far the axis that lies most askew is off its nearest anatomical direction; 54.7 at most."""
+        straight = np.abs(_directions(self.affine)).max(axis=0)
+        return float(np.degrees(np.arccos(min(1.0, *straight))))
+
+    @property
     def size_mm(self) -> tuple[float, float, float]:
         """Extent along I, J, K in mm, voxel edges included."""
         i, j, k = (n * s for n, s in zip(self.shape, self.spacing_mm))  # noqa: B905
@@ -78,9 +88,23 @@ class Grid:
 
     def canonical(self) -> Grid:
         """The same voxels with axes flipped and swapped so that they grow right, anterior, superior."""
+        return self._turned_as(np.eye(4))
+
+    def place_in(self, other: Grid) -> tuple[slice, slice, slice] | None:
+        """The box of `other` that these voxels fill, in whatever order both are stored; it may reach beyond.
+
+        None where they lie between its voxels, with the tolerance of `same_as`.
+        """
+        own = self._turned_as(other.affine)
+        first = np.rint(np.linalg.solve(other.affine, own.affine[:, 3])[:3]).astype(int)
+        box = tuple(map(slice, first.tolist(), (first + own.shape).tolist()))
+        return box if own.same_as(other.part(box)) else None
+
+    def _turned_as(self, affine: np.ndarray) -> Grid:
+        """The same voxels with axes flipped and swapped so that they grow as those of `affine` do."""
         import nibabel
 
-        turn = nibabel.io_orientation(self.affine)
+        turn = nibabel.io_orientation(np.linalg.inv(affine) @ self.affine)
         shape = np.array(self.shape)[np.argsort(turn[:, 0])]
         return Grid(tuple(shape.tolist()), self.affine @ nibabel.orientations.inv_ornt_aff(turn, self.shape))
 
@@ -105,10 +129,15 @@ class Grid:
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """Voxels (I, J, K) on a grid. The voxels are made read-only: volumes are shared between steps."""
+    """Voxels (I, J, K) on a grid. The voxels are read-only here: volumes are shared between steps. They are not copied, so do not change the array
+    that was given either.
+
+    assumed: its file does not say how the patient lay, so the directions of the affine are a guess.
+    """
 
     voxels: np.ndarray
     affine: np.ndarray
+    assumed: bool = False
 
     def __post_init__(self):
         voxels = np.asarray(self.voxels).view()
@@ -117,6 +146,9 @@ class Volume:
         object.__setattr__(self, "voxels", voxels)
         object.__setattr__(self, "affine", grid.affine)
         object.__setattr__(self, "_grid", grid)
+
+    def __reduce__(self):
+        return Volume, (self.voxels, self.affine, self.assumed)
 
     @property
     def grid(self) -> Grid:
@@ -142,13 +174,14 @@ class Volume:
         """The same place with other voxels (I, J, K)."""
         if voxels.shape != self.shape:
             raise ValueError(f"{voxels.shape} voxels do not fit a grid of {self.shape}")
-        return Volume(voxels, self.affine)
+        return Volume(voxels, self.affine, self.assumed)
 
     def canonical(self) -> Volume:
         """The same image with its axes flipped and swapped so that they grow right, anterior, superior; no interpolation."""
         import nibabel
 
-        return Volume(nibabel.apply_orientation(self.voxels, nibabel.io_orientation(self.affine)), self.grid.canonical().affine)
+        return Volume(nibabel.apply_orientation(self.voxels, nibabel.io_orientation(self.affine)), self.grid.canonical().affine,
+                      self.assumed)
 
 
 def _directions(affine: np.ndarray) -> np.ndarray:

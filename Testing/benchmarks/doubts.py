@@ -72,8 +72,8 @@ MISTAKES = {"T1 and FLAIR exchanged": exchanged("t1", "flair"), "T2 and FLAIR ex
 
 
 def _packed(model, packed: Path, split) -> Iterator[dict]:
-    from braintumorseg.quality import LEAST_DICE
     from braintumorseg.runtime import open_session
+    from braintumorseg.sequence_flags import LEAST_DICE
     from braintumorseg_training.data import load_cases
 
     card, session = model.card, open_session(model.weights, "cpu", variants=model.card.variants)

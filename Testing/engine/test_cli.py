@@ -302,10 +302,21 @@ def test_what_the_system_refuses_is_one_line(tmp_path, capsys):
     for arguments in (("segment", "--t1", tmp_path / ("x" * 300), "--out", tmp_path / "o"), ("evaluate", "--truth", "y" * 300, "--found", "z")):
         code, _, err = run(capsys, *arguments)
         assert (code, err.count("\n")) == (1, 1)
-        assert "File name too long" in err
+        assert "File name too long" in err or "longer than this system's disks can hold" in err
     code, out, _ = run(capsys, "segment", "--t1", tmp_path / ("x" * 300), "--out", tmp_path / "o", "--progress", "json")
     assert code == 1
-    assert json.loads(out.splitlines()[-1])["error"]["what"].endswith("File name too long.")
+    assert "longer than" in json.loads(out.splitlines()[-1])["error"]["what"]
+
+
+@pytest.mark.parametrize("arguments", [("segment", "", "--out", "o"), ("segment", "p", "--out", ""), ("segment", "--t1", "", "--out", "o"),
+                                       ("study", ""), ("cohort", "", "--out", "o"), ("anonymise", "", "--out", "o")])
+def test_an_empty_path_is_wrong_usage_and_not_the_folder_at_hand(arguments, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    assert ended.value.code == 2
+    assert "an empty path was given" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("arguments", [("segment", ".", "--out", "o", "--threads", "-5"), ("phantom", "--out", "o", "--seed", "-1"),

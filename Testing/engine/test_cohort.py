@@ -13,6 +13,7 @@ import pytest
 from braintumorseg.cohort import run_cohort
 from braintumorseg.cohort_list import Entry
 from braintumorseg.cohort_manifest import open_manifest, read_records
+from braintumorseg.cohort_shard import Shard
 from braintumorseg.cohort_workers import Lanes, Options, segment_entry
 from braintumorseg.errors import ConfigError
 from braintumorseg.io import atomic
@@ -77,6 +78,19 @@ def test_what_fails_is_listed_by_number_and_tried_again_only_on_request(studies,
     assert len(lines_of(out, "done")) == 4
 
 
+def test_no_name_within_a_study_reaches_the_terminal_or_its_json(studies, toy_model, tmp_path, capsys):
+    for image in (studies / "P 02").iterdir():
+        image.unlink()
+    (studies / "P 02" / "DOE_JOHN_19700101").mkdir()
+    (studies / "p3" / "case_t1.nii.gz").rename(studies / "p3" / "ROE_t1.nii.gz").write_bytes(b"no image")
+    code, text, err = run(capsys, *command(studies, tmp_path / "out", toy_model, "--json"))
+    assert code == 1
+    assert "DOE" not in text + err and "ROE" not in text + err
+    assert "file 1 of study 4" in text
+    code, text, _ = run(capsys, *command(studies, tmp_path / "in the open", toy_model))
+    assert "DOE" not in text and "ROE" not in text
+
+
 @pytest.mark.parametrize("more", [["--sr"], ["--fill-gaps"]])
 def test_other_options_than_before_are_refused_until_force_does_all_again(studies, toy_model, tmp_path, capsys, more):
     out = tmp_path / "out"
@@ -106,8 +120,9 @@ def test_two_runs_at_once_on_one_folder_are_refused_unless_they_are_shards(studi
         assert (code, "Another run is at work" in err) == (1, True)
     assert run(capsys, *command(studies, out, toy_model, "--shard", "1/2"))[0] == 0
     assert run(capsys, *command(studies, out, toy_model, "--shard", "2/2"))[0] == 0
-    done = [[json.loads(line)["id"] for line in path.read_text().splitlines()[1:] if '"done"' in line] for path in sorted(out.glob("manifest-*"))]
-    assert sorted(map(sorted, done)) == [["Doe^Jane", "Zöe"], ["P 02", "p3"]]
+    done = [sorted(json.loads(line)["id"] for line in path.read_text().splitlines()[1:] if '"done"' in line)
+            for path in sorted(out.glob("manifest-*"))]
+    assert done == [Shard(index, 2).of(NAMES, by=str) for index in (1, 2)]
     assert len((out / "cohort.csv").read_text(encoding="utf-8").splitlines()) == 5
     (out / "cohort.csv").unlink()
     assert run(capsys, "cohort", "--summary", out)[0] == 0

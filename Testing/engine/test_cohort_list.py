@@ -1,8 +1,6 @@
-import os
-
 import pytest
 
-from braintumorseg.cohort_list import SYSTEM_NAMES, Entry, fingerprint, list_folder, read_list
+from braintumorseg.cohort_list import SYSTEM_NAMES, Entry, list_folder, read_list
 from braintumorseg.errors import ConfigError, MissingFile
 
 
@@ -77,30 +75,6 @@ def test_a_table_that_is_not_there_or_no_text_is_refused(tmp_path):
     (tmp_path / "list.csv").write_bytes(b"\xff\xfe\x00id")
     with pytest.raises(ConfigError, match="cannot be read"):
         read_list(tmp_path / "list.csv")
-
-
-def test_the_fingerprint_follows_the_files_and_not_where_they_lie(folder, tmp_path):
-    first = fingerprint(Entry("a", (folder / "a",)))
-    assert fingerprint(Entry("b", (folder / "a",))) == first
-    folder.rename(tmp_path / "moved")
-    image = tmp_path / "moved" / "a" / "t1.nii.gz"
-    seen = {first, fingerprint(Entry("a", (tmp_path / "moved" / "a",)))}
-    assert len(seen) == 1
-    for change in (lambda: image.write_bytes(b"1234567"), lambda: os.utime(image, (5, 5)), lambda: image.rename(image.with_name("t2.nii.gz")),
-                   lambda: (image.parent / "new").touch()):
-        change()
-        seen.add(fingerprint(Entry("a", (tmp_path / "moved" / "a",))))
-    assert len(seen) == 5
-
-
-def test_files_below_a_linked_folder_count_for_the_fingerprint(tmp_path):
-    (tmp_path / "real").mkdir()
-    (tmp_path / "real" / "t1.nii.gz").write_bytes(b"12345")
-    (tmp_path / "study").mkdir()
-    (tmp_path / "study" / "images").symlink_to(tmp_path / "real", target_is_directory=True)
-    before = fingerprint(Entry("a", (tmp_path / "study",)))
-    (tmp_path / "real" / "t1.nii.gz").write_bytes(b"123456")
-    assert fingerprint(Entry("a", (tmp_path / "study",))) != before
 
 
 @pytest.mark.parametrize(("text", "words"), [("id,path,study\na,x,²\n", "counts the DICOM studies"), ("id,path,path\na,x,y\n", "two columns 'path'"),

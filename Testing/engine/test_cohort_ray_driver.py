@@ -142,8 +142,13 @@ def test_what_is_wrong_with_a_node_ends_the_run(run):
 @pytest.mark.parametrize(("resources", "options", "workers", "cpus", "gpus", "threads"), [
     ({"CPU": 16}, {}, 1, 16, 0, 16),
     ({"CPU": 16}, {"threads": 4}, 4, 4, 0, 4),
+    ({"CPU": 16}, {"threads": 5}, 3, 5, 0, 5),
+    ({"CPU": 16}, {"threads": 64}, 1, 16, 0, 16),
+    ({"CPU": 16, "GPU": 2}, {"threads": 4}, 2, 8, 1, 4),
+    ({"CPU": 16, "GPU": 2}, {"threads": 64}, 2, 8, 1, 16),
     ({"CPU": 16, "GPU": 2}, {}, 2, 8, 1, 8),
     ({"CPU": 16, "GPU": 2}, {"device": "cpu"}, 1, 16, 0, 16),
+    ({"GPU": 2}, {"threads": 4}, 2, 0, 1, 4),
     ({}, {}, 0, None, None, None),
 ])
 def test_a_node_has_a_worker_for_every_gpu_or_one_for_its_cores(tmp_path, resources, options, workers, cpus, gpus, threads):

@@ -10,6 +10,7 @@ from braintumorseg import cohort as module
 from braintumorseg.cohort import left_to_do, numbered, run_cohort
 from braintumorseg.cohort_list import Entry
 from braintumorseg.cohort_manifest import Record, open_manifest, read_records
+from braintumorseg.cohort_shard import Shard
 from braintumorseg.cohort_workers import LOST, Lanes, Outcome
 from braintumorseg.errors import Cancelled, OutputError
 from braintumorseg.io.owner import owner_mark
@@ -287,6 +288,20 @@ def test_what_a_killed_run_left_of_a_study_is_removed_even_of_another_machine(tm
             (tmp_path / "out" / name).mkdir()
         left_to_do(entries("a", "b"), manifest, tmp_path / "out")
     assert hidden(tmp_path / "out") == [".b.partial-01234567-1-1-89abcdef"]   # another shard's may be live
+
+
+def test_what_another_shard_is_at_is_neither_cleared_nor_begun_until_it_has_ended(tmp_path):
+    """A shard that an earlier version began has dealt the studies out otherwise."""
+    out, partial = tmp_path / "out", ".a.partial-01234567-1-1-89abcdef"
+    with open_manifest(out, {}, Shard(2, 2)) as theirs:
+        theirs.write(module._begun(Entry("a", number=1), None))
+        (out / partial).mkdir()
+        with open_manifest(out, {}, Shard(1, 2)) as ours:
+            assert left_to_do(entries("a"), ours, out) == []
+        assert hidden(out) == [partial]
+    with open_manifest(out, {}, Shard(1, 2)) as ours:
+        assert [entry.id for entry in left_to_do(entries("a"), ours, out)] == ["a"]
+    assert hidden(out) == []
 
 
 def test_what_a_live_process_of_this_machine_is_writing_is_left_alone(tmp_path):

@@ -53,7 +53,8 @@ def done_of(out):
 
 def lines_of_torn(out):
     path = out / "manifest.jsonl"
-    return [json.loads(line) for line in path.read_bytes().split(b"\n")[1:-1]] if path.exists() else []
+    lines = [json.loads(line) for line in path.read_bytes().split(b"\n")[1:-1]] if path.exists() else []
+    return [line for line in lines if "state" in line]
 
 
 def child(arguments, **more):

@@ -2,11 +2,15 @@ import base64
 import csv
 import io
 import json
+import os
 import re
+from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
 import pytest
 from PIL import Image
 
+from braintumorseg import cohort_summary
 from braintumorseg.cohort_manifest import Record, open_manifest
 from braintumorseg.cohort_summary import CSV_COLUMNS, format_ended, summarise, write_summary
 from braintumorseg.errors import OutputError
@@ -61,6 +65,46 @@ def test_the_page_shows_the_thumbnail_as_it_is(cohort):
     assert image.getpixel((200, 100))[2] > 240
 
 
+NAMES = ["Doe & <b>", "50% #1?.a'b;c", 'say "x"', "Zöe\udcff", "plain"]   # of folders, as they may be
+
+
+@pytest.fixture
+def large_cohort(tmp_path, monkeypatch):
+    """More studies than the page holds pictures of; the last one's is of an earlier version, and one more has none."""
+    monkeypatch.setattr(cohort_summary, "_MOST_EMBEDDED", len(NAMES))
+    with open_manifest(tmp_path, {}) as manifest:
+        manifest.write(*(Record(name, number, "done", 1.0, ml=ML) for number, name in enumerate([*NAMES, "none"], start=1)))
+    for name in NAMES:
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (396, 250)).save(tmp_path / name / ("overlay.png" if name == "plain" else "thumbnail.jpg"))
+    return tmp_path
+
+
+def test_the_page_of_a_large_cohort_shows_the_pictures_in_the_studies_folders_whatever_those_are_called(large_cohort):
+    write_summary(large_cohort)
+    text = (large_cohort / "cohort.html").read_text(encoding="utf-8")
+    assert "base64" not in text
+    sources = re.findall(r'<img loading="lazy" [^>]*src="([^"]*)">', text)
+    assert [(large_cohort / os.fsdecode(unquote_to_bytes(source))).is_file() for source in sources] == [True] * len(NAMES)
+    assert all(re.fullmatch(r"[\w%./~-]+", source, re.ASCII) for source in sources)   # no scheme, query, fragment or end of the attribute
+    assert "img-src data: 'self' file:;" in text   # browsers would refuse them
+
+
+def test_of_a_large_cohort_no_picture_is_read_and_each_report_once(large_cohort, monkeypatch):
+    read, real = [], Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path.name) or real(path))
+    monkeypatch.setattr(Image, "open", None)
+    write_summary(large_cohort)
+    assert [name for name in read if not name.startswith("manifest")] == ["report.json"] * (len(NAMES) + 1)
+
+
+def test_the_page_of_a_small_cohort_can_be_sent_alone_and_lets_nothing_else_in(cohort):
+    write_summary(cohort)
+    text = (cohort / "cohort.html").read_text(encoding="utf-8")
+    assert len(pictures(cohort)) == 1
+    assert "img-src data:;" in text
+
+
 @pytest.mark.parametrize(("drawn", "size"), [((1598, 1506), (400, 377)), ((1186, 1838), (323, 500)), ((640, 300), (400, 188))])
 def test_a_result_of_an_earlier_version_shows_all_of_its_overlay_whatever_its_shape(cohort, drawn, size):
     overlay = Image.new("RGB", drawn)
@@ -89,8 +133,6 @@ def test_a_result_without_its_picture_still_has_its_row(cohort, damage):
 
 @pytest.mark.parametrize(("late", "readings"), [(1, 2), (9, 2)])
 def test_what_a_shard_adds_while_the_summary_is_written_is_in_it_and_nobody_is_chased(cohort, monkeypatch, late, readings):
-    from braintumorseg import cohort_summary
-
     real, shown, read = cohort_summary.read_records, cohort_summary._picture, []
 
     def reading(folder):
@@ -111,8 +153,6 @@ def test_what_a_shard_adds_while_the_summary_is_written_is_in_it_and_nobody_is_c
 
 
 def test_a_summary_that_takes_a_while_tells_how_far_it_is(cohort, monkeypatch):
-    from braintumorseg import cohort_summary
-
     monkeypatch.setattr(cohort_summary, "_TELL_EVERY_S", 0.0)
     with open_manifest(cohort, {}) as manifest:
         manifest.write(Record("another", 3, "done", 1.0, ml=ML))
@@ -151,7 +191,8 @@ def test_volumes_that_were_estimated_without_contrast_say_so_in_the_table_the_pa
 
 REPORT = {"enhancing_mm": {"long": 31.4, "short": 20.6, "measurable": True}, "enhancing_lesions_mm": [{}, {}], "sum_of_products_mm2": 851,
           "lesions": [{}, {}, {}], "expected_dice": {"WT": 0.912}, "missing": ["t1", "t2"], "reference": "t1ce",
-          "sequences": {"t1ce": {"spacing_mm": [0.9, 0.9, 1.2]}}, "model": {"name": "glioma", "version": "0.2.0"}}
+          "sequences": {"t1ce": {"spacing_mm": [0.9, 0.9, 1.2]}}, "model": {"name": "glioma", "version": "0.2.0"},
+          "software": {"braintumorseg": "0.3.0"}}
 
 
 def rows(cohort) -> list[dict]:
@@ -166,7 +207,7 @@ def test_the_table_tells_what_each_studys_report_does(cohort):
     told = {name: done[name] for name in CSV_COLUMNS[CSV_COLUMNS.index("estimated") + 1:]}
     assert told == {"long_mm": "31.4", "short_mm": "20.6", "measurable": "yes", "measurable_lesions": "2", "sum_of_products_mm2": "851",
                     "lesions": "3", "expected_dice_wt": "0.912", "missing": "t1;t2", "reference": "t1ce", "reference_spacing_mm": "0.9;0.9;1.2",
-                    "model": "glioma", "model_version": "0.2.0"}
+                    "model": "glioma", "model_version": "0.2.0", "engine_version": "0.3.0"}
     assert {failed[name] for name in told} == {""}
 
 
@@ -185,11 +226,13 @@ def test_a_study_whose_report_is_damaged_still_has_its_row(cohort, report):
 
 
 def test_a_report_of_an_earlier_version_tells_what_it_has(cohort):
-    earlier = {name: value for name, value in REPORT.items() if name not in ("enhancing_lesions_mm", "sum_of_products_mm2", "expected_dice")}
+    later = ("enhancing_lesions_mm", "sum_of_products_mm2", "expected_dice", "software")
+    earlier = {name: value for name, value in REPORT.items() if name not in later}
     earlier["sequences"] = {"t1ce": {}}
     (cohort / "Doe & <b>" / "report.json").write_text(json.dumps(earlier), encoding="utf-8")
     done = rows(cohort)[1]
-    assert (done["long_mm"], done["model_version"], done["sum_of_products_mm2"], done["reference_spacing_mm"]) == ("31.4", "0.2.0", "", "")
+    assert [done[name] for name in ("long_mm", "model_version", "sum_of_products_mm2", "reference_spacing_mm", "engine_version")] == [
+        "31.4", "0.2.0", "", "", ""]
 
 
 @pytest.mark.parametrize("name", ['=HYPERLINK("x","y")', "@SUM(1+1)", "+1", "-1+1", "\tx", "\rx"])

@@ -5,15 +5,15 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from braintumorseg.memory import free_bytes
+from braintumorseg.memory import free_bytes, granted_bytes
 
 GB = 10**9
 
 
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
-    """A root with 8 GB free; write with `machine(path, text)`."""
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=8 * GB))
+    """A root with 16 GB, 8 of them free; write with `machine(path, text)`."""
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=8 * GB, total=16 * GB))
 
     def write(path, text):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
@@ -38,6 +38,7 @@ def legacy(machine, group, limit, taken, inactive=0, active=0):
 
 def test_without_groups_it_is_what_the_machine_has_free(machine):
     assert free_bytes(machine.root) == 8 * GB
+    assert granted_bytes(machine.root) == 16 * GB
 
 
 def test_a_container_leaves_its_limit_less_what_it_has_and_files_pages_can_go(machine):
@@ -52,6 +53,7 @@ def test_a_batch_job_is_held_by_the_group_around_its_step(machine):
     unified(machine, "slurm/job_1", 4 * GB, GB)
     unified(machine, "slurm", 16 * GB, GB)
     assert free_bytes(machine.root) == 3 * GB
+    assert granted_bytes(machine.root) == 4 * GB
 
 
 @pytest.mark.parametrize("group", ["docker/0123", "of/the/host"])
@@ -67,6 +69,7 @@ def test_a_group_without_a_limit_and_one_that_has_more_than_the_machine_change_n
     legacy(machine, "a", 9223372036854771712, GB)
     unified(machine, "b", "max", GB)
     assert free_bytes(machine.root) == 8 * GB
+    assert granted_bytes(machine.root) == 16 * GB
 
 
 def test_a_group_that_has_more_than_its_limit_leaves_nothing(machine):
@@ -76,4 +79,4 @@ def test_a_group_that_has_more_than_its_limit_leaves_nothing(machine):
 
 
 def test_this_machine_is_looked_at_without_error():
-    assert 0 < free_bytes() <= psutil.virtual_memory().total
+    assert 0 < free_bytes() <= granted_bytes() <= psutil.virtual_memory().total

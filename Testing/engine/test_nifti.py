@@ -262,3 +262,22 @@ def test_a_real_case_reads_as_nibabel_does(data_folder):
     volume = read_nifti(path)
     np.testing.assert_array_equal(volume.voxels, np.asanyarray(image.dataobj))
     np.testing.assert_array_equal(volume.affine, image.affine)
+
+
+def test_an_orientation_that_no_code_tells_is_assumed_and_labels_on_it_lie_where_other_programs_put_the_image(tmp_path):
+    image = nibabel.Nifti1Image(VOXELS, None)
+    image.header.set_zooms((2.0, 1.5, 3.0))
+    image.set_sform(None, 0)
+    image.set_qform(None, 0)
+    nibabel.save(image, tmp_path / "a.nii")
+    volume = read_nifti(tmp_path / "a.nii")
+    assert volume.assumed
+    write_nifti(volume.with_voxels(VOXELS > 5), tmp_path / "labels.nii")
+    one, other = (sitk.ReadImage(str(tmp_path / name)) for name in ("a.nii", "labels.nii"))
+    assert (one.GetOrigin(), one.GetDirection(), one.GetSpacing()) == (other.GetOrigin(), other.GetDirection(), other.GetSpacing())
+    assert read_nifti(tmp_path / "labels.nii").affine == pytest.approx(volume.affine)
+    for code in ((1, 0), (0, 1)):
+        image.set_sform(OBLIQUE, code[0])
+        image.set_qform(OBLIQUE, code[1])
+        nibabel.save(image, tmp_path / "b.nii")
+        assert not read_nifti(tmp_path / "b.nii").assumed

@@ -221,3 +221,13 @@ def test_a_packed_stream_that_is_cut_short_or_changed_is_refused(tmp_path, conte
 def test_a_packed_stream_in_several_parts_or_with_something_behind_it_is_read(tmp_path):
     for content in (gzip.compress(RAW[:50]) + gzip.compress(RAW[50:]), gzip.compress(RAW) + b"junk", gzip.compress(RAW * 2)):
         require_as_itk_reads_it(nrrd(tmp_path / "a.nrrd", content, encoding="gzip"))
+
+
+@pytest.mark.parametrize(("write", "fields", "assumed"), [
+    (nrrd, {}, False), (nrrd, {"space": "right-anterior-superior"}, False), (nrrd, {"space": "scanner-xyz"}, True),
+    (nrrd, {"without": ("space", "space directions", "space origin"), "spacings": "2 3 4"}, True),
+    (meta, {}, False), (meta, {"without": ("TransformMatrix",), "Orientation": "0 1 0 0 0 1 1 0 0"}, False),
+    (meta, {"without": ("TransformMatrix",)}, True),
+])
+def test_an_orientation_that_the_header_does_not_tell_is_assumed(tmp_path, write, fields, assumed):
+    assert read_nrrd(write(tmp_path / ("a.nrrd" if write is nrrd else "a.mha"), **fields)).assumed == assumed

@@ -1,6 +1,7 @@
 import builtins
 import re
 import sys
+from types import ModuleType
 
 import pytest
 
@@ -62,6 +63,21 @@ def test_what_keeps_a_gpu_from_use_is_said_unasked_with_its_command(found, what,
     assert what in lack.what
     assert fix in lack.fix
     assert lack.notable
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "ort_build"])   # of no wheel of PyPI's that runs on CUDA, as others' builds are called
+def test_an_onnx_runtime_that_was_built_for_cuda_is_taken_whatever_its_package_is_called(monkeypatch, name):
+    from braintumorseg import providers
+
+    monkeypatch.setattr(providers, "import_onnxruntime", lambda: FakeOnnxRuntime([]))
+    assert TABLE["cuda"].lacking(machine((12, 4), **{name: "1.32.0"})) is None
+    assert "no NVIDIA driver" in TABLE["cuda"].lacking(machine(**{name: "1.32.0"})).what
+
+
+@pytest.mark.parametrize("module", [None, ModuleType("onnxruntime")])   # cannot be imported; an empty folder that was left of it
+def test_an_onnx_runtime_that_cannot_be_loaded_was_not_built_for_cuda(monkeypatch, module):
+    monkeypatch.setitem(sys.modules, "onnxruntime", module)
+    assert "onnxruntime-gpu is not installed" in TABLE["cuda"].lacking(machine((12, 4), onnxruntime="1.32.0")).what
 
 
 def test_a_machine_without_a_gpu_is_no_news():
@@ -244,6 +260,7 @@ def test_onnx_runtimes_own_search_for_the_libraries_prints_nothing(monkeypatch, 
     (ImportError("numpy.core.multiarray failed"), "ONNX Runtime cannot be loaded (numpy.core.multiarray failed)", "--force-reinstall some-runtime"),
     (ModuleNotFoundError("No module named 'coloredlogs'", name="coloredlogs"), "ONNX Runtime cannot be loaded (No module named 'coloredlogs')",
      "--force-reinstall some-runtime"),
+    (AttributeError("_ARRAY_API not found"), "ONNX Runtime cannot be loaded (_ARRAY_API not found)", "--force-reinstall some-runtime"),
 ])
 def test_a_runtime_that_is_installed_and_cannot_be_loaded_is_not_called_missing(monkeypatch, error, what, fix):
     from braintumorseg import backend_onnxruntime

@@ -13,7 +13,7 @@ from braintumorseg.measure import Measurements, measure
 from braintumorseg.quality import Flag, check
 from braintumorseg.segmentation import Provenance, Segmentation
 from braintumorseg.skull_strip import StudyBrain
-from braintumorseg.study import ROLES, Study
+from braintumorseg.study import ROLES, TITLES, Study
 from braintumorseg.volume import Volume
 
 SHAPE, CENTRE, RADII = (56, 68, 52), np.array([28, 34, 26]), np.array([22, 28, 20])  # 3 mm voxels: 132 x 168 x 120 mm of brain
@@ -292,3 +292,101 @@ def test_experts_outlines_of_real_patients_raise_only_what_is_true(data_folder):
         assert codes(of, labels > 0) == wanted
         no_contrast = replace(of, volumes={**of.volumes, "t1ce": of.volumes["t1"]})
         assert "no_contrast" in codes(no_contrast, labels == ET)
+
+
+def placed(affine, voxels=None) -> Study:
+    """The made-up study with another affine."""
+    return Study({role: Volume(volume.voxels if voxels is None else voxels(volume.voxels), affine) for role, volume in study().volumes.items()})
+
+
+TO_CORONAL = np.array([[1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
+
+
+@pytest.mark.parametrize("scale, code, words", [(0.1, "wrong_spacing", "17 mm from front to back"),
+                                                (0.6, "small_brain", "103 mm from front to back")])
+def test_a_whole_brain_that_is_too_small_is_not_called_a_part_of_one(scale, code, words):
+    of = placed(np.diag([scale, scale, scale, 1.0]) @ AFFINE)
+    flags = {flag.code: flag for flag in check(of, segmented(of))}
+    assert {"small_field_of_view", "wrong_spacing", "small_brain"} & set(flags) == {code}
+    assert words in flags[code].text
+    assert "spacing in the header" in flags[code].text
+
+
+def test_a_brain_that_its_header_turns_by_a_right_angle_is_said_and_a_tilted_one_is_not():
+    assert "turned_image" not in codes(study())
+    flag, = (flag for flag in check(placed(TO_CORONAL @ AFFINE), segmented(placed(TO_CORONAL @ AFFINE))) if flag.code == "turned_image")
+    assert flag.severity == "warning"
+    assert "mm from top to bottom and" in flag.text
+    to_sagittal = np.array([[0.0, 1, 0, 0], [-1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    assert "turned_image" in codes(placed(to_sagittal @ AFFINE))
+    half = np.array([[1, 0, 0, 0], [0, np.sqrt(0.5), np.sqrt(0.5), 0], [0, -np.sqrt(0.5), np.sqrt(0.5), 0], [0, 0, 0, 1]])
+    assert "turned_image" not in codes(placed(half @ AFFINE @ np.diag([1, 1, 1.6, 1])))   # its axes are nobody's back or top
+
+
+def test_a_slab_and_a_brain_with_its_spinal_cord_are_not_taken_for_turned():
+    of = placed(AFFINE, lambda voxels: np.where(np.arange(SHAPE[1])[:, None] < 40, voxels, 0))
+    assert "turned_image" not in codes(of)
+    cord = BRAIN.copy()
+    cord[25:31, 31:37, 0:8] = True
+    longer = np.concatenate([np.repeat(cord[:, :, :1], 22, axis=2), cord], axis=2)
+    high = np.array([AFFINE[0], AFFINE[1], [0, 0, 3, -78 - 66], AFFINE[3]])
+    of = Study({"t1": Volume(np.where(longer, np.random.default_rng(0).integers(80, 120, longer.shape), 0), high)})
+    tumour = np.concatenate([np.zeros((*SHAPE[:2], 22), bool), TUMOUR], axis=2)
+    assert codes(of, tumour) == ["missing_sequence"] * 3
+
+
+def test_a_file_that_does_not_say_how_the_patient_lay_is_named():
+    of = study()
+    assumed = replace(of, volumes={**of.volumes, "t2": Volume(of.volumes["t2"].voxels, AFFINE, assumed=True)})
+    flag, = check(assumed, segmented(assumed))
+    assert (flag.code, flag.severity) == ("assumed_orientation", "warning")
+    assert flag.text.startswith("No header says how the patient lay in T2 (")
+    assert "convert from DICOM again" in flag.text
+
+
+OTHERS_NAME = [("t1", "t1ce"), ("t2", "flair"), ("t1", "t2"), ("t1ce", "flair")]
+
+
+@pytest.mark.parametrize("pair", OTHERS_NAME)
+def test_sequences_that_have_each_others_names_are_said_and_no_missing_core_is_explained_by_the_tumour(phantom, pair):
+    one, other = pair
+    right = phantom.registered
+    oedema = right.reference.with_voxels(np.where(phantom.truth.voxels, ED, 0).astype(np.uint8))
+    found = {flag.code: flag for flag in check(right, Segmentation(oedema, (), segmented(right, phantom.truth.voxels != 0).provenance))}
+    assert "exchanged_sequences" not in found and "no_core" in found
+    wrong = Study({**right.volumes, one: right.volumes[other], other: right.volumes[one]})
+    flags = {flag.code: flag for flag in check(wrong, Segmentation(oedema, (), segmented(wrong, phantom.truth.voxels != 0).provenance))}
+    assert "no_core" not in flags
+    assert flags["exchanged_sequences"].severity == "warning"
+    assert f"{TITLES[one]} looks like a {TITLES[other]}" in flags["exchanged_sequences"].text
+    assert "segment again" in flags["exchanged_sequences"].text
+
+
+def test_a_sequence_that_may_lie_elsewhere_and_one_below_its_background_are_not_compared(phantom):
+    right = phantom.registered
+    wrong = Study({**right.volumes, "t2": right.volumes["flair"], "flair": right.volumes["t2"]})
+    result = segmented(wrong, phantom.truth.voxels != 0)
+    doubtful = replace(result, provenance=replace(result.provenance, doubtful=("flair",), alignment={"flair": "doubtful"}))
+    assert "exchanged_sequences" not in [flag.code for flag in check(wrong, doubtful)]
+    below = replace(wrong, volumes={role: volume.with_voxels(-volume.voxels) for role, volume in wrong.volumes.items()})
+    assert "exchanged_sequences" not in [flag.code for flag in check(below, result)]
+
+
+def test_exchanged_names_are_told_of_real_patients_and_right_ones_never(data_folder):
+    for name in ("BraTS2021_01658", "Brats17_TCIA_105_1"):
+        case = data_folder / "cases" / name
+        of = Study({role: read_volume(case / f"{role}.nii.gz") for role in ROLES})
+        tumour = read_volume(case / "seg.nii.gz").voxels > 0
+        assert "exchanged_sequences" not in codes(of, tumour)
+        for one, other in (("t1", "t1ce"), ("t2", "flair")):
+            wrong = Study({**of.volumes, one: of.volumes[other], other: of.volumes[one]})
+            assert "exchanged_sequences" in codes(wrong, tumour), (name, one, other)
+
+
+def test_one_image_under_two_names_is_said_so_and_not_called_exchanged(phantom):
+    right = phantom.registered
+    wrong = Study({**right.volumes, "flair": right.volumes["t1"]})
+    flags = {flag.code: flag for flag in check(wrong, segmented(wrong, phantom.truth.voxels != 0))}
+    assert "exchanged_sequences" not in flags
+    assert flags["given_twice"].text.startswith("T1 and FLAIR show the same picture")
+    assert "given_twice" not in [flag.code for flag in check(right, segmented(right, phantom.truth.voxels != 0))]

@@ -95,6 +95,41 @@ def test_sequences_on_one_grid_are_not_trusted_when_the_patient_moved_between_th
     assert max(error(found.moved, true)) < 1
 
 
+def test_voxels_of_one_grid_stay_where_they_are_in_whatever_order_they_are_stored_and_however_many_were_cut_off(reference):
+    t2, flair = head("t2", REFERENCE), head("flair", REFERENCE)
+    cut = (slice(2, 62), slice(0, 72), slice(5, 55))
+    shorter = Volume(t2.voxels[cut], REFERENCE.part(cut).affine)
+    turned = Volume(flair.voxels[:, ::-1].transpose(2, 0, 1), flair.affine @ np.array([[0, 1, 0, 0], [0, 0, -1, 71], [1, 0, 0, 0], [0, 0, 0, 1.0]]))
+    found = align(Study({"t1ce": reference, "t2": shorter, "flair": turned}))
+    assert {role: (a.moved, a.text) for role, a in found.items()} == dict.fromkeys(("t2", "flair"), (None, "same grid, and the images agree"))
+
+
+def test_parts_of_one_grid_that_hardly_meet_are_not_said_to_agree(reference):
+    low, high = (slice(0, 64), slice(0, 72), slice(0, 28)), (slice(0, 64), slice(0, 72), slice(29, 60))
+    lower = Volume(reference.voxels[low], REFERENCE.part(low).affine)
+    upper = Volume(head("t2", REFERENCE).voxels[high], REFERENCE.part(high).affine)
+    found = align(Study({"t1ce": lower, "t2": upper}))
+    assert "agree" not in found["t2"].text
+
+
+@pytest.mark.parametrize("brain_only", [False, True])
+@pytest.mark.parametrize("whose", ["t1ce", "t2"])
+def test_a_sequence_that_was_stored_mirrored_on_the_references_grid_is_doubtful_and_told_so(whose, brain_only):
+    volumes = {role: head(role, REFERENCE, brain_only=brain_only) for role in ("t1ce", "t2")}
+    volumes[whose] = volumes[whose].with_voxels(volumes[whose].voxels[::-1])
+    found = align(Study(volumes))["t2"]
+    assert (found.moved, found.doubtful) == (None, True)
+    assert "looks mirrored left for right" in found.text
+
+
+def test_a_sequence_that_was_stored_mirrored_on_its_own_grid_of_thick_slices_is_doubtful_however_the_patient_moved(reference):
+    true = motion(-9, 9)
+    t2 = head("t2", slices(true), true)
+    found = align(Study({"t1ce": reference, "t2": t2.with_voxels(t2.voxels[::-1])}))["t2"]
+    assert found.moved is None and found.doubtful
+    assert "looks mirrored left for right" in found.text
+
+
 def test_a_cancel_stops_in_the_middle_of_a_search(reference):
     class Stop(Exception):
         pass
@@ -170,11 +205,13 @@ def test_images_without_a_likeness_keep_their_headers_and_are_doubtful(reference
 
 
 class Alike:
-    """Two images that overlap by so much, and are so much more alike where they were brought together than elsewhere."""
+    """Two images that overlap by so much, and are so much more alike where they were brought together than elsewhere, or mirrored."""
 
-    def __init__(self, overlap=1.0, peak=10.0):
+    def __init__(self, overlap=1.0, peak=10.0, mirrored=1.0):
         self.overlap = lambda found: overlap
         self.similarity = lambda found: peak if np.array_equal(found, np.eye(4)) else 1.0
+        self.search = lambda found, *args, **options: found
+        self.mirrored = lambda: Alike(peak=mirrored)
 
 
 @pytest.mark.parametrize(("pair", "numbers", "why"), [
@@ -183,7 +220,9 @@ class Alike:
     (Alike(), {"degrees": register.LARGEST_DEGREES + 1}, "is more than a patient makes"),
     (Alike(overlap=register.LEAST_OVERLAP - 0.01), {}, "do not show the same part of the head"),
     (Alike(), {"arrivals": register.LEAST_ARRIVALS - 1}, "searches from several places end in several places"),
-    (Alike(peak=register.LEAST_PEAK - 0.01), {}, "hardly more alike than when moved apart by")])
+    (Alike(peak=register.LEAST_PEAK - 0.01), {}, "hardly more alike than when moved apart by"),
+    (Alike(peak=10.0, mirrored=10.0), {}, ""),
+    (Alike(peak=10.0, mirrored=10.1), {}, "looks mirrored left for right")])
 def test_what_was_found_is_doubted_beyond_what_a_patient_does_and_what_the_images_tell(pair, numbers, why):
     most = {"mm": register.LARGEST_MM, "degrees": register.LARGEST_DEGREES, "arrivals": register.LEAST_ARRIVALS}
     doubt = register._doubt(pair, np.eye(4), **{**most, **numbers})

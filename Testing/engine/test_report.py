@@ -230,6 +230,13 @@ def test_the_side_of_a_tumour_is_that_of_the_patient_wherever_the_origin_of_the_
     assert f"L {abs(x)}" not in page.text
 
 
+def test_where_the_file_does_not_say_how_the_patient_lay_no_side_is_told():
+    study, segmentation = in_bratsspace(slice(12, 30))
+    assumed = {role: Volume(volume.voxels, volume.affine, assumed=True) for role, volume in study.volumes.items()}
+    report = build_report(replace(study, volumes=assumed), segmentation, measure(segmentation), ())
+    assert {lesion["side"] for lesion in report["lesions"]} == {report["enhancing_mm"]["side"]} == {None}
+
+
 def test_where_the_brain_in_view_has_no_middle_no_side_is_told(tmp_path):
     study, segmentation = made()
     report = build_report(study, segmentation, measure(segmentation), ())

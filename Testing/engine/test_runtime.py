@@ -36,6 +36,10 @@ class Backend:
         return np.zeros((3, *channels.shape[1:]), np.float32)
 
 
+def nothing():
+    """There is no runtime to load."""
+
+
 def provider(name, errors=(), lack=None, fails=None, opened=None):
     def open_it(weights, precision, threads):
         if opened is not None:
@@ -44,11 +48,11 @@ def provider(name, errors=(), lack=None, fails=None, opened=None):
             raise fails
         return Backend(name, precision, errors)
 
-    return Provider(name, "cpu", lambda machine: lack, open_it)
+    return Provider(name, "cpu", lambda machine: lack, nothing, open_it)
 
 
-def session(*providers, variants=(), machine=PLAIN, weights=Path("toy.onnx")):
-    return Session(weights, variants, providers, 0, machine)
+def session(*providers, variants=(), machine=PLAIN, weights=Path("toy.onnx"), threads=0):
+    return Session(weights, variants, providers, threads, machine)
 
 
 @pytest.mark.parametrize("name", [OPENVINO, "onnxruntime"])
@@ -167,7 +171,7 @@ def test_two_studies_that_fail_on_one_provider_together_skip_no_provider_between
             both_in.wait()
             raise ModelError("cuDNN failed.")
 
-    first = Provider("one", "cpu", lambda machine: None, lambda *_: FailsTogether("one"))
+    first = Provider("one", "cpu", lambda machine: None, nothing, lambda *_: FailsTogether("one"))
     found = session(first, provider("two"), provider("three"))
     with ThreadPoolExecutor(2) as pool:
         answers = [pool.submit(found.run, CHANNELS) for _ in range(2)]
@@ -192,6 +196,16 @@ def test_the_variant_that_fits_is_opened(tmp_path, toy_model):
     found = session(provider("two", opened=opened), variants=(small,), machine=Machine("Linux", "x86_64", frozenset({"amx_bf16"})))
     assert (found.precision, opened) == ("bfloat16", [("toy.onnx", "bfloat16", 0)])
     assert session(provider("two"), variants=(small,)).precision == "float32"
+
+
+@pytest.mark.parametrize(("asked", "taken", "note"), [
+    (0, 0, ""), (3, 3, ""), (4, 4, ""), (100_000, 4, "the 100000 threads asked for were cut to 4, the number of cores")])
+def test_whatever_runs_the_network_gets_no_more_threads_than_there_are_cores(monkeypatch, asked, taken, note):
+    monkeypatch.setattr(runtime, "granted_cores", lambda: 4)
+    opened = []
+    found = session(provider("one", fails=ResourceError("x"), opened=opened), provider("two", opened=opened), threads=asked)
+    assert [threads for _, _, threads in opened] == [taken, taken]
+    assert found.note == "; ".join(filter(None, [note, "one did not start: x"]))
 
 
 def test_a_network_is_opened_once_in_a_process_and_again_when_its_file_changes(toy_model, tmp_path):
@@ -229,7 +243,7 @@ def test_a_provider_that_did_not_start_is_tried_again_after_a_minute(toy_model, 
             raise ResourceError("GPU memory is full")
         return Backend("one")
 
-    monkeypatch.setattr(runtime, "candidates", lambda device, name: (Provider("one", "cuda", lambda machine: None, busy), provider("two")))
+    monkeypatch.setattr(runtime, "candidates", lambda device, name: (Provider("one", "cuda", lambda machine: None, nothing, busy), provider("two")))
     monkeypatch.setattr(runtime, "time", SimpleNamespace(monotonic=lambda: now[0]))
     first = open_session(toy_model.weights, machine=PLAIN)
     assert (first.provider, list(first.broken)) == ("two", ["one"])

@@ -1,10 +1,13 @@
 """Sequences from the image alone, with the names hidden: real patients, the phantom, and everything that must not be guessed."""
 
+import itertools
+
 import numpy as np
 import pytest
 
 from braintumorseg.io.readers import read_volume
-from braintumorseg.sequences_by_image import Look, brighter, kinds_of, roles_of
+from braintumorseg.looks import Looks
+from braintumorseg.sequences_by_image import Look, brighter, exchanged, kinds_of, roles_of
 from braintumorseg.volume import Volume
 
 CASES = ["BraTS2021_01658", "Brats18_TCIA01_499_1", "BraTS2021_01478"]  # the last is one that an earlier fit got wrong
@@ -93,3 +96,37 @@ def test_noise_and_small_images_are_not_judged():
 
 def test_no_images_have_no_kinds():
     assert (kinds_of({}), roles_of({})) == ({}, {})
+
+
+KINDS_OF = {"t1": "t1", "t1ce": "t1", "t2": "t2", "flair": "flair"}
+
+
+def test_right_names_of_the_phantom_are_never_called_exchanged_and_exchanged_ones_mostly_are(phantom):
+    study, told = phantom.registered, []
+    looks = Looks(study, {}).in_one_place(study.reference.voxels > 0, study.roles)
+    for count in range(1, 5):
+        for roles in itertools.combinations(looks, count):
+            assert exchanged({role: looks[role] for role in roles}) == {}
+            for one, other in itertools.combinations(roles, 2):
+                found = exchanged({role: looks[{one: other, other: one}.get(role, role)] for role in roles})
+                contrast = {one, other} == {"t1", "t1ce"}
+                assert found in ({}, {one: other, other: one} if contrast else {one: KINDS_OF[other], other: KINDS_OF[one]})
+                told.append(bool(found))
+    assert sum(told) >= 22 and len(told) == 24   # a T1ce and a FLAIR alone relate little to each other
+    both = {"t1": looks["t1ce"], "t1ce": looks["t1"], "t2": looks["flair"], "flair": looks["t2"]}
+    assert exchanged(both) == {"t1": "t1ce", "t1ce": "t1", "t2": "flair", "flair": "t2"}
+
+
+def test_images_that_are_no_brains_are_not_called_exchanged():
+    rng = np.random.default_rng(2)
+    region = np.ones((40, 50, 30), bool)
+    looks = {role: Look.within(Volume(rng.integers(80, 120, region.shape) + (200 * (rng.random(region.shape) > 0.98)) * (role == "t1ce"), np.eye(4)),
+                               region) for role in ("t1", "t1ce", "t2", "flair")}
+    assert exchanged(looks) == {}
+    assert exchanged({}) == {}
+
+
+def test_looks_within_one_region_are_compared_there_as_those_of_two_grids_are(phantom):
+    one, other = (Look.at(phantom.registered.volumes[role]) for role in ("t2", "flair"))
+    beside = Look.within(other.volume, one.region)
+    assert one.relation(beside) == pytest.approx(one.relation(other), abs=0.02)

@@ -156,3 +156,11 @@ def test_experts_outlines_of_real_patients_raise_no_doubt(data_folder):
         masks = [truth.with_voxels(region_mask(truth.voxels, region).astype(np.uint8)) for region in REGIONS]
         outline = np.stack([mask_onto(mask, ready.grid) for mask in masks]).astype(np.float32)
         assert codes(signs(ready, outline, truth, card), card=card) == [], name
+
+
+def test_where_the_axes_lie_steeply_across_the_world_nothing_is_mirrored_along_them(card):
+    both = ONE_SIDE | OTHER_SIDE
+    for degrees, judged_so in ((20, True), (45, False)):
+        ready, turn = seen(both), np.eye(4)
+        turn[:2, :2] = [[np.cos(np.radians(degrees)), -np.sin(np.radians(degrees))], [np.sin(np.radians(degrees)), np.cos(np.radians(degrees))]]
+        assert ("opposite" in judged(replace(ready, grid=Grid(ready.grid.shape, turn @ ready.grid.affine)), both, card)) == judged_so

@@ -1,3 +1,6 @@
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -41,3 +44,18 @@ def test_an_empty_study_and_an_unknown_role_are_refused():
         Study({})
     with pytest.raises(UnclearRoles, match="dwi"):
         Study({"dwi": image()})
+
+
+def test_an_image_larger_than_any_scanners_field_of_view_is_refused_with_its_spacing():
+    voxels = np.random.default_rng(0).normal(100, 20, (8, 6, 6))
+    assert Study({"t1": Volume(voxels, np.diag([87.0, 1, 1, 1]))})
+    with pytest.raises(BadImage, match=r"t1 has 8 x 6 x 6 voxels of 88\.00 x 1\.00 x 1\.00 mm.*704 mm long.*more than 700 mm.*correct its spacing"):
+        Study({"t1": Volume(voxels, np.diag([88.0, 1, 1, 1]))})
+
+
+def test_a_study_can_be_sent_to_another_process_and_copied_and_stays_read_only():
+    study = Study({"t1": Volume(image().voxels, np.eye(4), assumed=True)}, {"t1": "given"})
+    for other in (pickle.loads(pickle.dumps(study)), copy.deepcopy(study)):
+        assert other.sources == study.sources and other.volumes["t1"].assumed
+        assert np.array_equal(other.volumes["t1"].voxels, study.volumes["t1"].voxels)
+        assert not other.volumes["t1"].voxels.flags.writeable

@@ -35,6 +35,7 @@ class ImageHeader:
     data: the name of the file with the voxels; '' is this file itself.
     start: how many bytes of that file come before them; -1 where they end with the file.
     skip_lines, skip_bytes: lines to leave out from there, and then bytes, of what is unpacked.
+    assumed: it does not say how the patient lay; the directions of the affine are the format's default.
     """
 
     sizes: tuple[int, ...]
@@ -46,6 +47,7 @@ class ImageHeader:
     start: int
     skip_lines: int = 0
     skip_bytes: int = 0
+    assumed: bool = False
 
     def __post_init__(self):
         if len(self.sizes) < 3:

@@ -44,7 +44,7 @@ def parse_metaimage(header: bytes, start: int) -> ImageHeader:
     if before < -1 or (before < 0 and packed):
         raise ValueError("its 'HeaderSize' cannot be")
     return ImageHeader(sizes, values, _affine(fields, dimension), _stored(fields), packed, "" if local else data,
-                       before or (start if local else 0))
+                       before or (start if local else 0), assumed=not any(name in fields for name in _MATRIX))
 
 
 def _stored(fields: Mapping[str, str]) -> np.dtype:

@@ -35,7 +35,7 @@ def read_nifti(path: Path | str) -> Volume:
 
     Voxels keep their stored type, and are float32 only where the header scales them. The affine is the sform, else the qform,
     in mm. With both codes 0 the file does not say where the patient lay: the header's spacing is used with the NIfTI default,
-    first axis to the left and the origin at the middle, so sizes are right and left-right is an assumption.
+    first axis to the left and the origin at the middle, so sizes are right and the directions are `assumed`.
     Trailing axes of length 1 are dropped.
 
     Raises MissingFile; NotAnImage for an empty, damaged or truncated file or another format; BadImage for a 4-D image, a header
@@ -52,7 +52,7 @@ def read_nifti(path: Path | str) -> Volume:
                 voxels = _voxels(image).reshape(shape)
                 while stream.read(1 << 20):  # to the end, where gzip compares its checksum
                     pass
-                return Volume(voxels, _affine_mm(image))
+                return Volume(voxels, _affine_mm(image), assumed=not (image.header["sform_code"] or image.header["qform_code"]))
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise NotAnImage(f"{path.name} is a damaged or truncated gzip file ({error}).", "Copy or download it again.") from None
     except (ImageFileError, HeaderDataError, WrapStructError, OSError, ValueError, OverflowError) as error:
@@ -64,11 +64,13 @@ def write_nifti(volume: Volume, path: Path | str) -> None:
     """Write `volume` to a .nii or .nii.gz file in mm, its affine as sform and as qform, both with code 1 (scanner).
 
     bool is stored as uint8; integers that fit as uint8 or int16; all else as float32. A sheared affine has no qform
-    (a qform holds rotations only), so its qform code is 0.
+    (a qform holds rotations only), so its qform code is 0. One that lies where `read_nifti` assumed it to gets no code at all:
+    other programs assume otherwise, and would show it apart from the image that it belongs to.
     """
     image = nibabel.Nifti1Image(_storable(volume.voxels), volume.affine)
-    image.set_sform(volume.affine, code=_SCANNER)
-    image.set_qform(volume.affine, code=_SCANNER)
+    code = 0 if volume.assumed and np.allclose(image.header.get_base_affine(), volume.affine, atol=1e-3) else _SCANNER
+    image.set_sform(volume.affine, code=code)
+    image.set_qform(volume.affine, code=code)
     if not np.allclose(image.get_qform(), volume.affine, atol=1e-3):
         image.set_qform(None, code=0)
     image.header.set_xyzt_units("mm", "sec")

@@ -38,7 +38,7 @@ def read_nrrd(path: Path | str) -> Volume:
             if header.data and path.suffix.lower() not in _HEADER_ONLY:
                 raise NotAnImage(f"{path.name} names another file as its voxels, and only a .nhdr or .mhd file is read so.",
                                  "Save the image as one file.")
-            return Volume(read_voxels(path, header), header.affine)
+            return Volume(read_voxels(path, header), header.affine, header.assumed)
         except ValueError as error:
             raise NotAnImage(f"{path.name} is damaged or truncated ({error}).", "Copy, download or convert it again.") from None
         except OSError as error:

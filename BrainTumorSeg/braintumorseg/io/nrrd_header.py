@@ -60,7 +60,7 @@ def parse_nrrd(header: bytes, start: int) -> ImageHeader:
     start = 0 if data else start
     return ImageHeader(tuple(sizes[axis] for axis in along), math.prod(sizes) // max(1, math.prod(sizes[axis] for axis in along)),
                        _affine(fields, along, dimension), _stored(fields), encoding != "raw", data, -1 if skip < 0 else start,
-                       0 if skip < 0 else lines, max(0, skip))
+                       0 if skip < 0 else lines, max(0, skip), assumed=fields.get("space", "").lower()[:1] not in ("r", "l"))
 
 
 def _fields(text: str) -> Mapping[str, str]:
