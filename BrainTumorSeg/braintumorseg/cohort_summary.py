@@ -166,9 +166,10 @@ def _get_results(records: Sequence[Record], folder: Path, results: dict[tuple[st
     """Add to `results` those of the studies that are done and have none there."""
     done = [record for record in records if record.state == "done"]
     lacking = [record for record in done if _key(record) not in results]
+    beside = _beside(records)
     began = told = time.monotonic()
     for number, record in enumerate(lacking):
-        picture = _picture(folder / record.id) if not _beside(records) else _picture_beside(folder, record.id)
+        picture = _picture_beside(folder, record.id) if beside else _picture(folder / record.id)
         results[_key(record)] = _Result(picture, _facts(folder / record.id))
         if (now := time.monotonic()) - told > _TELL_EVERY_S:
             told, share = now, (number + 1) / len(lacking)
