@@ -10,7 +10,7 @@ from braintumorseg.labels import REGIONS, region_mask
 from braintumorseg.model_zoo import load_model
 from braintumorseg.pipeline import segment
 from braintumorseg.preprocess import Prepared, mask_onto, prepare
-from braintumorseg.signs import doubts, signs
+from braintumorseg.signs import _middle, doubts, signs
 from braintumorseg.study import ROLES, Study
 from braintumorseg.volume import Grid, Volume
 
@@ -158,9 +158,10 @@ def test_experts_outlines_of_real_patients_raise_no_doubt(data_folder):
         assert codes(signs(ready, outline, truth, card), card=card) == [], name
 
 
-def test_where_the_axes_lie_steeply_across_the_world_nothing_is_mirrored_along_them(card):
-    both = ONE_SIDE | OTHER_SIDE
-    for degrees, judged_so in ((20, True), (45, False)):
-        ready, turn = seen(both), np.eye(4)
-        turn[:2, :2] = [[np.cos(np.radians(degrees)), -np.sin(np.radians(degrees))], [np.sin(np.radians(degrees)), np.cos(np.radians(degrees))]]
-        assert ("opposite" in judged(replace(ready, grid=Grid(ready.grid.shape, turn @ ready.grid.affine)), both, card)) == judged_so
+def test_where_the_axes_lie_steeply_across_the_world_there_is_no_middle_to_mirror_about():
+    i, j, k = np.ogrid[-37:38, -45:46, -35:36]
+    brain = (i / 34) ** 2 + (j / 41) ** 2 + (k / 32) ** 2 < 1                                   # an ellipsoid of 136 x 164 x 128 mm
+    for degrees, has_middle in ((0, True), (28, True), (32, False), (45, False)):
+        cos, sin, affine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees)), np.diag([2.0, 2.0, 2.0, 1.0])
+        affine[:2, :2] = 2 * np.array([[cos, -sin], [sin, cos]])
+        assert (_middle(brain, Grid(brain.shape, affine)) is not None) == has_middle, degrees
