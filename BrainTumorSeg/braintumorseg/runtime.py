@@ -6,6 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,8 @@ class Session:
     """
 
     def __init__(self, weights: Path, variants: Sequence[Variant], providers: Sequence[Provider], threads: int, machine: Machine):
+        if not isinstance(threads, Integral) or threads < 0:   # the runtimes take such numbers in ways of their own
+            raise ResourceError(f"{threads} threads were asked for.", "Give a whole number, or 0 for all cores.")
         cores = granted_cores()   # thousands of threads stop a machine, and more than it has cores only wait for each other
         self._network, self._variants, self._threads, self._machine = weights, variants, min(threads, cores), machine
         self.weights = weights

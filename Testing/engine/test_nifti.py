@@ -73,13 +73,17 @@ def test_the_sform_wins_over_the_qform(tmp_path):
     np.testing.assert_allclose(read_nifti(tmp_path / "a.nii").affine, OBLIQUE, atol=1e-5)
 
 
-def test_without_any_code_the_spacing_is_kept(tmp_path):
+def without_codes(path):
     image = nibabel.Nifti1Image(VOXELS, None)
     image.header.set_zooms((2.0, 1.5, 3.0))
     image.set_sform(None, 0)
     image.set_qform(None, 0)
-    nibabel.save(image, tmp_path / "a.nii")
-    volume = read_nifti(tmp_path / "a.nii")
+    nibabel.save(image, path)
+    return path
+
+
+def test_without_any_code_the_spacing_is_kept(tmp_path):
+    volume = read_nifti(without_codes(tmp_path / "a.nii"))
     assert volume.spacing_mm == (2.0, 1.5, 3.0)
     assert volume.orientation == "LAS"
 
@@ -265,17 +269,13 @@ def test_a_real_case_reads_as_nibabel_does(data_folder):
 
 
 def test_an_orientation_that_no_code_tells_is_assumed_and_labels_on_it_lie_where_other_programs_put_the_image(tmp_path):
-    image = nibabel.Nifti1Image(VOXELS, None)
-    image.header.set_zooms((2.0, 1.5, 3.0))
-    image.set_sform(None, 0)
-    image.set_qform(None, 0)
-    nibabel.save(image, tmp_path / "a.nii")
-    volume = read_nifti(tmp_path / "a.nii")
+    volume = read_nifti(without_codes(tmp_path / "a.nii"))
     assert volume.assumed
     write_nifti(volume.with_voxels(VOXELS > 5), tmp_path / "labels.nii")
     one, other = (sitk.ReadImage(str(tmp_path / name)) for name in ("a.nii", "labels.nii"))
     assert (one.GetOrigin(), one.GetDirection(), one.GetSpacing()) == (other.GetOrigin(), other.GetDirection(), other.GetSpacing())
     assert read_nifti(tmp_path / "labels.nii").affine == pytest.approx(volume.affine)
+    image = nibabel.Nifti1Image(VOXELS, None)
     for code in ((1, 0), (0, 1)):
         image.set_sform(OBLIQUE, code[0])
         image.set_qform(OBLIQUE, code[1])

@@ -208,6 +208,12 @@ def test_whatever_runs_the_network_gets_no_more_threads_than_there_are_cores(mon
     assert found.note == "; ".join(filter(None, [note, "one did not start: x"]))
 
 
+@pytest.mark.parametrize("threads", [-1, 1.5])
+def test_a_number_of_threads_that_is_none_is_refused_and_costs_no_provider(toy_model, threads):
+    with pytest.raises(ResourceError, match=rf"{threads} threads were asked for.*0 for all cores"):
+        open_session(toy_model.weights, "cpu", threads)
+
+
 def test_a_network_is_opened_once_in_a_process_and_again_when_its_file_changes(toy_model, tmp_path):
     path = tmp_path / "toy.onnx"
     path.write_bytes(toy_model.weights.read_bytes())
